@@ -1,0 +1,1 @@
+"""Bayesian inference for neutrino experiments with learned cross sections."""

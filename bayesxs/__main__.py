@@ -1,0 +1,7 @@
+"""``python -m bayesxs``."""
+
+from __future__ import annotations
+
+from bayesxs.app.cli import main
+
+main()

@@ -1,0 +1,236 @@
+"""The command line: parse, call, exit code. Everything heavy is imported inside the commands."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from bayesxs.errors import InputError
+
+BAD_INPUT = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+RUNS = Path("bayesxs-runs")
+
+
+class OneLineErrors(TyperGroup):
+    """Commands whose bad input ends as one line on stderr and exit code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; unexpected exceptions keep their traceback."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(BAD_INPUT) from None
+
+
+app = typer.Typer(
+    cls=OneLineErrors,
+    help="Learn a neutrino cross section from near-detector data; infer oscillations with it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich would double the time of --help
+)
+pdf_app = typer.Typer(no_args_is_help=True)
+app.add_typer(pdf_app, name="pdf", help="List, check and install PDF sets.")
+
+CardArgument = Annotated[
+    Path | None, typer.Argument(metavar="CARD", help="Analysis card (TOML).", show_default=False)
+]
+PresetOption = Annotated[
+    str | None, typer.Option(help="quick, default or paper; the card's own keys win over it.")
+]
+OutOption = Annotated[
+    Path | None, typer.Option(help=f"Run folder. Default: {RUNS}/ and the card's or preset's name.")
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key, e.g. grid.energies=60."),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, errors only.")]
+FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from bayesxs.manifest import package_version
+
+        typer.echo(package_version())
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    card: CardArgument = None,
+    preset: PresetOption = None,
+    out: OutOption = None,
+    resume: ResumeOption = False,
+    overrides: SetOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Do everything: train, simulate, sample, bootstrap, report."""
+    report = _start(card, preset, out, resume, overrides or [], quiet, None)
+    if not quiet:
+        typer.echo(f"report: {report}")
+
+
+@app.command()
+def train(
+    card: CardArgument = None,
+    preset: PresetOption = None,
+    out: OutOption = None,
+    resume: ResumeOption = False,
+    overrides: SetOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Start a run folder and train the network only."""
+    _start(card, preset, out, resume, overrides or [], quiet, ("train",))
+
+
+@app.command()
+def simulate(folder: FolderArgument, quiet: QuietOption = False) -> None:
+    """Make or read the far-detector events of a run."""
+    _continue(folder, "simulate", quiet)
+
+
+@app.command()
+def sample(folder: FolderArgument, quiet: QuietOption = False) -> None:
+    """Sample the posteriors of a run."""
+    _continue(folder, "sample", quiet)
+
+
+@app.command()
+def bootstrap(folder: FolderArgument, quiet: QuietOption = False) -> None:
+    """Bootstrap the maximum-likelihood estimate of a run."""
+    _continue(folder, "bootstrap", quiet)
+
+
+@app.command()
+def report(folder: FolderArgument, quiet: QuietOption = False) -> None:
+    """Draw the figures of a run and write its report."""
+    _continue(folder, "report", quiet)
+
+
+@app.command()
+def doctor() -> None:
+    """Show versions, devices, precision, PDF sets and write access."""
+    from bayesxs.app.session import prepare_jax
+
+    prepare_jax()
+    from bayesxs.app.doctor import as_table, examine
+
+    _print_table(as_table(examine()))
+
+
+@pdf_app.command("list")
+def pdf_list() -> None:
+    """List the PDF sets at hand."""
+    from bayesxs.app.pdfsets import list_table
+
+    _print_table(list_table())
+
+
+@pdf_app.command("check")
+def pdf_check(
+    name: Annotated[str, typer.Argument(help='Name, path, or "embedded".')],
+    member: Annotated[int, typer.Option(min=0, help="Member; 0 is the central one.")] = 0,
+) -> None:
+    """Load a PDF set; show its flavors, ranges and momentum sum."""
+    from bayesxs.app.session import prepare_jax
+
+    prepare_jax()
+    from bayesxs.app.pdfsets import check_table
+
+    _print_table(check_table(name, member))
+
+
+@pdf_app.command("install")
+def pdf_install(name: Annotated[str, typer.Argument(help="Name of an LHAPDF set.")]) -> None:
+    """Install an LHAPDF set through lhapdf-management."""
+    from bayesxs.app.pdfsets import install
+
+    typer.echo(f"installed: {install(name)}")
+
+
+def _start(
+    card_path: Path | None,
+    preset: str | None,
+    out: Path | None,
+    resume: bool,
+    overrides: list[str],
+    quiet: bool,
+    stages: tuple[str, ...] | None,
+) -> Path:
+    """Read the card, then start or continue a run with the given stages (all of them if None)."""
+    name = card_path.stem if card_path is not None else preset or "default"
+    folder = out if out is not None else RUNS / name
+    with _interruptible(f"bayesxs run --resume --out {shlex.quote(str(folder))}"):
+        from bayesxs.config import load_card
+        from bayesxs.store import CONFIG, holds_run
+
+        continued = folder.exists() and holds_run(folder, resume)
+        if continued and card_path is None and preset is None:
+            card_path = folder / CONFIG
+        card = load_card(card_path, preset, overrides)
+
+        from bayesxs.app.session import prepare_jax
+
+        prepare_jax(card.sampler.chains)
+        from bayesxs.app import pipeline
+
+        return pipeline.run(card, folder, resume=resume, stages=stages, progress=not quiet)
+
+
+def _continue(folder: Path, stage: str, quiet: bool) -> None:
+    """Run one stage in an existing run folder."""
+    with _interruptible(f"bayesxs {stage} {shlex.quote(str(folder))}"):
+        from bayesxs.config import load_card
+        from bayesxs.store import CONFIG, RunFolder
+
+        card = load_card(RunFolder.view(folder).path / CONFIG)
+
+        from bayesxs.app.session import prepare_jax
+
+        prepare_jax(card.sampler.chains)
+        from bayesxs.app import pipeline
+
+        pipeline.continue_run(folder, stages=(stage,), progress=not quiet)
+
+
+@contextmanager
+def _interruptible(command: str) -> Iterator[None]:
+    """End a Ctrl-C as one line that says which command continues, exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted: {command} continues", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _print_table(table: Any) -> None:
+    from rich.console import Console
+
+    Console().print(table)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="bayesxs")

@@ -1,0 +1,160 @@
+"""Samples, their near- and far-detector densities, and events drawn from them.
+
+p(E_l, z | phi, s) = int dE phi(E) s(E, E_l, z) / norm, in 1/GeV: shape only, blind to the overall scale of
+the cross section. Near: phi = phi_ND. Far: phi_ND(E) P(E; theta).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from bayesxs.constants import ELECTRON_MASS, MUON_MASS, TAU_MASS
+from bayesxs.detector.grid import Float
+from bayesxs.physics.cross_section import differential_cross_section
+from bayesxs.physics.kinematics import lepton_from_invariants, x_min, y_range
+from bayesxs.physics.structure_functions import StructureFunctions
+
+type Flavor = Literal["e", "mu", "tau"]
+
+LEPTON_MASS = {"e": ELECTRON_MASS, "mu": MUON_MASS, "tau": TAU_MASS}
+NEUTRINO_ID = {"e": 12, "mu": 14, "tau": 16}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is counted: leptons of one flavor and charge, from neutrinos of one flavor, in one beam mode."""
+
+    flavor_in: Flavor = "mu"
+    flavor_out: Flavor = "mu"
+    antineutrino: bool = False
+    beam: Literal["neutrino", "antineutrino"] = "neutrino"
+    detector: Literal["near", "far"] = "far"
+
+    @property
+    def lepton_mass(self) -> float:
+        """Mass of the charged lepton in GeV."""
+        return LEPTON_MASS[self.flavor_out]
+
+    @property
+    def flux_id(self) -> int:
+        """PDG id of the neutrino that leaves the beam."""
+        sign = -1 if self.antineutrino else 1
+        return sign * NEUTRINO_ID[self.flavor_in]
+
+
+class Response(NamedTuple):
+    """A cross section folded with everything but the flux.
+
+    Attributes:
+        rows: T[row, E], differential in (E_l, z), in 1e-38 cm^2; quadrature weights included.
+        total: v[E], integrated over all lepton kinematics, in 1e-38 cm^2 GeV.
+    """
+
+    rows: Float
+    total: Float
+
+
+def density(response: Response, flux: ArrayLike) -> Float:
+    """Return p(E_l, z) = T phi / (v phi) in 1/GeV, shape (rows,).
+
+    Args:
+        response: the folded cross section.
+        flux: flux at the shared energies; for the far detector times the oscillation probability.
+    """
+    flux = np.asarray(flux)
+    return (response.rows @ flux) / (response.total @ flux)
+
+
+class Events(NamedTuple):
+    """Unbinned events: neutrino energy (known in simulation only), E_l in GeV, and z."""
+
+    energy: Float
+    lepton_energy: Float
+    z: Float
+
+
+class _Envelope(NamedTuple):
+    edges: Float  # of the energy cells, GeV
+    bound: Float  # of the density in each cell
+
+
+def simulate_events(
+    key: jax.Array,
+    sf: StructureFunctions,
+    flux: Callable[[Float], Float],
+    energy_range: tuple[float, float],
+    lepton_mass: float,
+    number: int,
+) -> Events:
+    """Draw events from the continuous density flux(E) d2s/dE_l dz by rejection.
+
+    Proposals are even in (E, x^(1/3), y) within cells of E, each under its own bound; a bound that is
+    found too low is raised and the draw starts over, so that accepted events follow the density exactly.
+
+    Args:
+        key: random key.
+        sf: structure functions of the target.
+        flux: flux per GeV at an array of energies, oscillated for the far detector.
+        energy_range: neutrino energies in GeV.
+        lepton_mass: m in GeV.
+        number: events wanted.
+
+    Raises:
+        ValueError: the density vanishes everywhere.
+    """
+
+    @jax.jit
+    def cross_section(energy: jax.Array, u: jax.Array, v: jax.Array) -> tuple[jax.Array, ...]:
+        bottom = jnp.cbrt(x_min(energy, lepton_mass))
+        root = bottom + (1.0 - bottom) * u
+        x = root**3
+        low, high = y_range(energy, x, lepton_mass)
+        y = low + (high - low) * v
+        lepton_energy, z = lepton_from_invariants(energy, x, y, lepton_mass)
+        jacobian = (1.0 - bottom) * 3.0 * root**2 * (high - low) * y * energy
+        value = differential_cross_section(sf, energy, lepton_energy, z, lepton_mass)
+        return value * jacobian, lepton_energy, z
+
+    envelope = _envelope(lambda e, u, v: flux(e) * np.asarray(cross_section(e, u, v)[0]), energy_range)
+    if not np.any(envelope.bound > 0.0):
+        raise ValueError("no events: flux times cross section vanishes over the whole energy range")
+    batch = 1 << 15
+    accepted: list[Events] = []
+    missing, draw = number, 0
+    while missing > 0:
+        draw_key = jax.random.fold_in(key, draw)
+        uniform = np.asarray(jax.random.uniform(draw_key, (5, batch), dtype=jnp.float64))
+        cells = np.diff(envelope.edges) * envelope.bound
+        cell = np.searchsorted(np.cumsum(cells) / cells.sum(), uniform[0], side="right")
+        cell = np.minimum(cell, len(cells) - 1)
+        energy = envelope.edges[cell] + np.diff(envelope.edges)[cell] * uniform[1]
+        weight, lepton_energy, z = (np.asarray(a) for a in cross_section(energy, uniform[2], uniform[3]))
+        height = flux(energy) * weight / envelope.bound[cell]
+        if height.max() > 1.0:
+            envelope = envelope._replace(bound=envelope.bound * 1.2 * height.max())
+            accepted, missing = [], number
+        else:
+            keep = np.nonzero(uniform[4] < height)[0][:missing]
+            accepted.append(Events(energy[keep], lepton_energy[keep], z[keep]))
+            missing -= len(keep)
+        draw += 1
+    return Events(*(np.concatenate(parts) for parts in zip(*accepted, strict=True)))
+
+
+def _envelope(target: Callable[[Float, Float, Float], Float], energy_range: tuple[float, float]) -> _Envelope:
+    """Bound the density in cells of energy by 1.3 times its largest value on a grid."""
+    edges = np.linspace(*energy_range, 201)
+    fraction = np.linspace(0.0, 1.0, 3)
+    unit = np.linspace(0.02, 0.98, 16)
+    energy = (edges[:-1, None] + np.diff(edges)[:, None] * fraction)[:, :, None, None]
+    e, u, v = (a.ravel() for a in np.broadcast_arrays(energy, unit[:, None], unit))
+    height = target(e, u, v).reshape(len(edges) - 1, -1).max(axis=1)
+    # A cell with vanishing grid values may still hold a sliver of density beside a kink of the flux
+    return _Envelope(edges, 1.3 * np.maximum(height, 1e-6 * height.max()))

@@ -1,0 +1,176 @@
+"""The grids of the analysis: neutrino energies, lepton bins, and the (x, Q^2) nodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bayesxs.physics.kinematics import z_max
+
+type Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class EnergyGrid:
+    """Shared neutrino energies: Gauss-Legendre points on panels, and the quadrature they carry.
+
+    Inside a panel, flux times oscillation probability is the polynomial through its points. Spectra
+    integrate the cross section against that polynomial with as many points as the row needs, so few
+    shared energies suffice although the cross section varies fast near its threshold in E.
+
+    Attributes:
+        edges: panel edges in GeV, shape (panels + 1,).
+        order: points per panel.
+    """
+
+    edges: Float
+    order: int = 3
+
+    @property
+    def points(self) -> Float:
+        """Shared energies in GeV, shape (panels * order,)."""
+        abscissae, _ = np.polynomial.legendre.leggauss(self.order)
+        middle = 0.5 * (self.edges[1:] + self.edges[:-1])
+        return (middle[:, None] + 0.5 * np.diff(self.edges)[:, None] * abscissae).ravel()
+
+    @property
+    def weights(self) -> Float:
+        """Quadrature weights of the points in GeV."""
+        _, weights = np.polynomial.legendre.leggauss(self.order)
+        return (0.5 * np.diff(self.edges)[:, None] * weights).ravel()
+
+    def stencil(self, energy: ArrayLike) -> tuple[NDArray[np.int32], Float]:
+        """Return first point and Lagrange weights of each energy, shapes (n,) and (n, order)."""
+        energy = np.asarray(energy, dtype=float)
+        last = len(self.edges) - 2
+        panel = np.clip(np.searchsorted(self.edges, energy, side="right") - 1, 0, last)
+        width = self.edges[panel + 1] - self.edges[panel]
+        local = 2.0 * (energy - self.edges[panel]) / width - 1.0
+        abscissae, _ = np.polynomial.legendre.leggauss(self.order)
+        return (panel * self.order).astype(np.int32), lagrange_weights(abscissae, local)
+
+
+def energy_grid(knots: ArrayLike, low: float, high: float, order: int = 3, turn: float = 0.12) -> EnergyGrid:
+    """Cut [low, high] at the flux's knots and wherever the oscillation phase turns fast.
+
+    Args:
+        knots: energies in GeV at which the flux has kinks.
+        low: lower end of the range in GeV.
+        high: upper end of the range in GeV.
+        order: points per panel.
+        turn: longest panel in 1/E, GeV^-1; 0.12 is one radian of the atmospheric phase 2 Delta_31
+            at 1300 km.
+    """
+    knots = np.asarray(knots, dtype=float)
+    breaks = np.concatenate([[low], knots[(knots > low) & (knots < high)], [high]])
+    pieces = np.ceil((1.0 / breaks[:-1] - 1.0 / breaks[1:]) / turn).astype(int)
+    inverse = [np.linspace(1.0 / a, 1.0 / b, n, endpoint=False) for a, b, n in zip(breaks, breaks[1:], pieces)]
+    return EnergyGrid(np.append(1.0 / np.concatenate(inverse), high), order)
+
+
+def lagrange_weights(nodes: ArrayLike, points: ArrayLike) -> Float:
+    """Return the Lagrange basis on `nodes` (k,) at `points` (n,), shape (n, k)."""
+    nodes, points = np.asarray(nodes, dtype=float), np.asarray(points, dtype=float)
+    weights = np.ones((len(points), len(nodes)))
+    for j, node in enumerate(nodes):
+        for other in np.delete(nodes, j):
+            weights[:, j] *= (points - other) / (node - other)
+    return weights
+
+
+@dataclass(frozen=True)
+class LeptonGrid:
+    """Regular bins in lepton energy (GeV) and z; flattened bins run over z fastest."""
+
+    energy_edges: Float
+    z_edges: Float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of bins in (E_l, z)."""
+        return len(self.energy_edges) - 1, len(self.z_edges) - 1
+
+    @property
+    def energy_centers(self) -> Float:
+        """Bin centers in E_l, GeV."""
+        return 0.5 * (self.energy_edges[1:] + self.energy_edges[:-1])
+
+    @property
+    def z_centers(self) -> Float:
+        """Bin centers in z."""
+        return 0.5 * (self.z_edges[1:] + self.z_edges[:-1])
+
+    @property
+    def rows(self) -> tuple[Float, Float]:
+        """Coordinates (E_l, z) of every bin center, flattened."""
+        energy, z = np.meshgrid(self.energy_centers, self.z_centers, indexing="ij")
+        return energy.ravel(), z.ravel()
+
+    @property
+    def areas(self) -> Float:
+        """Area dE_l dz of every bin in GeV, flattened."""
+        return np.outer(np.diff(self.energy_edges), np.diff(self.z_edges)).ravel()
+
+
+def lepton_grid(energy_max: float, n_energy: int, n_z: int, lepton_mass: float) -> LeptonGrid:
+    """Cover everything that neutrinos up to `energy_max` can do with n_energy x n_z even bins."""
+    top = z_max(energy_max, lepton_mass)
+    return LeptonGrid(np.linspace(lepton_mass, energy_max, n_energy + 1), np.linspace(0.0, top, n_z + 1))
+
+
+@dataclass(frozen=True)
+class NodeGrid:
+    """Tensor grid of nodes, even in u = x^(1/3) and v = ln(Q^2 + q2_scale).
+
+    Structure functions vary on a logarithmic scale in Q^2 above the scale of the strong interaction
+    and linearly below it; in x the cube root resolves both the sea and the valence peak.
+    """
+
+    u: Float
+    v: Float
+    q2_scale: float = 0.1
+    order: int = 3
+
+    @property
+    def size(self) -> int:
+        """Number of nodes."""
+        return len(self.u) * len(self.v)
+
+    @property
+    def x(self) -> Float:
+        """Bjorken x of every node, flattened, Q^2 fastest."""
+        return np.repeat(self.u**3, len(self.v))
+
+    @property
+    def q2(self) -> Float:
+        """Q^2 in GeV^2 of every node, flattened, Q^2 fastest."""
+        return np.tile(np.exp(self.v) - self.q2_scale, len(self.u))
+
+    def stencil(self, x: ArrayLike, q2: ArrayLike) -> tuple[NDArray[np.int32], Float, NDArray[np.int32], Float]:
+        """Return first node and weights along u, then along v: (n,), (n, order+1), (n,), (n, order+1)."""
+        return (
+            *_even_stencil(self.u, np.cbrt(x), self.order),
+            *_even_stencil(self.v, np.log(np.asarray(q2) + self.q2_scale), self.order),
+        )
+
+
+def _even_stencil(nodes: Float, points: ArrayLike, order: int) -> tuple[NDArray[np.int32], Float]:
+    """First node and weights of local Lagrange interpolation on evenly spaced nodes."""
+    position = (np.asarray(points, dtype=float) - nodes[0]) / (nodes[1] - nodes[0])
+    start = np.clip(np.floor(position).astype(np.int32) - (order - 1) // 2, 0, len(nodes) - order - 1)
+    return start, lagrange_weights(np.arange(order + 1), position - start)
+
+
+def node_grid(energy_max: float, n_x: int, n_q2: int, lepton_mass: float, order: int = 3) -> NodeGrid:
+    """Cover the physical (x, Q^2) of neutrinos up to `energy_max` with n_x x n_q2 nodes.
+
+    Q^2 runs from its kinematic minimum near zero to 2 M E; x from zero to one, where cross sections
+    vanish. The first x node sits at a small positive value, as x = 0 belongs to no event.
+    """
+    grid = NodeGrid(np.empty(0), np.empty(0))
+    q2_top = 2.0 * 0.9389187 * energy_max
+    u = np.linspace(0.05, 1.0, n_x)
+    v = np.linspace(np.log(grid.q2_scale + 1e-3), np.log(grid.q2_scale + q2_top), n_q2)
+    return NodeGrid(u, v, order=order)

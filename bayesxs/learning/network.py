@@ -1,0 +1,134 @@
+"""Neural structure functions: multilayer perceptrons with the same call as the truth.
+
+Both heads give Bernstein coefficients (b0, b1, b2) of the cross section at fixed (x, Q^2). The
+unconstrained head is the network's output itself, as in arXiv:2412.16303. The positive head obeys
+b0 >= 0, b2 >= 0, b1 >= -sqrt(b0 b2) for every weight, hence a cross section that cannot be negative.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import ArrayLike
+
+ACTIVATIONS = {"silu": jax.nn.silu, "leaky_relu": jax.nn.leaky_relu, "tanh": jnp.tanh}
+
+# Q^2 in GeV^2 over which the positive head and the multi-input network let current conservation act:
+# F(x, Q^2) -> 0 as Q^2 -> 0. About the squared mass of the rho meson, as in vector dominance.
+Q2_CONSERVED = 0.7
+
+# softplus(SOFTPLUS_ONE) = 1: networks start near b0 = b1 = b2
+SOFTPLUS_ONE = 0.5413248546129181
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Shape of a network; what a weight file must state besides its numbers."""
+
+    layers: int = 3
+    width: int = 48
+    activation: Literal["silu", "leaky_relu", "tanh"] = "silu"
+    inputs: Literal["plain", "multi"] = "multi"
+    head: Literal["positive", "unconstrained"] = "positive"
+    precision: Literal["float32", "float64"] = "float64"
+
+    def as_metadata(self) -> dict[str, str]:
+        """Return every field as text, for the header of a weight file."""
+        return {name: str(value) for name, value in asdict(self).items()}
+
+
+def plain_inputs(x: Array, q2: Array) -> Array:
+    """Return (x, Q^2): the two inputs of arXiv:2412.16303."""
+    return jnp.stack([x, q2], axis=-1)
+
+
+def multi_inputs(x: Array, q2: Array) -> Array:
+    """Return x and Q^2 on several scales, each between about -1 and 1.
+
+    Square-root, linear and logarithmic in x; logarithmic and saturating in Q^2. None of them knows a
+    special point of any parton distribution.
+    """
+    columns = (
+        2.0 * jnp.sqrt(x) - 1.0,
+        2.0 * x - 1.0,
+        jnp.log(x) / 3.5 + 1.0,
+        jnp.log(q2 + 0.05) / 2.5,
+        2.0 * q2 / (q2 + 1.0) - 1.0,
+    )
+    return jnp.stack(columns, axis=-1)
+
+
+INPUTS = {"plain": (plain_inputs, 2), "multi": (multi_inputs, 5)}
+
+
+def unconstrained_head(raw: Array) -> Array:
+    """Return the outputs as they are."""
+    return raw
+
+
+def positive_head(raw: Array) -> Array:
+    """Map three real numbers onto the cone of non-negative quadratics on 0 <= t <= 1.
+
+    b0 = s, b1 = s (p - sqrt(c)), b2 = s c with s, p, c > 0 by softplus. One common size s carries what
+    the three functions share, steep falls in x and kinks in Q^2; p and c are ratios of order one, and
+    zero outputs mean a cross section flat in y.
+    """
+    size = jax.nn.softplus(raw[..., 0] + SOFTPLUS_ONE)
+    ratio = jax.nn.softplus(raw[..., 2] + SOFTPLUS_ONE)
+    middle = jax.nn.softplus(raw[..., 1] + 1.8545865) - jnp.sqrt(ratio)  # softplus(1.85..) = 2
+    return size[..., None] * jnp.stack([jnp.ones_like(size), middle, ratio], axis=-1)
+
+
+HEADS = {"positive": positive_head, "unconstrained": unconstrained_head}
+
+
+class Network(nnx.Module):
+    """A multilayer perceptron (x, Q^2) -> (b0, b1, b2)."""
+
+    def __init__(self, architecture: Architecture, *, rngs: nnx.Rngs) -> None:
+        """Draw initial weights.
+
+        Args:
+            architecture: layers, width, activation, inputs, head, precision.
+            rngs: random streams; "params" is used.
+        """
+        self.architecture = architecture
+        dtype = jnp.dtype(architecture.precision)
+        _, n_inputs = INPUTS[architecture.inputs]
+        sizes = [n_inputs, *[architecture.width] * architecture.layers, 3]
+        self.layers = nnx.List(
+            [
+                nnx.Linear(a, b, rngs=rngs, dtype=dtype, param_dtype=dtype)
+                for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+            ]
+        )
+        # Shape-only data leave the overall size and sign open; training fixes them here at its end
+        self.scale = nnx.Variable(jnp.ones((), dtype))
+
+    def __call__(self, x: ArrayLike, q2: ArrayLike) -> Array:
+        """Return Bernstein coefficients, shape (..., 3).
+
+        Args:
+            x: Bjorken x.
+            q2: Q^2 in GeV^2.
+        """
+        kind = self.architecture
+        x, q2 = jnp.broadcast_arrays(jnp.asarray(x), jnp.asarray(q2))
+        inputs, _ = INPUTS[kind.inputs]
+        hidden = inputs(x, q2).astype(kind.precision)
+        for layer in self.layers[:-1]:
+            hidden = ACTIVATIONS[kind.activation](layer(hidden))
+        out = HEADS[kind.head](self.layers[-1](hidden))
+        if kind.inputs == "multi":  # the paper's plain network carries no factor
+            out = out * (q2 / (q2 + Q2_CONSERVED)).astype(out.dtype)[..., None]
+        return self.scale[...] * out
+
+
+def create_network(architecture: Architecture, key: Array) -> Network:
+    """Build a network with weights drawn from `key`."""
+    return Network(architecture, rngs=nnx.Rngs(params=key))

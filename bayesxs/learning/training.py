@@ -1,0 +1,250 @@
+"""Fit a network's near-detector density to the observed one: Adam, then a quasi-Newton finish.
+
+The loss is the squared error of the normalised density, ||D (K w / sum(K w) - p)||^2, with w the network on
+the nodes. K is dense and projected on the row combinations that structure functions can reach, which is
+exact for the gradient to the accuracy of the projection (see `near_problem`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array
+from numpy.typing import ArrayLike
+from scipy import sparse
+
+from bayesxs.checkpoint import flatten, restore
+from bayesxs.detector.grid import Float, NodeGrid
+from bayesxs.learning.network import Network
+
+
+class NearProblem(NamedTuple):
+    """Everything a training step reads.
+
+    Attributes:
+        x: Bjorken x of the active nodes, shape (n,).
+        q2: Q^2 of the active nodes in GeV^2, shape (n,).
+        matrix: projected, weighted near-detector operator, shape (r, 3 n).
+        total: column sums of the unweighted operator, shape (3 n,).
+        target: projected, weighted observed density, shape (r,).
+    """
+
+    x: Array
+    q2: Array
+    matrix: Array
+    total: Array
+    target: Array
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long to train, and how.
+
+    Attributes:
+        adam_steps: full-batch Adam steps.
+        learning_rate: of Adam.
+        lbfgs_steps: quasi-Newton steps that follow.
+        memory: past steps that L-BFGS remembers.
+        record_every: steps between records (and checkpoints).
+    """
+
+    adam_steps: int = 500
+    learning_rate: float = 1e-3
+    lbfgs_steps: int = 4000
+    memory: int = 50
+    record_every: int = 250
+
+
+class Progress(NamedTuple):
+    """State between two records: enough to go on exactly as if nothing had happened."""
+
+    step: Array
+    params: Any
+    optimizer: Any
+    best_loss: Array
+    best: Any
+
+
+def near_problem(
+    matrix: sparse.csr_array,
+    observed: ArrayLike,
+    nodes: NodeGrid,
+    *,
+    floor: float | None = 0.02,
+    rank: int | None = 700,
+    smoothing: float = 2.0,
+) -> NearProblem:
+    """Weight, project and densify the near-detector operator.
+
+    Rows are weighted by 1/(p + floor p_max), so that the loss also sees small densities. Projection: the
+    weighted K is applied to `rank` random functions on the nodes, Gaussian-smooth over `smoothing` node
+    spacings, and the rows are projected on the space that these images and the observed density span.
+    Functions that the nodes resolve lie in it to about 1e-5; the part of the data outside is a constant
+    of the loss.
+
+    Args:
+        matrix: K of `Operator.near_matrix`, shape (rows, 3 n_nodes).
+        observed: near density, any normalisation, shape (rows,).
+        nodes: the nodes.
+        floor: relative floor of the weights; None for the plain mean squared error.
+        rank: random functions; None keeps every row.
+        smoothing: correlation length of the random functions in node spacings.
+    """
+    observed = np.asarray(observed, dtype=float)
+    seen = np.nonzero(np.diff(matrix.indptr))[0]
+    active = np.unique(matrix.indices // 3)
+    columns = (3 * active[:, None] + np.arange(3)).ravel()
+    dense = matrix[seen][:, columns].toarray()
+    p = observed[seen] / observed[seen].sum()
+    total = dense.sum(axis=0)
+    scale = np.abs(total).max()  # keeps the numbers near one, for float32's sake
+    dense, total = dense / scale, total / scale
+    weights = np.ones_like(p) if floor is None else 1.0 / (p + floor * p.max())
+    weights /= np.linalg.norm(weights * p)
+    dense *= weights[:, None]
+    target = weights * p
+    if rank is not None and rank < len(seen):
+        images = dense @ _smooth_functions(nodes, active, rank, smoothing)
+        basis, _ = np.linalg.qr(np.column_stack([target, images]))
+        dense, target = basis.T @ dense, basis.T @ target
+    arrays = (nodes.x[active], nodes.q2[active], dense, total, target)
+    return NearProblem(*(jnp.asarray(a) for a in arrays))
+
+
+def _smooth_functions(nodes: NodeGrid, active: np.ndarray, number: int, smoothing: float) -> Float:
+    """Random smooth structure functions on the active nodes, shape (3 n_active, number)."""
+
+    def kernel(n: int) -> Float:
+        distance = np.subtract.outer(np.arange(n), np.arange(n)) / smoothing
+        return np.exp(-0.5 * distance**2)
+
+    rng = np.random.default_rng(0)  # a fixed basis: it defines the loss, not a sample
+    noise = rng.standard_normal((number * 3, len(nodes.u), len(nodes.v)))
+    smooth = kernel(len(nodes.u)) @ noise @ kernel(len(nodes.v))
+    smooth = smooth.reshape(number, 3, -1)[:, :, active]
+    x, q2 = nodes.x[active], nodes.q2[active]
+    smooth *= ((1.0 - x) ** 2 + 3e-3) * q2 / (q2 + 0.7)  # the size that cross sections have
+    return np.ascontiguousarray(smooth.transpose(2, 1, 0).reshape(3 * len(active), number))
+
+
+def near_loss(network: Network, problem: NearProblem) -> Array:
+    """Return ||D (K w / sum(K w) - p)||^2 / ||D p||^2."""
+    w = network(problem.x, problem.q2).ravel()
+    residual = problem.matrix @ w / (problem.total @ w) - problem.target
+    return residual @ residual
+
+
+def train(
+    network: Network,
+    problem: NearProblem,
+    schedule: Schedule,
+    *,
+    resume: dict[str, Float] | None = None,
+    record: Callable[[int, float, Network, dict[str, Float]], None] | None = None,
+) -> Network:
+    """Minimise the near-detector loss and return the best network seen, its scale and sign fixed.
+
+    Deterministic: the same network, problem and schedule give the same weights, also when the run was
+    interrupted and resumed from a checkpoint.
+
+    Args:
+        network: initial network (left unchanged).
+        problem: from `near_problem`.
+        schedule: steps and optimisers.
+        resume: checkpoint of an interrupted run of the same problem.
+        record: called as record(step, best loss, best network, checkpoint) every `record_every` steps.
+
+    Raises:
+        FloatingPointError: the loss became NaN or infinite.
+    """
+    dtype = network.architecture.precision
+    problem = NearProblem(*(a.astype(dtype) for a in problem))
+    graph, params, rest = nnx.split(network, nnx.Param, ...)
+
+    def loss(weights: Any) -> Array:
+        return near_loss(nnx.merge(graph, weights, rest), problem)
+
+    adam = optax.adam(schedule.learning_rate)
+    lbfgs = optax.lbfgs(
+        memory_size=schedule.memory,
+        linesearch=optax.scale_by_zoom_linesearch(max_linesearch_steps=20, initial_guess_strategy="one"),
+    )
+    phases = ((schedule.adam_steps, adam, _adam_step), (schedule.lbfgs_steps, lbfgs, _lbfgs_step))
+    reached = 0 if resume is None else int(resume["step"])
+    progress: Progress | None = None
+    done = 0
+    for steps, optimizer, make_step in phases:
+        start = params if progress is None else progress.best
+        lowest = jnp.array(jnp.inf, dtype) if progress is None else progress.best_loss
+        progress = Progress(jnp.array(done), start, optimizer.init(start), lowest, start)
+        if resume is not None and done < reached <= done + steps:
+            progress = restore(progress, resume)
+        elif reached > done + steps:  # a later phase holds the checkpoint
+            done += steps
+            continue
+        advance = jax.jit(partial(_advance, make_step(loss, optimizer)), static_argnums=1)
+        while int(progress.step) < done + steps:
+            count = min(schedule.record_every, done + steps - int(progress.step))
+            progress = advance(progress, count)
+            if not jnp.isfinite(progress.best_loss):
+                raise FloatingPointError(f"training loss is not finite after step {int(progress.step)}")
+            if record is not None:
+                best = normalized(nnx.merge(graph, progress.best, rest), problem)
+                record(int(progress.step), float(progress.best_loss), best, flatten(progress))
+        done += steps
+    assert progress is not None
+    return normalized(nnx.merge(graph, progress.best, rest), problem)
+
+
+def _adam_step(loss: Callable[[Any], Array], optimizer: optax.GradientTransformation) -> Callable[..., Any]:
+    def step(params: Any, state: Any) -> tuple[Any, Any, Array]:
+        value, gradient = jax.value_and_grad(loss)(params)
+        updates, state = optimizer.update(gradient, state)
+        return optax.apply_updates(params, updates), state, value
+
+    return step
+
+
+def _lbfgs_step(
+    loss: Callable[[Any], Array], optimizer: optax.GradientTransformationExtraArgs
+) -> Callable[..., Any]:
+    value_and_grad = optax.value_and_grad_from_state(loss)
+
+    def step(params: Any, state: Any) -> tuple[Any, Any, Array]:
+        value, gradient = value_and_grad(params, state=state)
+        updates, state = optimizer.update(
+            gradient, state, params, value=value, grad=gradient, value_fn=loss
+        )
+        return optax.apply_updates(params, updates), state, value
+
+    return step
+
+
+def _advance(step: Callable[..., Any], progress: Progress, count: int) -> Progress:
+    """Take `count` steps, keeping the weights with the lowest loss seen."""
+
+    def body(carry: Progress, _: None) -> tuple[Progress, None]:
+        params, optimizer, value = step(carry.params, carry.optimizer)
+        better = value < carry.best_loss
+        best = jax.tree.map(partial(jnp.where, better), carry.params, carry.best)
+        best_loss = jnp.where(better, value, carry.best_loss)
+        return Progress(carry.step + 1, params, optimizer, best_loss, best), None
+
+    return jax.lax.scan(body, progress, None, length=count)[0]
+
+
+def normalized(network: Network, problem: NearProblem) -> Network:
+    """Return the network with unit near-detector rate, which fixes its size and its sign."""
+    graph, state = nnx.split(network)
+    network = nnx.merge(graph, state)
+    rate = problem.total @ network(problem.x, problem.q2).ravel().astype(problem.total.dtype)
+    network.scale[...] = network.scale[...] / rate.astype(network.scale[...].dtype)
+    return network

@@ -1,0 +1,391 @@
+"""The run folder: which stage is finished with which inputs, safe against kills and meddling.
+
+`manifest.json` records, for each finished stage, the content key of everything that went into it
+and the SHA-256 of everything that came out. A stage whose key is unchanged is not run again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+
+from bayesxs.atomic import (
+    file_sha256,
+    is_partial,
+    plain,
+    read_arrays,
+    remove_partials,
+    write_arrays,
+    write_json,
+)
+from bayesxs.errors import InputError
+from bayesxs.manifest import environment, new_manifest, now, package_version, read_manifest
+
+MANIFEST: Final = "manifest.json"
+CONFIG: Final = "config.toml"
+_LOCK: Final = ".lock"
+
+
+def content_key(
+    stage: str,
+    *,
+    sections: Mapping[str, Any],
+    upstream: Mapping[str, str] | None = None,
+    files: Iterable[Path] = (),
+    versions: Mapping[str, str] | None = None,
+) -> str:
+    """Return the SHA-256, in hexadecimal, of everything that a stage's result depends on.
+
+    Args:
+        stage: name of the stage.
+        sections: the parts of the card that it reads, as plain JSON values.
+        upstream: content key of each stage whose results it reads.
+        files: input files, of which the content counts and not the place.
+        versions: versions of the code and of the package's own data.
+
+    Raises:
+        InputError: an input file cannot be read.
+    """
+    parts = {
+        "stage": stage,
+        "sections": sections,
+        "upstream": upstream or {},
+        "files": [file_sha256(Path(path)) for path in files],
+        "versions": versions or {},
+    }
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@dataclass
+class Stage:
+    """A stage in the making: the files it has announced, and what it wants remembered."""
+
+    folder: RunFolder
+    name: str
+    key: str
+    outputs: list[str] = field(default_factory=list)
+    notes: dict[str, Any] = field(default_factory=dict)
+    earlier_seconds: float = 0.0  # spent before the interruption, by the checkpoint
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on the stage so far, over all interruptions."""
+        return self.earlier_seconds + time.perf_counter() - self.started
+
+    def output(self, name: str) -> Path:
+        """Announce an output file, relative to the run folder, and return its path."""
+        if name not in self.outputs:
+            self.outputs.append(name)
+        return self.folder.path / name
+
+    def save_checkpoint(
+        self, arrays: Mapping[str, Any], metadata: Mapping[str, str] | None = None, label: str = ""
+    ) -> None:
+        """Keep the state of an unfinished stage, replacing an earlier one under the same label."""
+        marked = {**(metadata or {}), "content_key": self.key, "seconds": f"{self.seconds:.3f}"}
+        write_arrays(self.folder.checkpoint_path(self.name, label), arrays, marked)
+
+    def load_checkpoint(
+        self, label: str = ""
+    ) -> tuple[dict[str, np.ndarray], dict[str, str]] | None:
+        """Return the state kept by `save_checkpoint`, or None if none has this stage's key.
+
+        Raises:
+            InputError: the checkpoint file is damaged.
+        """
+        path = self.folder.checkpoint_path(self.name, label)
+        if not path.exists():
+            return None
+        arrays, marked = read_arrays(path)
+        if marked.pop("content_key", None) != self.key:
+            return None
+        seconds = float(marked.pop("seconds"))
+        self.earlier_seconds = max(self.earlier_seconds, seconds)
+        return arrays, marked
+
+
+class RunFolder:
+    """A run folder, open for writing under a lock, or for reading.
+
+    Use `create` to start or continue a run, `reopen` for a folder that must exist, `view` to read
+    one. Use it as a context manager: leaving it frees the lock.
+    """
+
+    def __init__(
+        self, path: Path, manifest: dict[str, Any], lock: int | None, made: bool = False
+    ) -> None:
+        """Hold an opened folder; the class methods do the opening."""
+        self.path = path
+        self._manifest = manifest
+        self._lock = lock
+        self._made = made
+
+    # opening and closing
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], *, resume: bool = False) -> Self:
+        """Create a run folder, or open an existing run's if `resume`.
+
+        Raises:
+            InputError: the folder holds a run and `resume` is off; it holds other files; another
+                process writes in it; its run is of another schema version; it cannot be written.
+        """
+        folder = Path(path).absolute()
+        made = not folder.exists()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise InputError(f"{folder}: is a file: --out takes a folder") from None
+        except OSError as error:
+            raise InputError(f"{folder}: cannot create the folder: {error.strerror}") from None
+        holds_run(folder, resume)
+        lock = _acquire(folder)
+        try:
+            # once more under the lock: another process may have come and gone in between
+            if holds_run(folder, resume):
+                return cls._continue(folder, lock)
+            remove_partials(folder)
+            opened = cls(folder, new_manifest(), lock, made=made)
+            opened._save()
+            return opened
+        except BaseException:
+            os.close(lock)
+            raise
+
+    @classmethod
+    def reopen(cls, path: str | os.PathLike[str]) -> Self:
+        """Open the folder of an existing run for writing.
+
+        Raises:
+            InputError: it holds no run; another process writes in it; its run is of another schema
+                version; it cannot be written.
+        """
+        folder = _require_run(path)
+        lock = _acquire(folder)
+        try:
+            return cls._continue(folder, lock)
+        except BaseException:
+            os.close(lock)
+            raise
+
+    @classmethod
+    def view(cls, path: str | os.PathLike[str]) -> Self:
+        """Open the folder of an existing run for reading only, without a lock.
+
+        Raises:
+            InputError: it holds no run, or one of another schema version.
+        """
+        folder = _require_run(path)
+        return cls(folder, read_manifest(folder / MANIFEST), None)
+
+    @classmethod
+    def _continue(cls, folder: Path, lock: int) -> Self:
+        opened = cls(folder, read_manifest(folder / MANIFEST), lock)
+        remove_partials(folder)
+        for finished in opened.stages:  # a kill may have come between the record and the removal
+            opened.remove_checkpoints(finished)
+        opened._manifest |= environment()
+        opened._save()
+        return opened
+
+    def __enter__(self) -> Self:
+        """Return the folder itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Free the lock; a new folder that bad input kept empty is taken away again."""
+        if isinstance(error, InputError) and self._made and not self.stages:
+            self._discard()
+        self.close()
+
+    def close(self) -> None:
+        """Free the lock."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _discard(self) -> None:
+        own = {MANIFEST, CONFIG, _LOCK}
+        with suppress(OSError):  # what is said of the input matters more
+            if {entry.name for entry in self.path.iterdir()} <= own:
+                for name in own:
+                    (self.path / name).unlink(missing_ok=True)
+                self.path.rmdir()
+
+    # the manifest
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """A copy of what `manifest.json` holds."""
+        copy: dict[str, Any] = json.loads(json.dumps(self._manifest))
+        return copy
+
+    @property
+    def stages(self) -> dict[str, dict[str, Any]]:
+        """The record of each finished stage: key, seconds, outputs, finished, notes."""
+        stages: dict[str, dict[str, Any]] = self._manifest["stages"]
+        return stages
+
+    def record(self, **facts: Any) -> None:
+        """Write facts about the run (device, seeds) into the manifest, replacing earlier ones."""
+        clash = {"format", "schema", "stages"} & set(facts)
+        if clash:
+            raise ValueError(f"{sorted(clash)} belong to the manifest itself")
+        self._manifest |= plain(facts)
+        self._save()
+
+    def _save(self) -> None:
+        if self._lock is None:
+            raise ValueError(f"{self.path} is not open for writing")
+        write_json(self.path / MANIFEST, self._manifest)
+
+    # stages
+
+    def stage_is_current(self, name: str, key: str) -> bool:
+        """Tell whether a stage was finished with this content key and its files are all there.
+
+        Raises:
+            InputError: an output file was changed since. (One that was deleted is made again.)
+        """
+        done = self.stages.get(name)
+        if done is None or done["key"] != key:
+            return False
+        if any(not (self.path / output).exists() for output in done["outputs"]):
+            return False
+        self.check_outputs(name)
+        return True
+
+    def check_outputs(self, name: str) -> None:
+        """Check that a stage is finished and that its files are as it left them.
+
+        Raises:
+            InputError: the stage is not finished; an output is missing or was changed.
+        """
+        done = self.stages.get(name)
+        if done is None:
+            raise InputError(f"{self.path}: stage {name} is not finished: run it first")
+        for output, recorded in done["outputs"].items():
+            path = self.path / output
+            if not path.exists():
+                raise InputError(f"{path}: missing: --resume makes it again")
+            if file_sha256(path) != recorded:
+                raise InputError(
+                    f"{path}: changed since stage {name} wrote it: delete it and --resume makes it "
+                    "again, or choose another --out"
+                )
+
+    @contextmanager
+    def stage(self, name: str, key: str) -> Iterator[Stage]:
+        """Run a stage: forget its old record, and at a good end write the new one.
+
+        The block writes its files through `Stage.output`. Until it ends the stage counts as not
+        finished, so a kill at any moment makes it run again, from its checkpoint if it left one.
+        """
+        if self.stages.pop(name, None) is not None:
+            self._save()
+        current = Stage(self, name, key)
+        yield current
+        outputs = {output: file_sha256(self.path / output) for output in current.outputs}
+        self.stages[name] = {
+            "key": key,
+            "seconds": round(current.seconds, 3),
+            "finished": now(),
+            "package": package_version(),
+            "outputs": outputs,
+            "notes": plain(current.notes),
+        }
+        self._save()
+        self.remove_checkpoints(name)
+
+    # checkpoints
+
+    def checkpoint_path(self, stage: str, label: str = "") -> Path:
+        """Return the path of a stage's checkpoint; a label tells several of one stage apart."""
+        return self.path / "checkpoints" / stage / f"{label or stage}.safetensors"
+
+    def remove_checkpoints(self, stage: str) -> None:
+        """Remove what a stage kept while it was unfinished."""
+        folder = self.checkpoint_path(stage).parent
+        for path in folder.glob("*.safetensors"):
+            path.unlink(missing_ok=True)
+        for empty in (folder, folder.parent):
+            if empty.is_dir() and not any(empty.iterdir()):
+                empty.rmdir()
+
+
+def holds_run(folder: Path, resume: bool) -> bool:
+    """Tell whether an existing folder holds a run; refuse one that `RunFolder.create` cannot use.
+
+    Raises:
+        InputError: it holds a run and `resume` is off, or it holds other files.
+    """
+    if (folder / MANIFEST).exists():
+        if not resume:
+            allowed = "--resume continues it, --out chooses another folder"
+            raise InputError(f"{folder}: already holds a run: {allowed}")
+        return True
+    # A process killed while creating the folder leaves its lock and temporary files
+    if any(entry.name != _LOCK and not is_partial(entry) for entry in _entries(folder)):
+        raise InputError(f"{folder}: not empty and no run folder: --out takes a new folder")
+    return False
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot read the folder: {error.strerror}") from None
+
+
+def _require_run(path: str | os.PathLike[str]) -> Path:
+    folder = Path(path).absolute()
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder: give the folder of a run")
+    if not (folder / MANIFEST).exists():
+        raise InputError(f"{folder}: holds no run ({MANIFEST} is missing)")
+    return folder
+
+
+def _acquire(folder: Path) -> int:
+    """Lock the folder for this process, without waiting; return the lock's file descriptor."""
+    path = folder / _LOCK
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot write in the folder: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        raise InputError(
+            f"{folder}: another process (pid {holder}) writes in this folder: wait for it, "
+            "or choose another --out"
+        ) from None
+    except OSError as error:
+        os.close(descriptor)
+        raise InputError(
+            f"{folder}: cannot lock the folder: {error.strerror}: choose an --out on another disk"
+        ) from None
+    with suppress(OSError):  # the process number only serves the message above
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor

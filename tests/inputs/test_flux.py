@@ -1,0 +1,155 @@
+"""Flux tables: the embedded DUNE figures, interpolation, and refusal of bad tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bayesxs.errors import InputError
+from bayesxs.inputs.flux import (
+    NEUTRINOS,
+    embedded_dune_flux,
+    load_csv_flux,
+    load_globes_flux,
+    make_flux,
+)
+
+MODES = ("neutrino", "antineutrino")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_embedded_flux_is_the_dune_release(reference, mode):
+    # The release's file, read without the package (arXiv:2103.04797).
+    release = np.loadtxt(reference / "flux" / f"flux_dune_{mode}_ND_globes.txt")
+    flux = embedded_dune_flux(mode)
+    np.testing.assert_array_equal(flux.energy, release[:, 0])
+    np.testing.assert_array_equal(flux.values, release[:, 1:])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_loader_reads_the_release(reference, mode):
+    flux = load_globes_flux(reference / "flux" / f"flux_dune_{mode}_ND_globes.txt")
+    np.testing.assert_array_equal(flux.values, embedded_dune_flux(mode).values)
+
+
+@pytest.mark.parametrize(("mode", "pdg"), [("neutrino", 14), ("antineutrino", -14)])
+def test_embedded_flux_is_mostly_the_beam_flavor_at_its_peak(mode, pdg):
+    # DUNE's beam peaks near the first oscillation maximum, about 2.5 GeV (arXiv:2103.04797).
+    flux = embedded_dune_flux(mode)
+    energy = np.linspace(1.5, 3.5, 41)
+    all_species = np.array([flux(other, energy) for other in NEUTRINOS])
+    assert np.all(flux(pdg, energy) > 0.9 * all_species.sum(axis=0))
+    assert 1.5 < energy[np.argmax(flux(pdg, energy))] < 3.5
+    assert flux.support == (0.125, 125.125)
+
+
+def test_unknown_mode():
+    with pytest.raises(InputError, match="mode = muon: neutrino or antineutrino"):
+        embedded_dune_flux("muon")
+
+
+@settings(max_examples=50)
+@given(t=st.floats(0, 1), row=st.integers(0, 499), pdg=st.sampled_from(NEUTRINOS))
+def test_linear_between_bin_centers(t, row, pdg):
+    flux = embedded_dune_flux("neutrino")
+    column = flux.values[:, NEUTRINOS.index(pdg)]
+    energy = (1 - t) * flux.energy[row] + t * flux.energy[row + 1]
+    expected = (1 - t) * column[row] + t * column[row + 1]
+    assert flux(pdg, energy) == pytest.approx(expected, rel=1e-9, abs=1e-20)
+
+
+@pytest.mark.parametrize("pdg", NEUTRINOS)
+def test_zero_outside(pdg):
+    flux = embedded_dune_flux("neutrino")
+    low, high = flux.support
+    assert np.all(flux(pdg, [0.0, low * (1 - 1e-9), high * (1 + 1e-9), 1e3]) == 0)
+    assert flux(pdg, np.ones((2, 3))).shape == (2, 3)
+
+
+def test_unknown_species():
+    with pytest.raises(InputError, match="pdg = 13: one of"):
+        embedded_dune_flux("neutrino")(13, 1.0)
+
+
+def test_csv_with_some_columns_in_any_order(tmp_path):
+    file = tmp_path / "flux.csv"
+    file.write_text("# a comment\nanti_nu_mu, energy, nu_mu\n1,0.5,10\n\n2,1.5,20\n")
+    flux = load_csv_flux(file)
+    assert flux(14, 1.0) == 15
+    assert flux(-14, 1.0) == 1.5
+    assert flux(12, 1.0) == 0
+    assert flux.source == str(file)
+
+
+def test_globes_comments_and_blank_lines(tmp_path):
+    file = tmp_path / "flux.txt"
+    file.write_text("# E e m t\n0.5 1 2 3 4 5 6 # first\n\n1.5\t1 2 3 4 5 6\n")
+    np.testing.assert_array_equal(load_globes_flux(file).values, [[1, 2, 3, 4, 5, 6]] * 2)
+
+
+BAD_CSV = {
+    "energy,nu_mu\n0.5,1\n1.5,-1.2\n": "row 3: nu_mu = -1.2: a flux is finite and >= 0",
+    "energy,nu_mu\n0.5,1\n1.5,nan\n": "row 3: nu_mu = nan: a flux is finite and >= 0",
+    "energy,nu_mu\n0.5,1\n1.5,inf\n": "row 3: nu_mu = inf: a flux is finite and >= 0",
+    "energy,nu_mu\n0.5,1\n1.5,\n": "row 3: nu_mu = (empty): a number",
+    "energy,nu_mu\n0.5,1\n1.5,x\n": "row 3: nu_mu = x: a number",
+    "energy,nu_mu\n0.5,1\n1.5\n": "row 3: columns = 1: 2: energy, nu_mu",
+    "energy,nu_mu\n0.5,1\n0.5,1\n": "row 3: energy = 0.5: above the previous 0.5",
+    "energy,nu_mu\n1.5,1\n0.5,1\n": "row 3: energy = 0.5: above the previous 1.5",
+    "energy,nu_mu\nnan,1\n0.5,1\n": "row 2: energy = nan: an energy in GeV is finite and >= 0",
+    "energy,nu_mu\n-1,1\n0.5,1\n": "row 2: energy = -1.0: an energy in GeV is finite and >= 0",
+    "energy,nu_mu\n0.5,0\n1.5,0\n": "the flux is zero everywhere",
+    "energy,nu_mu\n0.5,1\n": "rows = 1: a flux table has at least two rows",
+    "energy,nu_mu\n": "rows = 0: a flux table has at least two rows",
+    "energy,numu\n0.5,1\n1.5,1\n": "column = numu: energy and any of nu_e, nu_mu",
+    "nu_mu\n1\n1\n": "header = nu_mu: energy and any of",
+    "energy,nu_mu,nu_mu\n0.5,1,1\n1.5,1,1\n": "header = energy,nu_mu,nu_mu: energy and any of",
+    "energy\n0.5\n1.5\n": "header = energy: energy and any of",
+    "": "empty",
+}
+
+
+@pytest.mark.parametrize("text", BAD_CSV)
+def test_bad_csv_gives_one_line(tmp_path, text):
+    file = tmp_path / "flux.csv"
+    file.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_csv_flux(file)
+    message = str(caught.value)
+    assert message.startswith(f"{file}: ")
+    assert BAD_CSV[text] in message
+    assert "\n" not in message
+
+
+BAD_GLOBES = {
+    "0.5 1 2 3 4 5 6\n1.5 1 2 3 4 5\n": "row 2: columns = 6: 7: energy, nu_e",
+    "0.5 1 2 3 4 5 6\n# x\n1.5 1 2 3 4 5 -6\n": "row 3: anti_nu_tau = -6.0: a flux is finite",
+    "0.5 1 2 3 4 5 6\n1.5 1 2 3 4 5 six\n": "row 2: anti_nu_tau = six: a number",
+    "# nothing\n": "rows = 0: a flux table has at least two rows",
+}
+
+
+@pytest.mark.parametrize("text", BAD_GLOBES)
+def test_bad_globes_file_gives_one_line(tmp_path, text):
+    file = tmp_path / "flux.txt"
+    file.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_globes_flux(file)
+    assert str(caught.value).startswith(f"{file}: ")
+    assert BAD_GLOBES[text] in str(caught.value)
+
+
+@pytest.mark.parametrize("load", [load_csv_flux, load_globes_flux])
+def test_missing_or_binary_file(tmp_path, load):
+    with pytest.raises(InputError, match=r"none\.txt: cannot be read: No such file"):
+        load(tmp_path / "none.txt")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x80")
+    with pytest.raises(InputError, match="not a text file"):
+        load(tmp_path / "binary")
+
+
+def test_shape_is_checked():
+    with pytest.raises(InputError, match=r"own: shape = \(2,\) and \(2, 5\)"):
+        make_flux([1, 2], np.ones((2, 5)), "own")
