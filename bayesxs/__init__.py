@@ -1,1 +1,36 @@
-"""Bayesian inference for neutrino experiments with learned cross sections."""
+"""Bayesian inference for neutrino experiments with learned cross sections.
+
+import bayesxs
+run = bayesxs.run(preset="quick", out="runs/first")
+run.posterior("learned")      # an ArviZ DataTree
+run.figure("posterior")       # a matplotlib Figure
+run.summary["asimov"]
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bayesxs.app.api import Run, open_run, run
+    from bayesxs.config import Card, load_card
+    from bayesxs.errors import InputError
+
+# Imported when first used: JAX takes a second to start, and `bayesxs --help` does without it
+_HOMES = {
+    "run": "bayesxs.app.api",
+    "open_run": "bayesxs.app.api",
+    "Run": "bayesxs.app.api",
+    "Card": "bayesxs.config",
+    "load_card": "bayesxs.config",
+    "InputError": "bayesxs.errors",
+}
+
+__all__ = ["Card", "InputError", "Run", "load_card", "open_run", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bayesxs' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

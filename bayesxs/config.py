@@ -149,7 +149,7 @@ class BeamCard(_Section):
     mode: Literal["neutrino", "antineutrino"] = "neutrino"
     flux: Annotated[DuneFlux | GlobesFlux | CsvFlux, Field(discriminator="type")] = DuneFlux()
     energy_min_GeV: Positive = 0.5
-    energy_max_GeV: Positive = 20.0
+    energy_max_GeV: Positive = 10.0
 
     @model_validator(mode="after")
     def _check(self) -> BeamCard:
@@ -170,7 +170,7 @@ class SampleCard(_Section):
 class GridCard(_Section):
     """Quadrature and interpolation grids."""
 
-    energies: Annotated[int, Field(ge=8, le=4000)] = 120
+    energy_order: Annotated[int, Field(ge=1, le=12)] = 3  # Gauss points between flux knots
     lepton_energies: Annotated[int, Field(ge=8, le=4000)] = 80
     z: Annotated[int, Field(ge=8, le=4000)] = 80
     nodes_x: Annotated[int, Field(ge=8, le=1000)] = 48
@@ -185,7 +185,7 @@ class NetworkCard(_Section):
     inputs: Literal["multi", "plain"] = "multi"
     layers: Annotated[int, Field(ge=1, le=32)] = 3
     width: Annotated[int, Field(ge=1, le=4096)] = 48
-    activation: Literal["silu", "leaky_relu", "tanh"] = "silu"
+    activation: Literal["algebraic", "silu", "leaky_relu", "tanh"] = "algebraic"
     members: Annotated[int, Field(ge=1, le=100)] = 1
     precision: Literal["float64", "float32"] = "float64"
 

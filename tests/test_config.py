@@ -127,7 +127,7 @@ def test_override_values_are_toml_and_bare_words_strings() -> None:
         None,
         None,
         [
-            "grid.energies=60",
+            "grid.nodes_x=60",
             "network.precision=float64",
             "oscillation.newton_steps=exact",
             "nature.pdf.type=lhapdf",
@@ -135,7 +135,7 @@ def test_override_values_are_toml_and_bare_words_strings() -> None:
             'sample=[{flavor_in="mu", flavor_out="e"}]',
         ],
     )
-    assert card.grid.energies == 60
+    assert card.grid.nodes_x == 60
     assert card.oscillation.newton_steps == "exact"
     assert card.nature.pdf == LhapdfPDF(name="CT18NNLO")
     assert card.sample[0].flavor_out == "e"
@@ -180,12 +180,12 @@ def test_import_does_not_start_jax() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[grid]\nenergis = 60", 'grid.energis = 60: unknown key; did you mean "energies"'),
+        ("[grid]\nnodes_xx = 60", 'grid.nodes_xx = 60: unknown key; did you mean "nodes_x"'),
         ("[grd]\nz = 60", 'grd = {"z": 60}: unknown key; did you mean "grid"?'),
         ("[far]\nxyz = 1", "far.xyz = 1: unknown key; allowed: events, file"),
-        ("[grid]\nenergies = 60.5", "grid.energies = 60.5: must be a whole number >= 8"),
-        ('[grid]\nenergies = "60"', 'grid.energies = "60": must be a whole number'),
-        ("[grid]\nenergies = true", "grid.energies = true: must be a whole number"),
+        ("[grid]\nnodes_x = 60.5", "grid.nodes_x = 60.5: must be a whole number >= 8"),
+        ('[grid]\nnodes_x = "60"', 'grid.nodes_x = "60": must be a whole number'),
+        ("[grid]\nnodes_x = true", "grid.nodes_x = true: must be a whole number"),
         ("grid = 3", "grid = 3: must be a table"),
         ("seed = -1", "seed = -1: must be a whole number >= 0"),
         ('[beam]\nmode = "nu"', 'beam.mode = "nu": allowed: "neutrino" or "antineutrino"'),
@@ -243,8 +243,8 @@ def test_a_fault_is_one_line_with_key_value_and_what_is_allowed(text, expected, 
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("grid.energies=x", '--set: grid.energies = "x": must be a whole number'),
-        ("grid.energies", "--set: grid.energies: write section.key=value"),
+        ("grid.nodes_x=x", '--set: grid.nodes_x = "x": must be a whole number'),
+        ("grid.nodes_x", "--set: grid.nodes_x: write section.key=value"),
         ("a b=3", "--set: a b=3: write section.key=value"),
         ("grid.z=[3", "--set: grid.z = [3: not a TOML value"),
         ("preset=quik", 'did you mean "quick"?'),
@@ -262,9 +262,9 @@ def test_an_override_inside_a_value_is_refused() -> None:
 
 def test_the_fault_of_an_override_is_not_blamed_on_the_card(write) -> None:
     path = write("[grid]\nz = 50\n")
-    assert fault(path, "grid.energies=1").startswith("--set: grid.energies")
+    assert fault(path, "grid.nodes_x=1").startswith("--set: grid.nodes_x")
     assert fault(path, "far.events=10", "grid.zz=1").startswith("--set: grid.zz")
-    assert fault(write("[grid]\nz = 1\n"), "grid.energies=50").startswith(f"{path}: grid.z")
+    assert fault(write("[grid]\nz = 1\n"), "grid.nodes_x=50").startswith(f"{path}: grid.z")
 
 
 def test_an_unknown_preset_option_is_named() -> None:

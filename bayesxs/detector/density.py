@@ -1,7 +1,7 @@
 """Samples, their near- and far-detector densities, and events drawn from them.
 
-p(E_l, z | phi, s) = int dE phi(E) s(E, E_l, z) / norm, in 1/GeV: shape only, blind to the overall scale of
-the cross section. Near: phi = phi_ND. Far: phi_ND(E) P(E; theta).
+p(E_l, z | phi, s) = int dE phi(E) s(E, E_l, z) / norm, in 1/GeV: shape only, blind to the overall
+scale of the cross section. Near: phi = phi_ND. Far: phi_ND(E) P(E; theta).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 
 from bayesxs.constants import ELECTRON_MASS, MUON_MASS, TAU_MASS
 from bayesxs.detector.grid import Float
+from bayesxs.errors import InputError
 from bayesxs.physics.cross_section import differential_cross_section
 from bayesxs.physics.kinematics import lepton_from_invariants, x_min, y_range
 from bayesxs.physics.structure_functions import StructureFunctions
@@ -29,7 +30,7 @@ NEUTRINO_ID = {"e": 12, "mu": 14, "tau": 16}
 
 @dataclass(frozen=True)
 class Sample:
-    """What is counted: leptons of one flavor and charge, from neutrinos of one flavor, in one beam mode."""
+    """What is counted: leptons of one flavor and charge, from one flavor of one beam mode."""
 
     flavor_in: Flavor = "mu"
     flavor_out: Flavor = "mu"
@@ -54,7 +55,8 @@ class Response(NamedTuple):
 
     Attributes:
         rows: T[row, E], differential in (E_l, z), in 1e-38 cm^2; quadrature weights included.
-        total: v[E], integrated over all lepton kinematics, in 1e-38 cm^2 GeV.
+        total: v[E], integrated over all lepton kinematics and times the quadrature weights of the
+            shared energies, in 1e-38 cm^2 GeV.
     """
 
     rows: Float
@@ -95,8 +97,8 @@ def simulate_events(
 ) -> Events:
     """Draw events from the continuous density flux(E) d2s/dE_l dz by rejection.
 
-    Proposals are even in (E, x^(1/3), y) within cells of E, each under its own bound; a bound that is
-    found too low is raised and the draw starts over, so that accepted events follow the density exactly.
+    Proposals are even in (E, x^(1/3), y) within cells of E, each under its own bound; a bound that
+    is found too low is raised and the draw starts over, so that accepted events follow the density.
 
     Args:
         key: random key.
@@ -107,7 +109,7 @@ def simulate_events(
         number: events wanted.
 
     Raises:
-        ValueError: the density vanishes everywhere.
+        InputError: the density vanishes everywhere.
     """
 
     @jax.jit
@@ -122,9 +124,17 @@ def simulate_events(
         value = differential_cross_section(sf, energy, lepton_energy, z, lepton_mass)
         return value * jacobian, lepton_energy, z
 
-    envelope = _envelope(lambda e, u, v: flux(e) * np.asarray(cross_section(e, u, v)[0]), energy_range)
+    envelope = _envelope(
+        lambda e, u, v: flux(e) * np.asarray(cross_section(e, u, v)[0]), energy_range
+    )
     if not np.any(envelope.bound > 0.0):
-        raise ValueError("no events: flux times cross section vanishes over the whole energy range")
+        low, high = energy_range
+        raise InputError.at(
+            "events",
+            "energy_range",
+            f"{low:g} to {high:g} GeV",
+            "flux times cross section > 0 there",
+        )
     batch = 1 << 15
     accepted: list[Events] = []
     missing, draw = number, 0
@@ -135,10 +145,14 @@ def simulate_events(
         cell = np.searchsorted(np.cumsum(cells) / cells.sum(), uniform[0], side="right")
         cell = np.minimum(cell, len(cells) - 1)
         energy = envelope.edges[cell] + np.diff(envelope.edges)[cell] * uniform[1]
-        weight, lepton_energy, z = (np.asarray(a) for a in cross_section(energy, uniform[2], uniform[3]))
+        weight, lepton_energy, z = (
+            np.asarray(a) for a in cross_section(energy, uniform[2], uniform[3])
+        )
         height = flux(energy) * weight / envelope.bound[cell]
         if height.max() > 1.0:
-            envelope = envelope._replace(bound=envelope.bound * 1.2 * height.max())
+            raised = envelope.bound.copy()
+            np.maximum.at(raised, cell, 1.2 * height * envelope.bound[cell])
+            envelope = envelope._replace(bound=raised)
             accepted, missing = [], number
         else:
             keep = np.nonzero(uniform[4] < height)[0][:missing]
@@ -148,7 +162,9 @@ def simulate_events(
     return Events(*(np.concatenate(parts) for parts in zip(*accepted, strict=True)))
 
 
-def _envelope(target: Callable[[Float, Float, Float], Float], energy_range: tuple[float, float]) -> _Envelope:
+def _envelope(
+    target: Callable[[Float, Float, Float], Float], energy_range: tuple[float, float]
+) -> _Envelope:
     """Bound the density in cells of energy by 1.3 times its largest value on a grid."""
     edges = np.linspace(*energy_range, 201)
     fraction = np.linspace(0.0, 1.0, 3)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bayesxs.physics.kinematics import z_max
+from bayesxs.constants import NUCLEON_MASS
+from bayesxs.physics.kinematics import x_min, z_max
 
 type Float = NDArray[np.float64]
 
@@ -52,7 +53,9 @@ class EnergyGrid:
         return (panel * self.order).astype(np.int32), lagrange_weights(abscissae, local)
 
 
-def energy_grid(knots: ArrayLike, low: float, high: float, order: int = 3, turn: float = 0.12) -> EnergyGrid:
+def energy_grid(
+    knots: ArrayLike, low: float, high: float, order: int = 3, turn: float = 0.12
+) -> EnergyGrid:
     """Cut [low, high] at the flux's knots and wherever the oscillation phase turns fast.
 
     Args:
@@ -66,7 +69,10 @@ def energy_grid(knots: ArrayLike, low: float, high: float, order: int = 3, turn:
     knots = np.asarray(knots, dtype=float)
     breaks = np.concatenate([[low], knots[(knots > low) & (knots < high)], [high]])
     pieces = np.ceil((1.0 / breaks[:-1] - 1.0 / breaks[1:]) / turn).astype(int)
-    inverse = [np.linspace(1.0 / a, 1.0 / b, n, endpoint=False) for a, b, n in zip(breaks, breaks[1:], pieces)]
+    inverse = [
+        np.linspace(1.0 / a, 1.0 / b, n, endpoint=False)
+        for a, b, n in zip(breaks[:-1], breaks[1:], pieces, strict=True)
+    ]
     return EnergyGrid(np.append(1.0 / np.concatenate(inverse), high), order)
 
 
@@ -117,7 +123,9 @@ class LeptonGrid:
 def lepton_grid(energy_max: float, n_energy: int, n_z: int, lepton_mass: float) -> LeptonGrid:
     """Cover everything that neutrinos up to `energy_max` can do with n_energy x n_z even bins."""
     top = z_max(energy_max, lepton_mass)
-    return LeptonGrid(np.linspace(lepton_mass, energy_max, n_energy + 1), np.linspace(0.0, top, n_z + 1))
+    return LeptonGrid(
+        np.linspace(lepton_mass, energy_max, n_energy + 1), np.linspace(0.0, top, n_z + 1)
+    )
 
 
 @dataclass(frozen=True)
@@ -148,8 +156,13 @@ class NodeGrid:
         """Q^2 in GeV^2 of every node, flattened, Q^2 fastest."""
         return np.tile(np.exp(self.v) - self.q2_scale, len(self.u))
 
-    def stencil(self, x: ArrayLike, q2: ArrayLike) -> tuple[NDArray[np.int32], Float, NDArray[np.int32], Float]:
-        """Return first node and weights along u, then along v: (n,), (n, order+1), (n,), (n, order+1)."""
+    def stencil(
+        self, x: ArrayLike, q2: ArrayLike
+    ) -> tuple[NDArray[np.int32], Float, NDArray[np.int32], Float]:
+        """Return first node and weights along u, then along v.
+
+        Shapes (n,), (n, order + 1), (n,), (n, order + 1).
+        """
         return (
             *_even_stencil(self.u, np.cbrt(x), self.order),
             *_even_stencil(self.v, np.log(np.asarray(q2) + self.q2_scale), self.order),
@@ -159,18 +172,22 @@ class NodeGrid:
 def _even_stencil(nodes: Float, points: ArrayLike, order: int) -> tuple[NDArray[np.int32], Float]:
     """First node and weights of local Lagrange interpolation on evenly spaced nodes."""
     position = (np.asarray(points, dtype=float) - nodes[0]) / (nodes[1] - nodes[0])
-    start = np.clip(np.floor(position).astype(np.int32) - (order - 1) // 2, 0, len(nodes) - order - 1)
+    start = np.clip(
+        np.floor(position).astype(np.int32) - (order - 1) // 2, 0, len(nodes) - order - 1
+    )
     return start, lagrange_weights(np.arange(order + 1), position - start)
 
 
-def node_grid(energy_max: float, n_x: int, n_q2: int, lepton_mass: float, order: int = 3) -> NodeGrid:
+def node_grid(
+    energy_max: float, n_x: int, n_q2: int, lepton_mass: float, order: int = 3
+) -> NodeGrid:
     """Cover the physical (x, Q^2) of neutrinos up to `energy_max` with n_x x n_q2 nodes.
 
-    Q^2 runs from its kinematic minimum near zero to 2 M E; x from zero to one, where cross sections
-    vanish. The first x node sits at a small positive value, as x = 0 belongs to no event.
+    Q^2 runs from near zero, its kinematic minimum, to 2 M E; x to one, where cross sections vanish,
+    from x_min(E) or 1.25e-4 (u = 0.05), whichever is smaller.
     """
     grid = NodeGrid(np.empty(0), np.empty(0))
-    q2_top = 2.0 * 0.9389187 * energy_max
-    u = np.linspace(0.05, 1.0, n_x)
+    q2_top = 2.0 * NUCLEON_MASS * energy_max
+    u = np.linspace(min(0.05, np.cbrt(x_min(energy_max, lepton_mass))), 1.0, n_x)
     v = np.linspace(np.log(grid.q2_scale + 1e-3), np.log(grid.q2_scale + q2_top), n_q2)
     return NodeGrid(u, v, order=order)

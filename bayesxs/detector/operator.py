@@ -1,9 +1,9 @@
 """The linear map from structure functions on (x, Q^2) nodes to lepton spectra, energy axis kept.
 
-A spectrum is linear in the structure functions, and these depend on two variables only. For every row
-(a bin center or an event) a quadrature over neutrino energy runs from the row's threshold up; each of
-its points holds an interpolation stencil on the nodes, one on the shared energies, and three kinematic
-coefficients. Nothing else about detector or cross section is needed afterwards:
+A spectrum is linear in the structure functions, and these depend on two variables only. For every
+row (a bin center or an event) a quadrature over neutrino energy runs from the row's threshold up;
+each of its points holds an interpolation stencil on the nodes, one on the shared energies, and
+three kinematic coefficients. Nothing else about detector or cross section is needed afterwards:
 
     near:  contract the energies with the flux once  ->  sparse K,       spectrum = K w
     far:   contract the nodes with w once            ->  dense T[row,E], spectrum = T (phi P(theta))
@@ -64,13 +64,14 @@ def row_quadrature(
     energies: EnergyGrid,
     lepton_mass: float,
     order: int = 3,
-    softening: float = 0.02,
+    softening: float = 0.002,
 ) -> Quadrature:
     """Integrate over neutrino energy at fixed (E_l, z), graded towards the row's threshold.
 
-    x < 1 asks for nu > nu_min = (E_l z - m^2/(2M))/(1 - z). Structure functions vary on the scale of
-    nu_min there, so intervals double in nu + softening from the threshold up; they break at the panels
-    of the shared energies too, where the flux has its kinks. Each carries `order` Gauss points.
+    x < 1 asks for nu > nu_min = (E_l z - m^2/(2M))/(1 - z). Structure functions vary on the scale
+    of nu_min there, so intervals double in nu + softening from the threshold up; they break at the
+    panels of the shared energies too, where the flux has its kinks. Each carries `order` Gauss
+    points. Rows that no energy in the range reaches have none.
 
     Args:
         lepton_energy: E_l of the rows in GeV, shape (n,).
@@ -107,10 +108,13 @@ def row_quadrature(
     )
 
 
-def total_quadrature(energies: EnergyGrid, lepton_mass: float, n_x: int = 32, n_y: int = 16) -> Quadrature:
+def total_quadrature(
+    energies: EnergyGrid, lepton_mass: float, n_x: int = 32, n_y: int = 16
+) -> Quadrature:
     """Integrate over all lepton kinematics at each shared energy: one row per energy.
 
-    Gauss-Legendre in the cube root of x and in y between the limits of `y_range`.
+    Gauss-Legendre in the cube root of x and in y between the limits of `y_range`; no points for an
+    energy below threshold.
     """
     a, weight_a = np.polynomial.legendre.leggauss(n_x)
     b, weight_b = np.polynomial.legendre.leggauss(n_y)
@@ -125,7 +129,10 @@ def total_quadrature(energies: EnergyGrid, lepton_mass: float, n_x: int = 32, n_
     energy, x, y, weights = (v.ravel() for v in np.broadcast_arrays(energy, x, y, weights))
     e_l, z = lepton_from_invariants(energy, x, y, lepton_mass)
     row = np.repeat(np.arange(len(energies.points), dtype=np.int32), n_x * n_y)
-    return Quadrature(row, energy, e_l, z, weights, len(energies.points), lepton_mass)
+    # Below threshold the limits of x and y cross, and what lies between them is not physical
+    inside = is_physical(energy, e_l, z, lepton_mass)
+    energy, e_l, z, weights = (v[inside] for v in (energy, e_l, z, weights))
+    return Quadrature(row[inside], energy, e_l, z, weights, len(energies.points), lepton_mass)
 
 
 @dataclass(frozen=True)
@@ -178,7 +185,9 @@ class Operator:
             data = weights[..., None] * scaled[:, None, None, :]
             columns = 3 * node[..., None] + np.arange(3)
             rows = np.broadcast_to(self.row[part, None, None, None], data.shape)
-            matrix += sparse.coo_array((data.ravel(), (rows.ravel(), columns.ravel())), shape).tocsr()
+            matrix += sparse.coo_array(
+                (data.ravel(), (rows.ravel(), columns.ravel())), shape
+            ).tocsr()
         return matrix
 
     def cross_section(self, values: ArrayLike) -> Float:
@@ -194,7 +203,9 @@ class Operator:
             for i in range(self.weights_u.shape[1]):
                 for j in range(self.weights_v.shape[1]):
                     weight = self.weights_u[part, i] * self.weights_v[part, j]
-                    interpolated += weight[:, None] * table[self.start_u[part] + i, self.start_v[part] + j]
+                    interpolated += (
+                        weight[:, None] * table[self.start_u[part] + i, self.start_v[part] + j]
+                    )
             out[part] = np.sum(self.coefficients[part] * interpolated, axis=1)
         return out
 
@@ -208,7 +219,9 @@ class Operator:
         cross_section = self.cross_section(values)
         if clamp:
             cross_section = np.maximum(cross_section, 0.0)
-        return _accumulate(self.row, self.start_e, self.weights_e, cross_section, self.n_rows, self.energies)
+        return _accumulate(
+            self.row, self.start_e, self.weights_e, cross_section, self.n_rows, self.energies
+        )
 
 
 def build_operator(quadrature: Quadrature, energies: EnergyGrid, nodes: NodeGrid) -> Operator:
@@ -234,8 +247,8 @@ def build_operator(quadrature: Quadrature, energies: EnergyGrid, nodes: NodeGrid
     )
 
 
-def exact_response(sf: StructureFunctions, quadrature: Quadrature, energies: EnergyGrid) -> Float:
-    """Evaluate T[row, E] with the structure functions at every point, without nodes.
+def exact_cross_section(sf: StructureFunctions, quadrature: Quadrature) -> Float:
+    """Evaluate d2s/dE_l dz at every quadrature point, in 1e-38 cm^2/GeV, without nodes; shape (p,).
 
     The data that nature makes come from here; it is also what the operator is tested against.
     """
@@ -246,13 +259,33 @@ def exact_response(sf: StructureFunctions, quadrature: Quadrature, energies: Ene
         return differential_cross_section(sf, energy, lepton_energy, z, q.lepton_mass)
 
     cross_section = np.empty(len(q.row))
+    size = min(CHUNK, len(q.row))  # one shape, one compilation
     for part in _chunks(len(q.row)):
         arrays = (q.energy[part], q.lepton_energy[part], q.z[part])
-        short = CHUNK - len(arrays[0])  # one shape, one compilation
+        short = size - len(arrays[0])
         padded = (jnp.asarray(np.pad(a, (0, short), mode="edge")) for a in arrays)
-        cross_section[part] = np.asarray(evaluate(*padded))[: CHUNK - short]
+        cross_section[part] = np.asarray(evaluate(*padded))[: size - short]
+    return cross_section
+
+
+def fold(quadrature: Quadrature, energies: EnergyGrid, cross_section: Float) -> Float:
+    """Sum a cross section at the quadrature points to T[row, E], quadrature weights included.
+
+    Args:
+        quadrature: the points, shape (p,).
+        energies: shared energies.
+        cross_section: d2s/dE_l dz at the points in 1e-38 cm^2/GeV, shape (p,).
+    """
+    q = quadrature
     start_e, weights_e = energies.stencil(q.energy)
-    return _accumulate(q.row, start_e, weights_e * q.weights[:, None], cross_section, q.n_rows, energies)
+    return _accumulate(
+        q.row, start_e, weights_e * q.weights[:, None], cross_section, q.n_rows, energies
+    )
+
+
+def exact_response(sf: StructureFunctions, quadrature: Quadrature, energies: EnergyGrid) -> Float:
+    """Return T[row, E] of structure functions evaluated at every point, without nodes."""
+    return fold(quadrature, energies, exact_cross_section(sf, quadrature))
 
 
 def _accumulate(

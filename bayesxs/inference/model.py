@@ -117,7 +117,9 @@ def far_channel(
     weights = np.asarray(weights, dtype=float)
     dead = np.nonzero((reference <= 0.0) & (weights > 0.0))[0]
     if len(dead):
-        raise ValueError(f"no density at {len(dead)} of {len(weights)} rows, the first is {dead[0]}")
+        raise ValueError(
+            f"no density at {len(dead)} of {len(weights)} rows, the first is {dead[0]}"
+        )
     alive = weights > 0.0
     left = (folded[alive] / reference[alive, None]) @ np.asarray(span).T
     return FarChannel(
@@ -143,7 +145,10 @@ def prior_box(priors: Mapping[str, Prior]) -> dict[str, tuple[float, float]]:
         elif name == "dcp":  # a circle has no tails
             box[name] = (low, high)
         else:
-            box[name] = (max(low, prior.mean - 8.0 * prior.sd), min(high, prior.mean + 8.0 * prior.sd))
+            box[name] = (
+                max(low, prior.mean - 8.0 * prior.sd),
+                min(high, prior.mean + 8.0 * prior.sd),
+            )
     return box
 
 
@@ -219,7 +224,10 @@ def prior_distribution(name: str, prior: Prior) -> dist.Distribution:
             return dist.VonMises(0.0, 1e-8)
     if isinstance(prior, Gaussian):
         low, high = PHYSICAL_RANGE[name]
-        bounds = {"low": low if np.isfinite(low) else None, "high": high if np.isfinite(high) else None}
+        bounds = {
+            "low": low if np.isfinite(low) else None,
+            "high": high if np.isfinite(high) else None,
+        }
         return dist.TruncatedNormal(prior.mean, prior.sd, validate_args=False, **bounds)
     return dist.Uniform(prior.low, prior.high, validate_args=False)
 

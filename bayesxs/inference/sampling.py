@@ -67,44 +67,38 @@ def chain_mesh(chains: int) -> Mesh:
     return Mesh(np.array(devices[:used]), ("chain",))
 
 
-def sample(
-    model: Callable[..., None],
-    arguments: tuple[Any, ...],
-    key: Array,
-    settings: SamplerSettings,
-    *,
-    start: Mapping[str, Any] | None = None,
-    resume: Mapping[str, np.ndarray] | None = None,
-    record: Callable[[int, dict[str, np.ndarray]], None] | None = None,
-) -> Draws:
-    """Run NUTS (Hoffman and Gelman, arXiv:1111.4246) with a dense mass matrix.
+class NutsSampler:
+    """NUTS (Hoffman and Gelman, arXiv:1111.4246) for one model, compiled once for data of one shape.
 
     Chains that share a device advance together as one batch; with several devices the batch is split
-    over them. A run that was interrupted and resumed from a checkpoint ends with the same numbers.
-
-    Args:
-        model: NumPyro model.
-        arguments: its positional arguments.
-        key: random key.
-        settings: chains, lengths, target acceptance.
-        start: initial values of sites in constrained space; others start at random.
-        resume: checkpoint of an interrupted run of the same model, key and settings.
-        record: called as record(steps done, checkpoint) every `record_every` steps.
+    over them.
     """
-    strategy = init_to_uniform if start is None else init_to_value(values=dict(start))
-    kernel = NUTS(
-        model, dense_mass=True, target_accept_prob=settings.target_accept, init_strategy=strategy
-    )
-    keys = jax.random.split(jax.random.wrap_key_data(jax.random.key_data(key)), settings.chains)
-    state = kernel.init(jax.random.key_data(keys), settings.warmup, None, arguments, {})
-    transform = kernel.postprocess_fn(arguments, {})
-    mesh = chain_mesh(settings.chains)
-    split = PartitionSpec("chain")
-    placed = NamedSharding(mesh, split)
 
-    @partial(jax.jit, static_argnums=1)
-    def advance(state: HMCState, count: int) -> tuple[HMCState, Any]:
-        def steps(state: HMCState) -> tuple[HMCState, Any]:
+    def __init__(
+        self,
+        model: Callable[..., None],
+        settings: SamplerSettings,
+        start: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Hold a model and how to sample it.
+
+        Args:
+            model: NumPyro model of array arguments.
+            settings: chains, lengths, target acceptance.
+            start: initial values of sites in constrained space; others start at random.
+        """
+        self.settings = settings
+        self._kernel = kernel = NUTS(
+            model,
+            dense_mass=True,
+            target_accept_prob=settings.target_accept,
+            init_strategy=init_to_uniform if start is None else init_to_value(values=dict(start)),
+        )
+        mesh = chain_mesh(settings.chains)
+        chain, shared = PartitionSpec("chain"), PartitionSpec()
+        self._placed = NamedSharding(mesh, chain)
+
+        def steps(state: HMCState, arguments: tuple[Any, ...], count: int) -> tuple[HMCState, Any]:
             def body(state: HMCState, _: None) -> tuple[HMCState, Any]:
                 state = kernel.sample(state, arguments, {})
                 return state, (state.z, {name: getattr(state, name) for name in STATISTICS})
@@ -112,33 +106,77 @@ def sample(
             state, trace = jax.lax.scan(body, state, None, length=count)
             return state, jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), trace)
 
-        return jax.shard_map(steps, mesh=mesh, in_specs=split, out_specs=split, check_vma=False)(state)
+        @partial(jax.jit, static_argnums=2)
+        def advance(
+            state: HMCState, arguments: tuple[Any, ...], count: int
+        ) -> tuple[HMCState, Any]:
+            return jax.shard_map(
+                lambda s, a: steps(s, a, count),
+                mesh=mesh,
+                in_specs=(chain, shared),
+                out_specs=chain,
+                check_vma=False,
+            )(state, arguments)
 
-    pieces: list[dict[str, np.ndarray]] = []
-    done = 0
-    if resume is not None:
-        done = int(resume["done"])
-        state = restore(state, {k[6:]: v for k, v in resume.items() if k.startswith("state/")})
-        pieces = [{k[6:]: v for k, v in resume.items() if k.startswith("trace/")}]
-    state = jax.device_put(state, placed)  # as `advance` returns it: one compilation
-    total = settings.warmup + settings.draws
-    while done < total:
-        edge = settings.warmup if done < settings.warmup else total
-        count = min(settings.record_every, edge - done)
-        state, trace = advance(state, count)
-        done += count
-        if done > settings.warmup:
-            pieces.append(flatten(trace))
-        if record is not None:
-            saved = {f"state/{k}": v for k, v in flatten(state).items()}
-            saved |= {f"trace/{k}": v for k, v in _joined(pieces).items()}
-            record(done, saved | {"done": np.array(done)})
-    collected = _joined(pieces)
-    unconstrained = {k[2:]: jnp.asarray(v) for k, v in collected.items() if k.startswith("0/")}
-    sites = jax.jit(jax.vmap(jax.vmap(transform)))(unconstrained)
-    statistics = {ARVIZ_NAMES[k[2:]]: v for k, v in collected.items() if k.startswith("1/")}
-    statistics["lp"] = -statistics["lp"]
-    return Draws({name: np.asarray(value) for name, value in sites.items()}, statistics)
+        @jax.jit
+        def constrain(z: dict[str, Array], arguments: tuple[Any, ...]) -> dict[str, Array]:
+            return jax.vmap(jax.vmap(kernel.postprocess_fn(arguments, {})))(z)
+
+        self._advance, self._constrain = advance, constrain
+
+    def run(
+        self,
+        arguments: tuple[Any, ...],
+        key: Array,
+        *,
+        resume: Mapping[str, np.ndarray] | None = None,
+        record: Callable[[int, dict[str, np.ndarray]], None] | None = None,
+    ) -> Draws:
+        """Sample the model given its arguments.
+
+        A run that was interrupted and resumed from a checkpoint ends with the same numbers.
+
+        Args:
+            arguments: positional arguments of the model, pytrees of arrays.
+            key: random key.
+            resume: checkpoint of an interrupted run of the same model, arguments and key.
+            record: called as record(steps done, checkpoint) every `record_every` steps.
+        """
+        settings = self.settings
+        keys = jax.vmap(jax.random.key_data)(jax.random.split(key, settings.chains))
+        state = self._kernel.init(keys, settings.warmup, None, arguments, {})
+        pieces: list[dict[str, np.ndarray]] = []
+        done = 0
+        if resume is not None:
+            done = int(resume["done"])
+            state = restore(state, _below("state/", resume))
+            pieces = [_below("trace/", resume)]
+        # Placed and typed as `advance` returns it, so that it compiles once
+        state = jax.device_put(restore(state, flatten(state)), self._placed)
+        total = settings.warmup + settings.draws
+        while done < total:
+            edge = settings.warmup if done < settings.warmup else total
+            count = min(settings.record_every, edge - done)
+            state, trace = self._advance(state, arguments, count)
+            done += count
+            if done > settings.warmup:
+                pieces.append(flatten(trace))
+            if record is not None:
+                saved = {f"state/{k}": v for k, v in flatten(state).items()}
+                saved |= {f"trace/{k}": v for k, v in _joined(pieces).items()}
+                record(done, saved | {"done": np.array(done)})
+        collected = _joined(pieces)
+        sites = self._constrain(
+            {k: jnp.asarray(v) for k, v in _below("0/", collected).items()}, arguments
+        )
+        statistics = {ARVIZ_NAMES[k]: v for k, v in _below("1/", collected).items()}
+        statistics["lp"] = -statistics["lp"]
+        return Draws({name: np.asarray(value) for name, value in sites.items()}, statistics)
+
+
+def _below(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays whose names start with a prefix, without it."""
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
 
 def _joined(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

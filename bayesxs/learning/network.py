@@ -7,16 +7,31 @@ b0 >= 0, b2 >= 0, b1 >= -sqrt(b0 b2) for every weight, hence a cross section tha
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
-ACTIVATIONS = {"silu": jax.nn.silu, "leaky_relu": jax.nn.leaky_relu, "tanh": jnp.tanh}
+from bayesxs.checkpoint import flatten, restore
+
+
+def algebraic(x: Array) -> Array:
+    """Return x/2 (1 + x/sqrt(1 + x^2)): shaped like SiLU, smooth, and without exponentials."""
+    return 0.5 * x * (1.0 + x * jax.lax.rsqrt(1.0 + x * x))
+
+
+ACTIVATIONS = {
+    "algebraic": algebraic,
+    "silu": jax.nn.silu,
+    "leaky_relu": jax.nn.leaky_relu,
+    "tanh": jnp.tanh,
+}
 
 # Q^2 in GeV^2 over which the positive head and the multi-input network let current conservation act:
 # F(x, Q^2) -> 0 as Q^2 -> 0. About the squared mass of the rho meson, as in vector dominance.
@@ -32,7 +47,7 @@ class Architecture:
 
     layers: int = 3
     width: int = 48
-    activation: Literal["silu", "leaky_relu", "tanh"] = "silu"
+    activation: Literal["algebraic", "silu", "leaky_relu", "tanh"] = "algebraic"
     inputs: Literal["plain", "multi"] = "multi"
     head: Literal["positive", "unconstrained"] = "positive"
     precision: Literal["float32", "float64"] = "float64"
@@ -40,6 +55,22 @@ class Architecture:
     def as_metadata(self) -> dict[str, str]:
         """Return every field as text, for the header of a weight file."""
         return {name: str(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> Self:
+        """Read every field from the header of a weight file.
+
+        Raises:
+            KeyError: a field is missing.
+            ValueError: a field has a value that is unknown.
+        """
+        values: dict[str, Any] = {field.name: metadata[field.name] for field in fields(cls)}
+        values |= {name: int(values[name]) for name in ("layers", "width")}
+        known = {"activation": ACTIVATIONS, "inputs": INPUTS, "head": HEADS}
+        for name, choices in known.items():
+            if values[name] not in choices:
+                raise ValueError(f"{name} = {values[name]}")
+        return cls(**values)
 
 
 def plain_inputs(x: Array, q2: Array) -> Array:
@@ -132,3 +163,34 @@ class Network(nnx.Module):
 def create_network(architecture: Architecture, key: Array) -> Network:
     """Build a network with weights drawn from `key`."""
     return Network(architecture, rngs=nnx.Rngs(params=key))
+
+
+class Average:
+    """The mean of several networks, itself a valid cross section: the positive cone is convex."""
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        """Hold the networks, each of unit near-detector rate."""
+        self.networks = tuple(networks)
+
+    def __call__(self, x: ArrayLike, q2: ArrayLike) -> Array:
+        """Return Bernstein coefficients, shape (..., 3)."""
+        return sum((n(x, q2) for n in self.networks[1:]), self.networks[0](x, q2)) / len(
+            self.networks
+        )
+
+
+def network_arrays(network: Network) -> dict[str, np.ndarray]:
+    """Return the numbers of a network under their names."""
+    _, state = nnx.split(network)
+    return flatten(nnx.to_pure_dict(state))
+
+
+def network_from_arrays(architecture: Architecture, arrays: Mapping[str, np.ndarray]) -> Network:
+    """Rebuild a network from its architecture and numbers.
+
+    Raises:
+        ValueError: an array is missing or has another shape.
+    """
+    graph, state = nnx.split(create_network(architecture, jax.random.key(0)))
+    nnx.replace_by_pure_dict(state, restore(nnx.to_pure_dict(state), arrays))
+    return nnx.merge(graph, state)

@@ -160,7 +160,7 @@ def train(
         problem: from `near_problem`.
         schedule: steps and optimisers.
         resume: checkpoint of an interrupted run of the same problem.
-        record: called as record(step, best loss, best network, checkpoint) every `record_every` steps.
+        record: called as record(step, loss, best network, checkpoint) every `record_every` steps.
 
     Raises:
         FloatingPointError: the loss became NaN or infinite.
@@ -175,7 +175,9 @@ def train(
     adam = optax.adam(schedule.learning_rate)
     lbfgs = optax.lbfgs(
         memory_size=schedule.memory,
-        linesearch=optax.scale_by_zoom_linesearch(max_linesearch_steps=20, initial_guess_strategy="one"),
+        linesearch=optax.scale_by_zoom_linesearch(
+            max_linesearch_steps=20, initial_guess_strategy="one"
+        ),
     )
     phases = ((schedule.adam_steps, adam, _adam_step), (schedule.lbfgs_steps, lbfgs, _lbfgs_step))
     reached = 0 if resume is None else int(resume["step"])
@@ -193,18 +195,22 @@ def train(
         advance = jax.jit(partial(_advance, make_step(loss, optimizer)), static_argnums=1)
         while int(progress.step) < done + steps:
             count = min(schedule.record_every, done + steps - int(progress.step))
-            progress = advance(progress, count)
+            progress, last = advance(progress, count)
             if not jnp.isfinite(progress.best_loss):
-                raise FloatingPointError(f"training loss is not finite after step {int(progress.step)}")
+                raise FloatingPointError(
+                    f"training loss is not finite after step {int(progress.step)}"
+                )
             if record is not None:
                 best = normalized(nnx.merge(graph, progress.best, rest), problem)
-                record(int(progress.step), float(progress.best_loss), best, flatten(progress))
+                record(int(progress.step), float(last), best, flatten(progress))
         done += steps
     assert progress is not None
     return normalized(nnx.merge(graph, progress.best, rest), problem)
 
 
-def _adam_step(loss: Callable[[Any], Array], optimizer: optax.GradientTransformation) -> Callable[..., Any]:
+def _adam_step(
+    loss: Callable[[Any], Array], optimizer: optax.GradientTransformation
+) -> Callable[..., Any]:
     def step(params: Any, state: Any) -> tuple[Any, Any, Array]:
         value, gradient = jax.value_and_grad(loss)(params)
         updates, state = optimizer.update(gradient, state)
@@ -228,17 +234,18 @@ def _lbfgs_step(
     return step
 
 
-def _advance(step: Callable[..., Any], progress: Progress, count: int) -> Progress:
-    """Take `count` steps, keeping the weights with the lowest loss seen."""
+def _advance(step: Callable[..., Any], progress: Progress, count: int) -> tuple[Progress, Array]:
+    """Take `count` steps, keeping the weights with the lowest loss seen; return the last loss too."""
 
-    def body(carry: Progress, _: None) -> tuple[Progress, None]:
+    def body(carry: Progress, _: None) -> tuple[Progress, Array]:
         params, optimizer, value = step(carry.params, carry.optimizer)
         better = value < carry.best_loss
         best = jax.tree.map(partial(jnp.where, better), carry.params, carry.best)
         best_loss = jnp.where(better, value, carry.best_loss)
-        return Progress(carry.step + 1, params, optimizer, best_loss, best), None
+        return Progress(carry.step + 1, params, optimizer, best_loss, best), value
 
-    return jax.lax.scan(body, progress, None, length=count)[0]
+    progress, values = jax.lax.scan(body, progress, None, length=count)
+    return progress, values[-1]
 
 
 def normalized(network: Network, problem: NearProblem) -> Network:

@@ -56,7 +56,9 @@ def propagator(energy: ArrayLike, q2: ArrayLike) -> Array:
     return SCALE * jnp.asarray(energy) / (1.0 + jnp.asarray(q2) / W_MASS**2) ** 2
 
 
-def coefficients(energy: ArrayLike, lepton_energy: ArrayLike, z: ArrayLike, lepton_mass: float) -> Array:
+def coefficients(
+    energy: ArrayLike, lepton_energy: ArrayLike, z: ArrayLike, lepton_mass: float
+) -> Array:
     """Return c with d2s/dE_l dz = sum_i c_i b_i(x, Q^2), in 1e-38 cm^2/GeV, shape (..., 3).
 
     d2s/dE_l dz = d2s/dxdy / nu, and the bracket in Bernstein form (see structure_functions).
@@ -68,7 +70,11 @@ def coefficients(energy: ArrayLike, lepton_energy: ArrayLike, z: ArrayLike, lept
 
 
 def differential_cross_section(
-    sf: StructureFunctions, energy: ArrayLike, lepton_energy: ArrayLike, z: ArrayLike, lepton_mass: float
+    sf: StructureFunctions,
+    energy: ArrayLike,
+    lepton_energy: ArrayLike,
+    z: ArrayLike,
+    lepton_mass: float,
 ) -> Array:
     """Return d2s/dE_l dz in 1e-38 cm^2/GeV, zero outside the physical region.
 
@@ -86,5 +92,7 @@ def differential_cross_section(
     safe_lepton = jnp.where(inside, lepton_energy, 1.0)
     safe_z = jnp.where(inside, z, 0.3)
     x, q2, _ = invariants(safe_energy, safe_lepton, safe_z, lepton_mass)
-    value = jnp.sum(coefficients(safe_energy, safe_lepton, safe_z, lepton_mass) * sf(x, q2), axis=-1)
+    value = jnp.sum(
+        coefficients(safe_energy, safe_lepton, safe_z, lepton_mass) * sf(x, q2), axis=-1
+    )
     return jnp.where(inside, value, 0.0)

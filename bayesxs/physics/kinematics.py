@@ -44,7 +44,9 @@ def invariants(energy: Array, lepton_energy: Array, z: Array, lepton_mass: float
     return Invariants(q2 / (2.0 * NUCLEON_MASS * nu), q2, nu / energy)
 
 
-def lepton_from_invariants(energy: Array, x: Array, y: Array, lepton_mass: float) -> tuple[Array, Array]:
+def lepton_from_invariants(
+    energy: Array, x: Array, y: Array, lepton_mass: float
+) -> tuple[Array, Array]:
     """Map (E, x, y) to (E_l, z), the inverse of `invariants` at fixed E."""
     q2 = 2.0 * NUCLEON_MASS * energy * x * y
     return energy * (1.0 - y), (q2 + lepton_mass**2) / (2.0 * NUCLEON_MASS * energy)
@@ -59,14 +61,21 @@ def is_physical(energy: Array, lepton_energy: Array, z: Array, lepton_mass: floa
     q2 = 2.0 * NUCLEON_MASS * energy * z - lepton_mass**2
     momentum = lepton_momentum(lepton_energy, lepton_mass)
     angle = abs(lepton_energy - NUCLEON_MASS * z) <= momentum
-    return (nu > 0.0) & (q2 > 0.0) & (q2 < 2.0 * NUCLEON_MASS * nu) & angle & (lepton_energy > lepton_mass)
+    return (
+        (nu > 0.0)
+        & (q2 > 0.0)
+        & (q2 < 2.0 * NUCLEON_MASS * nu)
+        & angle
+        & (lepton_energy > lepton_mass)
+    )
 
 
 def y_max(x: Array, q2: Array, lepton_mass: float) -> Array:
-    """Return the largest inelasticity at (x, Q^2), where the lepton goes straight forward.
+    """Return the largest inelasticity at (x, Q^2), where the lepton goes along the beam axis.
 
-    cos theta = 1 gives (S/2a)^2 y^2 + S y - Q^2 = 0 with S = Q^2 + m^2 and a = Q^2/(2 M x); its
-    positive root is y_max = 2 Q^2 / (S (1 + sqrt(1 + 4 M^2 x^2/Q^2))).
+    |cos theta| <= 1 asks (S/2a)^2 y^2 + S y - Q^2 <= 0 with S = Q^2 + m^2 and a = Q^2/(2 M x); the
+    positive root is y_max = 2 Q^2 / (S (1 + sqrt(1 + 4 M^2 x^2/Q^2))). There the lepton goes
+    straight back, or, where S y_max < 2 a m (at small Q^2), straight forward.
     """
     target_mass = 4.0 * NUCLEON_MASS**2 * x**2 / q2
     return 2.0 * q2 / ((q2 + lepton_mass**2) * (1.0 + (1.0 + target_mass) ** 0.5))

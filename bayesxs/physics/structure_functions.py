@@ -27,12 +27,15 @@ PARTONS = (1, 2, 3, 4, -1, -2, -3, -4)
 
 
 class StructureFunctions(Protocol):
-    """Anything that gives the Bernstein coefficients (b0, b1, b2) at (x, Q^2), shape (..., 3)."""
+    """Anything that gives the Bernstein coefficients (b0, b1, b2) at (x, Q^2)."""
 
-    def __call__(self, x: ArrayLike, q2: ArrayLike) -> Array: ...
+    def __call__(self, x: ArrayLike, q2: ArrayLike) -> Array:
+        """Return (b0, b1, b2), Q^2 in GeV^2, shape broadcast(x, q2) + (3,)."""
 
 
-def reduce_five_to_three(five: Array, x: ArrayLike, q2: ArrayLike, lepton_mass: float, sign: int) -> Array:
+def reduce_five_to_three(
+    five: Array, x: ArrayLike, q2: ArrayLike, lepton_mass: float, sign: int
+) -> Array:
     """Reduce F1..F5 to the polynomial coefficients (g0, g1, g2) of the bracket in y.
 
     With a = Q^2/(2 M x) = E y,

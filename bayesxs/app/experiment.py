@@ -1,0 +1,313 @@
+"""From a card to physics: the one place where configuration becomes objects of the other rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import pi
+from pathlib import Path
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bayesxs.config import Card, FlatPrior, LhapdfPDF, NufitPrior, prior_conflict
+from bayesxs.detector.density import Response, Sample
+from bayesxs.detector.grid import (
+    EnergyGrid,
+    Float,
+    LeptonGrid,
+    NodeGrid,
+    energy_grid,
+    lepton_grid,
+    node_grid,
+)
+from bayesxs.detector.operator import (
+    Operator,
+    Quadrature,
+    build_operator,
+    exact_cross_section,
+    fold,
+    row_quadrature,
+    total_quadrature,
+)
+from bayesxs.errors import InputError
+from bayesxs.inference.model import Flat, Gaussian, Prior
+from bayesxs.inputs.flux import Flux, embedded_dune_flux, load_csv_flux, load_globes_flux
+from bayesxs.inputs.pdf import (
+    PDF,
+    embedded_ct18nnlo,
+    find_pdf_set,
+    load_lhapdf_grid,
+    load_official,
+    require_flavors,
+)
+from bayesxs.learning.network import Architecture
+from bayesxs.learning.training import Schedule
+from bayesxs.physics.oscillation import (
+    Baseline,
+    OscillationParameters,
+    nufit_6_0,
+    nufit_6_0_errors,
+    probability,
+)
+from bayesxs.physics.structure_functions import PARTONS, QuarkParton, StructureFunctions
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one network describes: the cross section of neutrinos that make one kind of lepton."""
+
+    sample: Sample  # the near-detector sample that it is learned from
+    truth: QuarkParton
+    near_flux: Float  # at the shared energies
+
+    @property
+    def name(self) -> str:
+        """Short name used in files: "mu", "anti_mu", "e", ..."""
+        return ("anti_" if self.sample.antineutrino else "") + self.sample.flavor_out
+
+
+class Experiment:
+    """Everything that a card fixes before anything is learned; built once, parts made on demand."""
+
+    def __init__(self, card: Card) -> None:
+        """Read the inputs that a card names.
+
+        Raises:
+            InputError: an input file is missing or wrong, or contradicts the card.
+        """
+        self.card = card
+        self.flux = _flux(card)
+        self.pdf = _pdf(card)
+        self.parameters = true_parameters(card)
+        self.priors = _priors(card, self.parameters)
+        o = card.oscillation
+        self.baseline = Baseline(o.baseline_km, o.density_g_cm3, o.electron_fraction)
+        low, high = card.beam.energy_min_GeV, card.beam.energy_max_GeV
+        first, last = self.flux.support
+        for key, value in (("energy_min_GeV", low), ("energy_max_GeV", high)):
+            if not first <= value <= last:
+                allowed = f"must lie within the flux {self.flux.source}: {first:g} to {last:g} GeV"
+                raise InputError.at("card", f"beam.{key}", value, allowed)
+        self.energies = energy_grid(self.flux.energy, low, high, card.grid.energy_order)
+        beam = card.beam.mode
+        self.samples = tuple(
+            Sample(s.flavor_in, s.flavor_out, s.antineutrino, beam) for s in card.sample
+        )
+        self._geometries: dict[str, Geometry] = {}
+        self.targets = {s: self._target(s) for s in self.samples}
+        for sample in self.samples:
+            if not np.any(self.source_flux(sample)):
+                allowed = (
+                    f"{self.flux.source} has no such neutrinos between {low:g} and {high:g} GeV"
+                )
+                raise InputError.at("card", "sample.flavor_in", sample.flavor_in, allowed)
+
+    def _target(self, sample: Sample) -> Target:
+        """Find the near-detector sample from which a far sample's cross section is learned."""
+        near = Sample(
+            sample.flavor_out, sample.flavor_out, sample.antineutrino, sample.beam, "near"
+        )
+        flux = self.flux(near.flux_id, self.energies.points)
+        if not np.any(flux):
+            allowed = (
+                f"{self.flux.source} has no near-detector flux to learn this cross section from"
+            )
+            raise InputError.at("card", "sample.flavor_out", sample.flavor_out, allowed)
+        nature = self.card.nature
+        truth = QuarkParton(
+            self.pdf, nature.protons, nature.neutrons, near.lepton_mass, near.antineutrino
+        )
+        return Target(near, truth, flux)
+
+    @property
+    def unique_targets(self) -> tuple[Target, ...]:
+        """Return each target once, in the order of the samples."""
+        return tuple({t.name: t for t in self.targets.values()}.values())
+
+    def geometry(self, target: Target) -> Geometry:
+        """Return the grids and operators of a target, built at the first call."""
+        if target.name not in self._geometries:
+            self._geometries[target.name] = Geometry(self.card, self.energies, target)
+        return self._geometries[target.name]
+
+    def source_flux(self, sample: Sample) -> Float:
+        """Return the unoscillated flux that feeds a far sample, at the shared energies."""
+        return self.flux(sample.flux_id, self.energies.points)
+
+    def oscillation(self, sample: Sample, energy: Float) -> Float:
+        """Return the true oscillation probability of a sample at given energies."""
+        return np.asarray(_probability(self, sample)(jnp.asarray(energy)))
+
+
+def _probability(experiment: Experiment, sample: Sample):  # type: ignore[no-untyped-def]
+    steps = experiment.card.oscillation.newton_steps
+    return jax.jit(
+        lambda energy: probability(
+            sample.flavor_in,
+            sample.flavor_out,
+            experiment.parameters,
+            energy,
+            experiment.baseline,
+            antineutrino=sample.antineutrino,
+            newton_steps=steps,
+        )
+    )
+
+
+class Geometry:
+    """Bins, nodes, quadratures and operators of one target; the costly parts on demand."""
+
+    def __init__(self, card: Card, energies: EnergyGrid, target: Target) -> None:
+        """Lay out the grids."""
+        high, mass = card.beam.energy_max_GeV, target.sample.lepton_mass
+        self.energies = energies
+        self.target = target
+        self.lepton_mass = mass
+        self.bins: LeptonGrid = lepton_grid(high, card.grid.lepton_energies, card.grid.z, mass)
+        self.nodes: NodeGrid = node_grid(high, card.grid.nodes_x, card.grid.nodes_q2, mass)
+
+    @cached_property
+    def quadrature(self) -> Quadrature:
+        """Quadrature of the bin centers."""
+        return row_quadrature(*self.bins.rows, self.energies, self.lepton_mass)
+
+    @cached_property
+    def totals(self) -> Quadrature:
+        """Quadrature of the total cross section at the shared energies."""
+        return total_quadrature(self.energies, self.lepton_mass)
+
+    @cached_property
+    def operator(self) -> Operator:
+        """Operator of the bin centers."""
+        return build_operator(self.quadrature, self.energies, self.nodes)
+
+    @cached_property
+    def total_operator(self) -> Operator:
+        """Operator of the total cross section."""
+        return build_operator(self.totals, self.energies, self.nodes)
+
+    @cached_property
+    def true_cross_section(self) -> Float:
+        """True d2s/dE_l dz at the quadrature points of the bins."""
+        return exact_cross_section(self.target.truth, self.quadrature)
+
+    @cached_property
+    def true_total(self) -> Float:
+        """True v[E]: total cross section times quadrature weight."""
+        value = exact_cross_section(self.target.truth, self.totals)
+        return fold(self.totals, self.energies, value).sum(axis=1) * self.energies.weights
+
+    @cached_property
+    def true_bins(self) -> Response:
+        """True response of the bin centers."""
+        rows = fold(self.quadrature, self.energies, self.true_cross_section)
+        return Response(rows, self.true_total)
+
+    def node_values(self, sf: StructureFunctions) -> Float:
+        """Evaluate structure functions on the nodes, shape (n_nodes, 3)."""
+        return np.asarray(sf(jnp.asarray(self.nodes.x), jnp.asarray(self.nodes.q2)), dtype=float)
+
+    def learned_bins(self, values: Float) -> Response:
+        """Response of the bin centers for structure functions on the nodes.
+
+        Negative cross sections count as zero: those of the unconstrained head, as in
+        arXiv:2412.16303, and with any head what interpolation between nodes makes of a zero.
+        """
+        return Response(self.operator.response(values, clamp=True), self.learned_total(values))
+
+    def learned_total(self, values: Float) -> Float:
+        """v[E] for structure functions on the nodes."""
+        total = self.total_operator.response(values, clamp=True)
+        return total.sum(axis=1) * self.energies.weights
+
+    def true_events(self, lepton_energy: Float, z: Float) -> Response:
+        """True response of unbinned events."""
+        quadrature = row_quadrature(lepton_energy, z, self.energies, self.lepton_mass)
+        value = exact_cross_section(self.target.truth, quadrature)
+        return Response(fold(quadrature, self.energies, value), self.true_total)
+
+    def learned_events(self, lepton_energy: Float, z: Float, values: Float) -> Response:
+        """Response of unbinned events for structure functions on the nodes."""
+        quadrature = row_quadrature(lepton_energy, z, self.energies, self.lepton_mass)
+        operator = build_operator(quadrature, self.energies, self.nodes)
+        return Response(operator.response(values, clamp=True), self.learned_total(values))
+
+
+def true_parameters(card: Card) -> OscillationParameters:
+    """Return the true oscillation parameters of a card, angles in radians."""
+    given = dict(card.oscillation.given())
+    if "dcp" in given:
+        given["dcp"] *= pi / 180.0
+    return nufit_6_0(_variant(card))._replace(**given)
+
+
+def architecture(card: Card) -> Architecture:
+    """Return the network's architecture."""
+    n = card.network
+    return Architecture(n.layers, n.width, n.activation, n.inputs, n.head, n.precision)
+
+
+def schedule(card: Card) -> Schedule:
+    """Return the training schedule."""
+    t = card.training
+    return Schedule(t.adam_steps, t.learning_rate, t.lbfgs_steps if t.method == "lbfgs" else 0)
+
+
+def input_files(card: Card) -> list[Path]:
+    """Return the files that the cross section and the beam are read from, for content keys."""
+    files = []
+    flux, pdf = card.beam.flux, card.nature.pdf
+    if flux.type != "dune":
+        files.append(Path(flux.path))
+    if isinstance(pdf, LhapdfPDF):
+        folder = find_pdf_set(pdf.name)
+        files += [folder / f"{folder.name}.info", folder / f"{folder.name}_{pdf.member:04d}.dat"]
+    return files
+
+
+def _variant(card: Card) -> Literal["ic24", "ic19"]:
+    return "ic24" if card.oscillation.parameters == "nufit-6.0-ic24" else "ic19"
+
+
+def _flux(card: Card) -> Flux:
+    flux = card.beam.flux
+    if flux.type == "dune":
+        return embedded_dune_flux(card.beam.mode)
+    return load_globes_flux(flux.path) if flux.type == "globes" else load_csv_flux(flux.path)
+
+
+def _pdf(card: Card) -> PDF:
+    choice = card.nature.pdf
+    if not isinstance(choice, LhapdfPDF):
+        return embedded_ct18nnlo()
+    if choice.reader == "official":
+        pdf: PDF = load_official(choice.name, choice.member)
+    else:
+        pdf = load_lhapdf_grid(find_pdf_set(choice.name), choice.member)
+    require_flavors(pdf, PARTONS)
+    return pdf
+
+
+def _priors(card: Card, truth: OscillationParameters) -> Mapping[str, Prior]:
+    in_card_units = truth._asdict() | {"dcp": truth.dcp * 180.0 / pi}
+    if not card.far.file:
+        conflict = prior_conflict(card.priors, in_card_units)
+        if conflict is not None:
+            raise InputError.at("card", *conflict)
+    variant = _variant(card)
+    ordering = "normal" if truth.dm31 > 0.0 else "inverted"
+    best, errors = nufit_6_0(variant, ordering), nufit_6_0_errors(variant, ordering)
+    out: dict[str, Prior] = {}
+    for name, prior in card.priors.free().items():
+        unit = pi / 180.0 if name == "dcp" else 1.0
+        if isinstance(prior, FlatPrior):
+            out[name] = Flat(prior.low * unit, prior.high * unit)
+        elif isinstance(prior, NufitPrior):
+            out[name] = Gaussian(getattr(best, name), getattr(errors, name))
+        else:
+            out[name] = Gaussian(prior.mean * unit, prior.sd * unit)
+    return out

@@ -1,0 +1,82 @@
+"""The last stage: figures from the run's files, the summary, and the report."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+
+from matplotlib.figure import Figure
+
+from bayesxs.app.netcdf import read_tree
+from bayesxs.app.progress import Reporter
+from bayesxs.app.results import ASIMOV, NEAR, write_summary
+from bayesxs.app.stages import KINDS, TRAINING
+from bayesxs.atomic import read_text, write_bytes, write_text
+from bayesxs.inference.posterior import PUBLIC_NAMES
+from bayesxs.report.html import render_report
+from bayesxs.report.plots_chains import predictive_figure, rank_figure, trace_figure
+from bayesxs.report.plots_density import (
+    density_figure,
+    slices_figure,
+    structure_functions_figure,
+    total_cross_section_figure,
+    training_figure,
+)
+from bayesxs.report.plots_posterior import asimov_figure, octant_figure, posterior_figure
+from bayesxs.report.style import to_png
+from bayesxs.store import CONFIG, RunFolder, Stage
+
+
+def report_stage(folder: RunFolder, stage: Stage, reporter: Reporter) -> None:
+    """Write summary, figures and report from what the other stages left."""
+    drawn = list(figures(folder))
+    images: dict[str, bytes] = {}
+    with reporter.bar("figures", len(drawn)) as update:
+        for number, (stem, draw) in enumerate(drawn, 1):
+            images[stem] = to_png(draw())
+            write_bytes(stage.output(f"figures/{stem}.png"), images[stem])
+            update(number, stem)
+    summary = write_summary(folder, stage)
+    posterior = read_tree(folder.path / "posterior_truth.nc")
+    constants = posterior["constant_data"].dataset
+    simulated = posterior.attrs["source"].startswith("simulated")
+    names = [*PUBLIC_NAMES.values(), "sin2_2theta23"]
+    page = render_report(
+        summary,
+        folder.manifest,
+        read_text(folder.path / CONFIG),
+        images,
+        name=folder.path.name,
+        true_values={n: float(constants[f"true_{n}"]) for n in names} if simulated else None,
+    )
+    write_text(stage.output("report.html"), page)
+
+
+def figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """List the figures that a run's files allow, each by its stem and how to draw it."""
+    near = read_tree(folder.path / NEAR)
+    trees = {kind: read_tree(folder.path / f"posterior_{kind}.nc") for kind in KINDS}
+    asimov = read_tree(folder.path / ASIMOV)
+    shifts = folder.stages["posterior"]["notes"]["summary"]["asimov"]["shift_sigma"]
+    density, functions = near["density"].dataset, near["structure_functions"].dataset
+    yield "posterior", lambda: posterior_figure(trees["truth"], trees["learned"])
+    if "octant_upper_probability" in trees["truth"]["posterior"].dataset:
+        yield "octant", lambda: octant_figure(trees["truth"], trees["learned"])
+    yield "asimov", lambda: asimov_figure(asimov, shifts)
+    yield "predictive", lambda: predictive_figure(trees["learned"], "learned")
+    yield "predictive_truth", lambda: predictive_figure(trees["truth"], "truth")
+    yield "density_near", lambda: density_figure(density, "near")
+    yield "density_far", lambda: density_figure(density, "far")
+    yield "slices", lambda: slices_figure(near["slices"].dataset)
+    yield "total_cross_section", lambda: total_cross_section_figure(near["total"].dataset)
+    yield "structure_functions", lambda: structure_functions_figure(functions)
+    yield "structure_functions_weighted", lambda: structure_functions_figure(functions, True)
+    if (folder.path / TRAINING).exists():
+        with (folder.path / TRAINING).open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        first = [r for r in rows if r["target"] == "0" and r["member"] == "0"]
+        columns = {name: [float(r[name]) for r in first] for name in first[0]}
+        yield "training", lambda: training_figure(columns)
+    for kind in ("learned", "truth"):
+        yield f"trace_{kind}", lambda kind=kind: trace_figure(trees[kind])  # type: ignore[misc]
+        yield f"rank_{kind}", lambda kind=kind: rank_figure(trees[kind])  # type: ignore[misc]

@@ -1,0 +1,246 @@
+"""Posteriors as ArviZ DataTrees: assembly, summaries, diagnostics, and the comparison of two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import arviz as az
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax import Array
+from jax.scipy.special import logsumexp
+from scipy.stats import wasserstein_distance
+
+from bayesxs.inference.bootstrap import Bootstrap
+from bayesxs.inference.model import (
+    FarChannel,
+    log_likelihood,
+    pointwise_log_density,
+    resolve_octant,
+)
+from bayesxs.inference.sampling import Draws
+from bayesxs.physics.oscillation import OscillationParameters
+
+# Names of the parameters in results, by their names in the model
+PUBLIC_NAMES = {
+    "s2_12": "sin2_theta12",
+    "s2_13": "sin2_theta13",
+    "s2_23": "sin2_theta23",
+    "dcp": "dcp",
+    "dm21": "dm21",
+    "dm31": "dm31",
+}
+
+
+def posterior_tree(draws: Draws, key: Array) -> xr.DataTree:
+    """Assemble draws of the far-detector model, the octant drawn where it was marginalised.
+
+    Adds sin2_2theta23 = 4 s (1 - s), and octant_upper_probability, the exact conditional probability of
+    s2_23 > 1/2 given the rest of each draw (or its indicator where the octant was sampled).
+
+    Args:
+        draws: of `far_detector_model`.
+        key: random key for the octant.
+    """
+    sites = {PUBLIC_NAMES[k]: v for k, v in draws.sites.items() if k in PUBLIC_NAMES}
+    if "s2_23_offset" in draws.sites:
+        s2_23, upper = resolve_octant(
+            key, draws.sites["s2_23_offset"], draws.sites["octant_log_odds"]
+        )
+        sites |= {"sin2_theta23": np.asarray(s2_23), "octant_upper_probability": np.asarray(upper)}
+    elif "sin2_theta23" in sites:
+        sites["octant_upper_probability"] = (sites["sin2_theta23"] > 0.5).astype(float)
+    if "sin2_theta23" in sites:
+        sites["sin2_2theta23"] = 4.0 * sites["sin2_theta23"] * (1.0 - sites["sin2_theta23"])
+    return az.from_dict({"posterior": sites, "sample_stats": draws.statistics})
+
+
+def parameters_of(
+    posterior: xr.Dataset, fixed: OscillationParameters, thin: int = 1
+) -> OscillationParameters:
+    """Return the drawn oscillation parameters, flattened over chains and thinned, others fixed."""
+    drawn = {
+        name: jnp.asarray(posterior[public].values[:, ::thin].ravel())
+        for name, public in PUBLIC_NAMES.items()
+        if public in posterior
+    }
+    return fixed._replace(**drawn)
+
+
+def batched(function: Any, parameters: OscillationParameters, batch: int = 64) -> Array:
+    """Map a function of one set of parameters over arrays of them, a batch at a time.
+
+    Args:
+        function: of `OscillationParameters` with scalar fields.
+        parameters: fields are scalars or arrays of one length.
+        batch: evaluations at once.
+    """
+    axes = OscillationParameters(*(0 if np.ndim(v) else None for v in parameters))
+    arrays = {n: v for n, v in parameters._asdict().items() if np.ndim(v)}
+    scalars = {
+        n: v for n, v, a in zip(parameters._fields, parameters, axes, strict=True) if a is None
+    }
+    return jax.lax.map(
+        lambda a: function(OscillationParameters(**a, **scalars)), arrays, batch_size=batch
+    )
+
+
+def add_log_likelihood(
+    tree: xr.DataTree, channels: Sequence[FarChannel], fixed: OscillationParameters, keep: int = 100
+) -> None:
+    """Attach the log density of every event at `keep` evenly spaced draws of each chain (for LOO, WAIC)."""
+    posterior = tree["posterior"].dataset
+    chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
+    thin = max(1, draws // keep)
+    points = parameters_of(posterior, fixed, thin)
+
+    @jax.jit
+    def evaluate(points: OscillationParameters) -> Array:
+        return batched(
+            lambda p: jnp.concatenate([pointwise_log_density(c, p) for c in channels]), points
+        )
+
+    values = np.asarray(evaluate(points)).reshape(chains, -1, sum(len(c.weights) for c in channels))
+    dims = ("chain", "draw", "event")
+    coords = {"chain": posterior.chain, "draw": posterior.draw[::thin]}
+    data = xr.Dataset({"events": (dims, values.astype(np.float32))}, coords)
+    data.attrs["note"] = f"every {thin}th draw"
+    tree["log_likelihood"] = xr.DataTree(data)
+
+
+def add_bootstrap(tree: xr.DataTree, result: Bootstrap) -> None:
+    """Attach the estimates of the data and of the replicas as the group `bootstrap`."""
+    replicas = {PUBLIC_NAMES[n]: np.asarray(v) for n, v in result.replicas.items()}
+    mle = {PUBLIC_NAMES[n]: v for n, v in result.mle.items()}
+    if "sin2_theta23" in replicas:
+        s, m = replicas["sin2_theta23"], mle["sin2_theta23"]
+        replicas["sin2_2theta23"], mle["sin2_2theta23"] = 4.0 * s * (1.0 - s), 4.0 * m * (1.0 - m)
+    data = xr.Dataset({n: ("replica", v) for n, v in replicas.items()})
+    data["converged"] = ("replica", result.converged[1:])
+    data.attrs = {f"mle_{n}": v for n, v in mle.items()}
+    tree["bootstrap"] = xr.DataTree(data)
+
+
+def summarize(tree: xr.DataTree) -> dict[str, Any]:
+    """Return the summary of a posterior by the stable keys of summary.json.
+
+    Per parameter: mean, sd, median, hdi68, hdi90, ess_bulk, ess_tail, r_hat, and mle and bootstrap_sd
+    where the tree holds a bootstrap; octant_upper_probability and divergences of the whole. dcp is
+    summarised on its circle.
+    """
+    posterior = tree["posterior"].dataset
+    out: dict[str, Any] = {}
+    for name in [*PUBLIC_NAMES.values(), "sin2_2theta23"]:
+        if name not in posterior:
+            continue
+        array = posterior[name]
+        circular = name == "dcp"
+        flat = array.values.ravel()
+        mean, sd, median = _circular_moments(flat) if circular else _moments(flat)
+        out[name] = {"mean": mean, "sd": sd, "median": median}
+        for percent in (68, 90):
+            out[name][f"hdi{percent}"] = _interval(flat, percent / 100, circular)
+        # On a circle mixing shows in the sine, which has no seam
+        mixing = np.sin(array) if circular else array
+        out[name] |= {
+            "ess_bulk": float(az.ess(mixing.values, method="bulk")),
+            "ess_tail": float(az.ess(mixing.values, method="tail", prob=(0.05, 0.95))),
+            "r_hat": float(az.rhat(mixing.values)),
+        }
+        if "bootstrap" in tree.children and name in tree["bootstrap"].dataset:
+            estimates = tree["bootstrap"].dataset
+            out[name]["mle"] = float(estimates.attrs[f"mle_{name}"])
+            out[name]["bootstrap_sd"] = float(estimates[name].std(ddof=1))
+    if "octant_upper_probability" in posterior:
+        out["octant_upper_probability"] = float(posterior["octant_upper_probability"].mean())
+    out["divergences"] = int(tree["sample_stats"]["diverging"].sum())
+    return out
+
+
+def _moments(values: np.ndarray) -> tuple[float, float, float]:
+    return float(values.mean()), float(values.std(ddof=1)), float(np.median(values))
+
+
+def _circular_moments(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean direction, circular standard deviation, and median about the mean direction, rad."""
+    resultant = np.exp(1j * values).mean()
+    mean = np.angle(resultant)
+    offset = np.angle(np.exp(1j * (values - mean)))
+    median = np.angle(np.exp(1j * (mean + np.median(offset))))
+    return float(mean), float(np.sqrt(-2.0 * np.log(np.abs(resultant)))), float(median)
+
+
+def _interval(values: np.ndarray, mass: float, circular: bool) -> list[float]:
+    """Shortest interval of the given mass; on a circle it may run through +-pi (low > high)."""
+    return [float(v) for v in az.hdi(values, prob=mass, circular=circular)]
+
+
+class Comparison(NamedTuple):
+    """Two posteriors on the pooled draws of both: shared draws, one set of weights each."""
+
+    posterior: dict[str, np.ndarray]
+    weights: tuple[np.ndarray, np.ndarray]
+
+
+def pool(
+    first: xr.Dataset,
+    second: xr.Dataset,
+    channels: tuple[Sequence[FarChannel], Sequence[FarChannel]],
+    fixed: OscillationParameters,
+    thin: int = 1,
+) -> Comparison:
+    """Weight the union of two posteriors' draws for each of them (balance heuristic).
+
+    A draw of either posterior stands for posterior a with weight L_a/(L_1/Z_1 + L_2/Z_2), the ratio of
+    evidences found self-consistently (two-state MBAR, Shirts and Chodera, arXiv:0801.1426). Where the
+    posteriors overlap, the Monte Carlo error of their difference cancels; where they do not, each keeps
+    its own draws.
+
+    Args:
+        first: draws of the first posterior.
+        second: draws of the second posterior, same priors.
+        channels: data and responses behind each.
+        fixed: values of parameters that were not sampled.
+        thin: keep every so-many-th draw.
+    """
+    likelihood = jax.jit(lambda c, p: batched(lambda one: log_likelihood(c, one), p))
+    points = [parameters_of(posterior, fixed, thin) for posterior in (first, second)]
+    heights = np.array([np.concatenate([likelihood(list(c), p) for p in points]) for c in channels])
+    heights -= heights.max(axis=1, keepdims=True)
+    counts = np.log([p.chain.size * len(p.draw[::thin]) for p in (first, second)])
+    evidence = np.zeros(2)
+    for _ in range(200):
+        mixture = logsumexp(heights - evidence[:, None] + counts[:, None], axis=0)
+        updated = np.asarray(logsumexp(heights - mixture, axis=1))
+        if np.allclose(updated, evidence, atol=1e-10):
+            break
+        evidence = updated
+    weights = np.exp(heights - mixture - evidence[:, None])
+    weights /= weights.sum(axis=1, keepdims=True)
+    draws = {
+        str(name): np.concatenate([p[name].values[:, ::thin].ravel() for p in (first, second)])
+        for name in first.data_vars
+    }
+    return Comparison(draws, (weights[0], weights[1]))
+
+
+def shift_sigma(comparison: Comparison, names: Sequence[str]) -> dict[str, float]:
+    """Return the 1-Wasserstein distance of the marginals over the first posterior's standard deviation."""
+    first, second = comparison.weights
+    out = {}
+    for name in names:
+        values = comparison.posterior[name]
+        mean = first @ values
+        sd = np.sqrt(first @ (values - mean) ** 2)
+        out[name] = float(wasserstein_distance(values, values, first, second) / sd)
+    return out
+
+
+def truth_values(fixed: OscillationParameters) -> Mapping[str, float]:
+    """Return the parameters under their public names, sin2_2theta23 included."""
+    values = {PUBLIC_NAMES[n]: float(v) for n, v in fixed._asdict().items()}
+    s = values["sin2_theta23"]
+    return values | {"sin2_2theta23": 4.0 * s * (1.0 - s)}

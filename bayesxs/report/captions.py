@@ -1,0 +1,134 @@
+"""Where each figure stands in the report, and what to look at in it."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Caption(NamedTuple):
+    """Place and words of a figure.
+
+    Attributes:
+        section: heading under which it stands.
+        title: what it shows.
+        text: what to look at.
+    """
+
+    section: str
+    title: str
+    text: str
+
+
+RESULT: Final = "Oscillation parameters"
+LEARNING: Final = "What the near detector taught"
+CHAINS: Final = "Chains"
+FURTHER: Final = "Further figures"
+SECTIONS: Final = (RESULT, LEARNING, CHAINS, FURTHER)
+
+_REGIONS: Final = (
+    "Grey: with the true cross section. Orange: with the learned one. Regions hold 68 % and "
+    "95 % of the posterior"
+)
+
+# By the stem of the figure's file, in the order of the report
+FIGURES: Final[dict[str, Caption]] = {
+    "posterior": Caption(
+        RESULT,
+        "Posterior of the oscillation parameters",
+        f"{_REGIONS}; points are maximum-likelihood estimates of bootstrap samples, the star "
+        "is the value the events were made with. The closer the orange regions lie to the "
+        "grey ones, the less the learned cross section costs. The regions end at sin²2θ₂₃ = "
+        "1, the physical bound.",
+    ),
+    "octant": Caption(
+        RESULT,
+        "Octant of θ₂₃",
+        "Muon-neutrino disappearance hardly tells sin²θ₂₃ from 1 − sin²θ₂₃, so there are two "
+        "peaks, one on each side of maximal mixing (line at 1/2). Their areas are the "
+        "probabilities of the octants; learned and true cross section should agree on them.",
+    ),
+    "asimov": Caption(
+        RESULT,
+        "Posteriors on expected data",
+        "The same analysis on data without fluctuations. What separates the two curves is the"
+        " learned cross section alone; the shift is their 1-Wasserstein distance in standard "
+        "deviations of the grey one.",
+    ),
+    "predictive": Caption(
+        RESULT,
+        "Observed spectra and what the posterior predicts (learned cross section)",
+        "Points should scatter about the bands, about two in three inside the darker one, and"
+        " the pulls should show no trend along the axes.",
+    ),
+    "predictive_truth": Caption(
+        RESULT,
+        "Observed spectra and what the posterior predicts (true cross section)",
+        "For comparison: what the same events look like to the cross section that made them.",
+    ),
+    "density_near": Caption(
+        LEARNING,
+        "Near-detector event density",
+        "The network is trained to reproduce the left panel. Look for structure in the "
+        "difference: stripes or blobs are what it has not learned, fine noise is harmless.",
+    ),
+    "density_far": Caption(
+        LEARNING,
+        "Far-detector event density at the true parameters",
+        "Not used in training. Oscillation takes out the events around the first maximum, "
+        "which weights energies otherwise than the near detector does: the difference shows "
+        "how well what was learned carries over.",
+    ),
+    "slices": Caption(
+        LEARNING,
+        "Cross section at fixed neutrino energies",
+        "Near-detector data hold no single neutrino energy; that the slices agree is the work"
+        " of the structure functions. Differences are largest where the flux is small.",
+    ),
+    "total_cross_section": Caption(
+        LEARNING,
+        "Total cross section over energy",
+        "The scale of the learned curve is fixed to the flux average, to which the analysis "
+        "is blind. Where there is flux (shaded) the ratio should be flat; beyond it, it is "
+        "free to wander.",
+    ),
+    "structure_functions": Caption(
+        LEARNING,
+        "Structure functions",
+        "The three combinations b₀, b₁, b₂ of structure functions that the cross section is "
+        "made of, each on its own scale. Large differences here need not matter: see the next"
+        " figure.",
+    ),
+    "structure_functions_weighted": Caption(
+        LEARNING,
+        "Structure functions as the near detector sees them",
+        "The same, times the near detector's weights, on one scale: the three panels of a "
+        "column add up to the event density in (x, Q²). Only what is left of the difference "
+        "here can shift the result.",
+    ),
+    "training": Caption(
+        LEARNING,
+        "Training",
+        "Left: the loss, the only quantity the training sees. Right: distances from the "
+        "truth. Far and three-dimensional distances are tests; they should still fall, or be "
+        "flat, at the end.",
+    ),
+    "trace_learned": Caption(
+        CHAINS,
+        "Traces (learned cross section)",
+        "Chains should be indistinguishable noise without drift; ticks at the bottom mark "
+        "divergences.",
+    ),
+    "rank_learned": Caption(
+        CHAINS,
+        "Ranks (learned cross section)",
+        "Departure of each chain's ranks from uniform. Chains that sample the same posterior "
+        "stay close to zero; dots mark ranks that a test finds suspicious.",
+    ),
+    "trace_truth": Caption(CHAINS, "Traces (true cross section)", "As above."),
+    "rank_truth": Caption(CHAINS, "Ranks (true cross section)", "As above."),
+}
+
+
+def caption(stem: str) -> Caption:
+    """Return place and words of a figure; one that is not known stands last, under its own name."""
+    return FIGURES.get(stem, Caption(FURTHER, stem.replace("_", " "), ""))

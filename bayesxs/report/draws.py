@@ -1,0 +1,74 @@
+"""What the figures read from a posterior's groups, in the units that are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from bayesxs.report.hdr import Support
+from bayesxs.report.style import LEARNED, QUANTITIES, TRUTH, quantity
+
+type Float = NDArray[np.float64]
+type Trees = Mapping[str, xr.DataTree]
+
+COLORS: Final = {"truth": TRUTH, "learned": LEARNED}
+NAMES: Final = {"truth": "true cross section", "learned": "learned cross section"}
+
+
+def parameters(*trees: xr.DataTree | None) -> list[str]:
+    """Return the sampled parameters, in the order of `QUANTITIES`.
+
+    The octant-blind sin2_2theta23 stands for sin2_theta23, which is nearly two-valued; parameters
+    held fixed are left out.
+    """
+    posteriors = [posterior(tree) for tree in trees if tree is not None]
+    names = [n for n in QUANTITIES if all(n in p and np.ptp(p[n].values) > 0.0 for p in posteriors)]
+    if "sin2_2theta23" in names and "sin2_theta23" in names:
+        names.remove("sin2_theta23")
+    return names if posteriors else []
+
+
+def posterior(tree: xr.DataTree) -> xr.Dataset:
+    """Return the group posterior, or the node itself where it holds the draws."""
+    node = tree.children.get("posterior", tree)
+    return node.to_dataset()
+
+
+def values(tree: xr.DataTree, name: str) -> Float:
+    """Return the draws of all chains in the shown unit, shape (n,)."""
+    return np.asarray(posterior(tree)[name], dtype=float).ravel() * quantity(name).scale
+
+
+def upper_octant(tree: xr.DataTree) -> Float:
+    """Return the probability of the upper octant, draw by draw where it is known."""
+    draws = posterior(tree)
+    if "octant_upper_probability" in draws:
+        return np.asarray(draws["octant_upper_probability"], dtype=float)
+    return np.asarray(draws["sin2_theta23"] > 0.5, dtype=float)
+
+
+def bootstrap(tree: xr.DataTree, name: str) -> Float | None:
+    """Return the bootstrap estimates in the shown unit, None where there are none."""
+    if "bootstrap" not in tree.children or name not in tree["bootstrap"]:
+        return None
+    return np.asarray(tree["bootstrap"][name], dtype=float).ravel() * quantity(name).scale
+
+
+def true_value(trees: Trees, name: str) -> float | None:
+    """Return the true value in the shown unit, None where it is not known."""
+    for tree in trees.values():
+        if "constant_data" in tree.children and name in tree["constant_data"]:
+            return float(tree["constant_data"][name]) * quantity(name).scale
+    return None
+
+
+def support(name: str) -> Support:
+    """Return the physical range in the shown unit."""
+    shown = quantity(name)
+    low = None if shown.low is None else shown.low * shown.scale
+    high = None if shown.high is None else shown.high * shown.scale
+    return Support(low, high, shown.periodic)

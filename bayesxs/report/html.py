@@ -1,0 +1,393 @@
+"""The report of a run: one self-contained page."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from typing import Any, Final, NamedTuple
+
+from jinja2 import Environment, StrictUndefined
+
+from bayesxs.report.captions import FIGURES, SECTIONS, Caption, caption
+from bayesxs.report.style import QUANTITIES, quantity
+
+# Beyond these a posterior is not to be trusted (Vehtari et al., arXiv:1903.08008, Secs. 4 and 5:
+# R-hat below 1.01, 100 effective draws for each of four chains).
+R_HAT_LIMIT: Final = 1.01
+ESS_LIMIT: Final = 400.0
+
+KINDS: Final = {"learned": "learned cross section", "truth": "true cross section"}
+HEADLINES: Final = ("dm31", "sin2_2theta23")
+MISSING: Final = "–"
+
+_STAGES: Final = ("operator", "train", "simulate", "sample", "bootstrap", "report")
+
+# Summary numbers in plain words: path, words, what the number is in
+_WORDS: Final = (
+    ("near.rel_l2", "Near-detector density: distance of learned from true, relative (L₂)"),
+    ("far.rel_l2", "Far-detector density: the same, not used in training"),
+    ("cross_section_3d.rel_l2", "Cross section in (Eν, Eℓ, z): the same, not used in training"),
+    (
+        "cross_section_3d.negative_fraction",
+        "Fraction of the phase space where the learned cross section is negative",
+    ),
+)
+
+
+class Row(NamedTuple):
+    """A line of a table: what, and its cells."""
+
+    head: str
+    cells: tuple[str, ...]
+
+
+class Verdict(NamedTuple):
+    """What the diagnostics of one posterior say: whether all is well, and why not."""
+
+    name: str
+    good: bool
+    reasons: tuple[str, ...]
+    cells: tuple[str, ...]
+
+
+class Picture(NamedTuple):
+    """A figure on the page."""
+
+    stem: str
+    words: Caption
+    source: str
+
+
+def render_report(
+    summary: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    config_text: str,
+    figures: Mapping[str, bytes],
+    *,
+    name: str = "",
+    true_values: Mapping[str, float] | None = None,
+) -> str:
+    """Return the report as one HTML page that fetches nothing.
+
+    Args:
+        summary: what summary.json holds.
+        manifest: what manifest.json holds.
+        config_text: the resolved card.
+        figures: PNG images by file stem; those of `captions.FIGURES` know their place and words.
+        name: of the run or its card.
+        true_values: parameters that the events were made with, where they were simulated
+            (eV^2, rad).
+    """
+    template = resources.files("bayesxs.report").joinpath("report.html.j2").read_text("utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    kinds = {k: words for k, words in KINDS.items() if isinstance(summary.get(k), Mapping)}
+    return environment.from_string(template).render(
+        name=name,
+        created=str(manifest.get("created", "")),
+        package=str(manifest.get("package", "")),
+        headline=headlines(summary, true_values or {}),
+        sentences=sentences(summary, true_values or {}),
+        verdicts=[verdict(summary[k], words) for k, words in kinds.items()],
+        limits=(R_HAT_LIMIT, ESS_LIMIT),
+        parameters=_parameter_tables(summary, kinds),
+        numbers=_numbers(summary),
+        pictures=_pictures(figures),
+        provenance=_provenance(manifest),
+        stages=_stages(summary, manifest),
+        config=config_text,
+    )
+
+
+def headlines(summary: Mapping[str, Any], true_values: Mapping[str, float]) -> list[dict[str, str]]:
+    """Return the figures that open the report, one entry per main parameter."""
+    entries = []
+    for name in HEADLINES:
+        results = {k: summary[k][name] for k in KINDS if name in (summary.get(k) or {})}
+        if not results:
+            continue
+        shown = quantity(name)
+        shift = _lookup(summary, f"asimov.shift_sigma.{name}")
+        entries.append(
+            {
+                "symbol": shown.plain,
+                "words": shown.words,
+                "unit": shown.plain_unit,
+                "learned": _plus_minus(results.get("learned"), shown.scale),
+                "truth": _plus_minus(results.get("truth"), shown.scale),
+                "put_in": f"{true_values[name] * shown.scale:.4g}" if name in true_values else "",
+                "shift": _number(shift, "{:.2f}") if shift is not None else "",
+            }
+        )
+    return entries
+
+
+def sentences(summary: Mapping[str, Any], true_values: Mapping[str, float]) -> list[str]:
+    """Return the result in words."""
+    out = []
+    for name in HEADLINES:
+        shown = quantity(name)
+        parts = []
+        for kind, words in KINDS.items():
+            result = (summary.get(kind) or {}).get(name)
+            if result:
+                value = _with_unit(_plus_minus(result, shown.scale), shown.plain_unit)
+                interval = _interval(result, "hdi68", shown.scale)
+                parts.append(f"{value} with the {words} (68 % interval {interval})")
+        if not parts:
+            continue
+        text = f"{shown.plain} is {', and '.join(parts)}."
+        shift = _lookup(summary, f"asimov.shift_sigma.{name}")
+        if shift is not None:
+            text += (
+                " On expected data the learned cross section shifts it by "
+                f"{_number(shift, '{:.2f}')} σ."
+            )
+        if name in true_values:
+            put_in = _with_unit(f"{true_values[name] * shown.scale:.4g}", shown.plain_unit)
+            text += f" The events were made with {put_in}."
+        out.append(text)
+    octant = [
+        f"{_number(100.0 * float(upper), '{:.0f}')} % with the {words}"
+        for kind, words in KINDS.items()
+        if (upper := (summary.get(kind) or {}).get("octant_upper_probability")) is not None
+    ]
+    if octant:
+        out.append(
+            f"The probability of the upper octant, sin²θ₂₃ > 1/2, is {' and '.join(octant)}."
+        )
+    return out
+
+
+def verdict(result: Mapping[str, Any], name: str) -> Verdict:
+    """Judge the chains of one posterior by R-hat, effective sample size and divergences."""
+    parameters = dict(_parameters_of(result))
+    worst = {
+        "r_hat": _extreme(parameters, "r_hat", max),
+        "bulk": _extreme(parameters, "ess_bulk", min),
+        "tail": _extreme(parameters, "ess_tail", min),
+    }
+    divergences = result.get("divergences")
+    reasons = []
+    if worst["r_hat"] is None or not worst["r_hat"][0] <= R_HAT_LIMIT:
+        reasons.append(
+            f"R-hat {_worst(worst['r_hat'], '{:.3f}')} is above {R_HAT_LIMIT}: the chains "
+            "disagree; draw more, or look at the traces"
+        )
+    for kind in ("bulk", "tail"):
+        if worst[kind] is None or not worst[kind][0] >= ESS_LIMIT:  # type: ignore[index]
+            reasons.append(
+                f"{kind} effective sample size {_worst(worst[kind], '{:.0f}')} is below "
+                f"{ESS_LIMIT:.0f}: draw more"
+            )
+    if divergences is None or divergences > 0:
+        reasons.append(
+            f"{_number(divergences, '{:.0f}')} divergent transitions: parts of the posterior may "
+            "be missed; raise target_accept"
+        )
+    cells = (
+        _worst(worst["r_hat"], "{:.3f}"),
+        _worst(worst["bulk"], "{:.0f}"),
+        _worst(worst["tail"], "{:.0f}"),
+        _number(divergences, "{:.0f}"),
+        _number(result.get("seconds"), "{:.1f}"),
+    )
+    return Verdict(name, not reasons, tuple(reasons), cells)
+
+
+type _Extreme = tuple[float, str] | None
+
+
+def _extreme(parameters: Mapping[str, Mapping[str, Any]], key: str, choose: Any) -> _Extreme:
+    """Worst value over the parameters and whose it is; one that is not a number is the worst."""
+    found = [(float(p[key]), name) for name, p in parameters.items() if p.get(key) is not None]
+    undefined = [entry for entry in found if math.isnan(entry[0])]
+    if undefined or not found:
+        return undefined[0] if undefined else None
+    worst: tuple[float, str] = choose(found)
+    return worst
+
+
+def _worst(entry: _Extreme, form: str) -> str:
+    return MISSING if entry is None else f"{_number(entry[0], form)} ({quantity(entry[1]).plain})"
+
+
+def _parameters_of(result: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Entries of a posterior's summary that describe a parameter, known ones first."""
+    names = [*QUANTITIES, *(n for n in result if n not in QUANTITIES)]
+    for name in names:
+        entry = result.get(name)
+        if isinstance(entry, Mapping) and "mean" in entry:
+            yield name, entry
+
+
+def _parameter_tables(
+    summary: Mapping[str, Any], kinds: Mapping[str, str]
+) -> list[tuple[str, str, list[Row]]]:
+    """One table per parameter: heading, words, a row per cross section."""
+    tables: dict[str, list[Row]] = {}
+    for kind, words in kinds.items():
+        for name, entry in _parameters_of(summary[kind]):
+            scale = quantity(name).scale
+            cells = (
+                _plus_minus(entry, scale),
+                _scaled(entry, "median", scale),
+                _interval(entry, "hdi68", scale),
+                _interval(entry, "hdi90", scale),
+                _scaled(entry, "mle", scale),
+                _deviation(entry, "bootstrap_sd", scale),
+                _number(entry.get("r_hat"), "{:.3f}"),
+                _number(entry.get("ess_bulk"), "{:.0f}"),
+                _number(entry.get("ess_tail"), "{:.0f}"),
+            )
+            tables.setdefault(name, []).append(Row(words.split()[0], cells))
+    order = [*QUANTITIES, *(n for n in tables if n not in QUANTITIES)]
+    out = []
+    for name in order:
+        if name in tables:
+            shown = quantity(name)
+            heading = f"{shown.plain} [{shown.plain_unit}]" if shown.plain_unit else shown.plain
+            out.append((heading, shown.words, tables[name]))
+    return out
+
+
+def _numbers(summary: Mapping[str, Any]) -> list[Row]:
+    """Summary numbers in plain words."""
+    rows = [
+        Row(words, (_power(float(value)),))
+        for path, words in _WORDS
+        if (value := _lookup(summary, path)) is not None
+    ]
+    shifts = _lookup(summary, "asimov.shift_sigma")
+    for name, value in (shifts or {}).items():
+        words = f"Shift of {quantity(name).plain} on expected data, learned against true"
+        rows.append(Row(words, (f"{_number(value, '{:.3f}')} σ",)))
+    return rows
+
+
+def _pictures(figures: Mapping[str, bytes]) -> list[tuple[str, list[Picture]]]:
+    """Figures by section, in the report's order."""
+    order = [*(s for s in FIGURES if s in figures), *(s for s in figures if s not in FIGURES)]
+    pictures = [
+        Picture(
+            stem, caption(stem), f"data:image/png;base64,{base64.b64encode(figures[stem]).decode()}"
+        )
+        for stem in order
+    ]
+    sections = [(s, [p for p in pictures if p.words.section == s]) for s in SECTIONS]
+    return [(title, members) for title, members in sections if members]
+
+
+def _provenance(manifest: Mapping[str, Any]) -> list[Row]:
+    """What made the run: everything in the manifest but the stages, mappings on one line."""
+    skip = {"stages", "format"}
+    words = {"package": "bayesxs", "schema": "layout of the run folder"}
+    return [
+        Row(words.get(key, key.replace("_", " ")), (_flat(value),))
+        for key, value in manifest.items()
+        if key not in skip
+    ]
+
+
+def _stages(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[Row]:
+    """Seconds, content key and time of finish of each stage."""
+    seconds = dict(summary.get("seconds") or {})
+    records = dict(manifest.get("stages") or {})
+    present = [*seconds, *records]
+    others = [n for n in dict.fromkeys(present) if n not in _STAGES and n != "total"]
+    rows = []
+    for name in [*(n for n in _STAGES if n in present), *others, "total"]:
+        if name not in present:
+            continue
+        record = records.get(name, {})
+        spent = seconds.get(name, record.get("seconds"))
+        cells = (
+            _number(spent, "{:.1f}"),
+            str(record.get("key", MISSING)),
+            str(record.get("finished", MISSING)),
+        )
+        rows.append(Row(name, cells))
+    return rows
+
+
+def _flat(value: Any) -> str:
+    """Value on one line."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_flat(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_flat(v) for v in value)
+    return str(value)
+
+
+def _lookup(summary: Mapping[str, Any], path: str) -> Any:
+    """Value under a dotted path, None where there is none."""
+    value: Any = summary
+    for key in path.split("."):
+        if not isinstance(value, Mapping) or key not in value:
+            return None
+        value = value[key]
+    return value
+
+
+def _number(value: Any, form: str) -> str:
+    """Formatted number, a dash where there is none."""
+    if value is None or not math.isfinite(float(value)):
+        return MISSING
+    return form.format(float(value))
+
+
+def _power(value: float) -> str:
+    """Number below one as a power of ten."""
+    if value == 0.0 or not math.isfinite(value):
+        return "0" if value == 0.0 else MISSING
+    mantissa, exponent = f"{value:.2e}".split("e")
+    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{mantissa} × 10{power}"
+
+
+def _decimals(entry: Mapping[str, Any], scale: float) -> int:
+    """Decimals that show two digits of the standard deviation."""
+    sd = abs(float(entry.get("sd") or 0.0)) * scale
+    return max(0, 1 - math.floor(math.log10(sd))) if sd > 0.0 and math.isfinite(sd) else 4
+
+
+def _scaled(entry: Mapping[str, Any], key: str, scale: float) -> str:
+    """Value in the shown unit, to two digits of its standard deviation."""
+    value = entry.get(key)
+    return MISSING if value is None else _number(float(value) * scale, _form(entry, scale))
+
+
+def _deviation(entry: Mapping[str, Any], key: str, scale: float) -> str:
+    value = entry.get(key)
+    return MISSING if value is None else _number(float(value) * scale, "{:.2g}")
+
+
+def _form(entry: Mapping[str, Any], scale: float) -> str:
+    return f"{{:.{_decimals(entry, scale)}f}}"
+
+
+def _plus_minus(entry: Mapping[str, Any] | None, scale: float) -> str:
+    """Mean and standard deviation."""
+    if entry is None:
+        return ""
+    return f"{_scaled(entry, 'mean', scale)} ± {_scaled(entry, 'sd', scale)}"
+
+
+def _interval(entry: Mapping[str, Any], key: str, scale: float) -> str:
+    """Interval in the shown unit."""
+    ends = entry.get(key)
+    if ends is None:
+        return MISSING
+    return " to ".join(_number(float(end) * scale, _form(entry, scale)) for end in ends)
+
+
+def _with_unit(value: str, unit: str) -> str:
+    """Value with its unit; a power of ten takes brackets around a value with an error."""
+    if not unit:
+        return value
+    if unit.startswith("10"):
+        return f"({value}) × {unit}" if "±" in value else f"{value} × {unit}"
+    return f"{value} {unit}"

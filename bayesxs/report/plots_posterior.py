@@ -1,0 +1,287 @@
+"""Figures of posteriors: regions, marginals, octants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from bayesxs.report.draws import (
+    COLORS,
+    NAMES,
+    Trees,
+    bootstrap,
+    parameters,
+    posterior,
+    support,
+    true_value,
+    upper_octant,
+    values,
+)
+from bayesxs.report.hdr import smooth
+from bayesxs.report.style import GUIDE, STAR, TRUTH, quantity, style
+
+MASSES: Final = (0.68, 0.95)
+
+
+def posterior_figure(truth: xr.DataTree | None, learned: xr.DataTree | None) -> Figure:
+    """Draw the posterior with the learned cross section over that with the true one.
+
+    Regions are the 68 % and 95 % highest-density regions, points the bootstrap maximum-likelihood
+    estimates, dotted lines the true values. Two parameters share a panel with marginals along its
+    sides; more make a corner plot.
+
+    Args:
+        truth: posterior with the true cross section, None where there is none.
+        learned: the same with the learned one. Of each the groups posterior and, where they are
+            known, bootstrap and constant_data (true values) are read.
+
+    Raises:
+        ValueError: neither is given, or no parameter varies.
+    """
+    trees = {k: t for k, t in (("truth", truth), ("learned", learned)) if t is not None}
+    names = parameters(*trees.values())
+    if not names:
+        raise ValueError("no posterior with a free parameter")
+    with style():
+        return _joint(trees, names[0], names[1]) if len(names) == 2 else _corner(trees, names)
+
+
+def asimov_figure(asimov: xr.DataTree, shifts: Mapping[str, float] | None = None) -> Figure:
+    """Draw the marginal posteriors on expected data, learned over true.
+
+    Args:
+        asimov: groups truth and learned, each a posterior or holding one.
+        shifts: shift of each parameter in standard deviations, to be printed.
+    """
+    trees = {name: asimov.children[name] for name in COLORS if name in asimov.children}
+    names = parameters(*trees.values())
+    columns = min(len(names), 3)
+    rows = -(-len(names) // columns)
+    with style():
+        figure = Figure(figsize=(max(4.1 * columns, 5.0), 3.1 * rows + 0.4))
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        for ax, name in zip(axes, names, strict=False):
+            _marginals(ax, trees, name)
+            ax.set_xlabel(quantity(name).axis)
+            _window(ax, trees, name, "x", central=0.998)
+            if shifts and name in shifts:
+                note = rf"shift {shifts[name]:.2f}$\,\sigma$"
+                ax.text(0.03, 0.95, note, va="top", transform=ax.transAxes)
+        for ax in axes[len(names) :]:
+            ax.set_axis_off()
+        for ax in axes[::columns]:
+            ax.set_ylabel("posterior density")
+        figure.legend(handles=_legend(trees), loc="outside upper center", ncols=3)
+    return figure
+
+
+def octant_figure(truth: xr.DataTree | None, learned: xr.DataTree | None) -> Figure:
+    """Draw the marginal of sin2_theta23 with its two octants and the probability of the upper one.
+
+    Args:
+        truth: posterior with the true cross section, None where there is none.
+        learned: the same with the learned one.
+
+    Raises:
+        ValueError: no posterior has sin2_theta23.
+    """
+    name = "sin2_theta23"
+    given = (("truth", truth), ("learned", learned))
+    trees = {k: t for k, t in given if t is not None and name in posterior(t)}
+    if not trees:
+        raise ValueError(f"no posterior of {name}")
+    with style():
+        figure = Figure(figsize=(7.2, 3.6))
+        ax = figure.subplots()
+        _marginals(ax, trees, name)
+        ax.axvline(0.5, color=GUIDE, lw=0.9)
+        ax.set_xlabel(quantity(name).axis)
+        ax.set_ylabel("posterior density")
+        ax.set_ylim(0.0, 1.18 * ax.get_ylim()[1])
+        for (key, tree), height in zip(trees.items(), (0.95, 0.87), strict=False):
+            upper = float(np.mean(upper_octant(tree)))
+            for share, x, side in ((1.0 - upper, 0.03, "left"), (upper, 0.97, "right")):
+                octant = "lower" if side == "left" else "upper"
+                ax.text(
+                    x,
+                    height,
+                    f"{octant} octant {100.0 * share:.0f} %",
+                    color=COLORS[key],
+                    ha=side,
+                    va="top",
+                    transform=ax.transAxes,
+                )
+        figure.legend(handles=_legend(trees), loc="outside upper center", ncols=3)
+    return figure
+
+
+def _joint(trees: Trees, horizontal: str, vertical: str) -> Figure:
+    """Two parameters: regions and points, marginals along the sides."""
+    figure = Figure(figsize=(7.2, 6.4))
+    figure.set_layout_engine("none")
+    sides = {"left": 0.105, "right": 0.985, "bottom": 0.085, "top": 0.985}
+    (top, blank), (main, side) = figure.subplots(
+        2,
+        2,
+        width_ratios=(4.6, 1),
+        height_ratios=(1, 4.6),
+        gridspec_kw={**sides, "wspace": 0.0, "hspace": 0.0},
+    )
+    blank.set_axis_off()
+    _plane(main, trees, horizontal, vertical)
+    for key, tree in trees.items():
+        _curve(top, tree, horizontal, COLORS[key])
+        _curve(side, tree, vertical, COLORS[key], along="y")
+    _guide(top, trees, horizontal)
+    _guide(side, trees, vertical, along="y")
+    for ax, along in ((main, "x"), (top, "x")):
+        _window(ax, trees, horizontal, along)
+    for ax, along in ((main, "y"), (side, "y")):
+        _window(ax, trees, vertical, along)
+    top.set_ylim(0.0, 1.05 * float(top.dataLim.ymax))
+    side.set_xlim(0.0, 1.05 * float(side.dataLim.xmax))
+    for ax in (top, side):
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.spines[:].set_visible(False)
+    main.xaxis.set_major_locator(MaxNLocator(6, prune="both"))
+    main.set_xlabel(quantity(horizontal).axis)
+    main.set_ylabel(quantity(vertical).axis)
+    main.legend(handles=_legend(trees, regions=True), loc="best")
+    return figure
+
+
+def _corner(trees: Trees, names: Sequence[str]) -> Figure:
+    """Any number of parameters: marginals on the diagonal, pairs below."""
+    n = len(names)
+    size = max(5.0, min(1.9 * n + 1.6, 12.5))
+    figure = Figure(figsize=(size, size * (0.8 if n == 1 else 1.0)))
+    axes = figure.subplots(n, n, sharex="col", squeeze=False)
+    for row, vertical in enumerate(names):
+        for column, horizontal in enumerate(names):
+            ax = axes[row, column]
+            if column > row:
+                ax.set_axis_off()
+                continue
+            if column == row:
+                _marginals(ax, trees, horizontal)
+            else:
+                _plane(ax, trees, horizontal, vertical, small=True)
+                _window(ax, trees, vertical, "y")
+            _window(ax, trees, horizontal, "x")
+            ax.xaxis.set_major_locator(MaxNLocator(3, prune="both"))
+            if column != row:
+                ax.yaxis.set_major_locator(MaxNLocator(3, prune="both"))
+            ax.tick_params(axis="x", labelrotation=35 if n > 2 else 0)
+            ax.label_outer(remove_inner_ticks=False)
+            if row == n - 1:
+                ax.set_xlabel(quantity(horizontal).axis)
+            if column == 0 and row > 0:
+                ax.set_ylabel(quantity(vertical).axis)
+    figure.align_labels()
+    figure.legend(handles=_legend(trees, regions=True), loc="outside upper right")
+    return figure
+
+
+def _plane(ax: Axes, trees: Trees, horizontal: str, vertical: str, small: bool = False) -> None:
+    """Draw regions, bootstrap points and the true value of two parameters."""
+    for layer, (key, tree) in enumerate(trees.items()):
+        color = COLORS[key]
+        across, up = bootstrap(tree, horizontal), bootstrap(tree, vertical)
+        if across is not None and up is not None:
+            area = 1.5 if small else 5.0
+            ax.scatter(across, up, s=area, color=color, alpha=0.3, lw=0, zorder=2, rasterized=True)
+        pair = np.column_stack([values(tree, horizontal), values(tree, vertical)])
+        density = smooth(pair, [support(horizontal), support(vertical)])
+        levels = [density.level(mass) for mass in sorted(MASSES, reverse=True)]
+        grid = (*density.axes, density.density.T)
+        if key == "truth":
+            ceiling = max(float(density.density.max()), levels[-1]) * 1.01
+            fills = ("#e3e6ea", "#c3c9d0")
+            ax.contourf(*grid, levels=[*levels, ceiling], colors=fills, zorder=1)
+        ax.contour(
+            *grid,
+            levels=levels,
+            colors=color,
+            linewidths=(1.0, 1.7) if key == "truth" else (1.3, 2.1),
+            linestyles=["solid" if key == "truth" else (0, (5, 1.5)), "solid"],
+            zorder=3 + layer,
+        )
+    _guide(ax, trees, horizontal)
+    _guide(ax, trees, vertical, along="y")
+    x, y = true_value(trees, horizontal), true_value(trees, vertical)
+    if x is not None and y is not None:
+        size = 40 if small else 130
+        ax.scatter(x, y, marker="*", s=size, c=STAR, ec=TRUTH, lw=0.8, zorder=6)
+
+
+def _marginals(ax: Axes, trees: Trees, name: str) -> None:
+    """Draw the marginals of one parameter and its true value."""
+    for key, tree in trees.items():
+        _curve(ax, tree, name, COLORS[key])
+    _guide(ax, trees, name)
+    ax.set_yticks([])
+    ax.set_ylim(0.0, 1.08 * float(ax.dataLim.ymax))
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+
+
+def _curve(ax: Axes, tree: xr.DataTree, name: str, color: str, along: str = "x") -> None:
+    """Draw a smoothed marginal, its 68 % and 95 % regions shaded."""
+    density = smooth(values(tree, name), [support(name)])
+    grid, height = density.axes[0], density.density
+    if along == "x":
+        ax.plot(grid, height, color=color, lw=1.7)
+    else:
+        ax.plot(height, grid, color=color, lw=1.7)
+    fill = ax.fill_between if along == "x" else ax.fill_betweenx
+    for mass in MASSES:
+        inside = height >= density.level(mass)
+        fill(grid, height, where=inside.tolist(), color=color, alpha=0.16, lw=0)
+
+
+def _guide(ax: Axes, trees: Trees, name: str, along: str = "x") -> None:
+    """Draw a dotted line at the true value."""
+    true = true_value(trees, name)
+    if true is not None:
+        line = ax.axvline if along == "x" else ax.axhline
+        line(true, color=TRUTH, lw=0.9, ls=(0, (1, 2)), zorder=1.5)
+
+
+def _window(ax: Axes, trees: Trees, name: str, along: str, central: float = 0.996) -> None:
+    """Show where the draws are: the central part and a margin, never beyond a bound."""
+    bounds = support(name)
+    drawn = np.concatenate([values(tree, name) for tree in trees.values()])
+    low, high = np.quantile(drawn, [0.5 - 0.5 * central, 0.5 + 0.5 * central])
+    margin = 0.08 * (high - low)
+    low = low - margin if bounds.low is None else max(low - margin, bounds.low)
+    high = high + margin if bounds.high is None else min(high + margin, bounds.high)
+    (ax.set_xlim if along == "x" else ax.set_ylim)(low, high)
+
+
+def _legend(trees: Trees, regions: bool = False) -> list[Any]:
+    """Entries for posteriors, points and the true value."""
+    handles: list[Any] = [
+        Patch(facecolor=COLORS[k], edgecolor=COLORS[k], alpha=0.55, label=NAMES[k]) for k in trees
+    ]
+    if regions and any("bootstrap" in tree.children for tree in trees.values()):
+        handles.append(
+            Line2D([], [], ls="", marker="o", ms=3, color=GUIDE, label="bootstrap estimates")
+        )
+    if any(true_value(trees, name) is not None for name in parameters(*trees.values())):
+        handles.append(_true_handle(regions))
+    return handles
+
+
+def _true_handle(star: bool) -> Line2D:
+    """Legend entry of the true value, a star or a dotted line."""
+    if star:
+        return Line2D([], [], marker="*", ms=11, mfc=STAR, mec=TRUTH, ls="", label="true value")
+    return Line2D([], [], color=TRUTH, lw=0.9, ls=(0, (1, 2)), label="true value")

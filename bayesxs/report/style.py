@@ -1,0 +1,161 @@
+"""One look for every figure: colors, type, labels with units, and the way to PNG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+# Truth is dark and neutral, what is learned is one accent: told apart by lightness too, so that
+# neither color blindness nor a grey printer merges them.
+TRUTH: Final = "#2f3640"
+LEARNED: Final = "#d9541e"
+SHADE: Final = "#9fb6cd"  # fluxes, behind everything else
+STAR: Final = "#f2c230"  # the true value
+CHAINS: Final = ("#2f3640", "#d9541e", "#3b7ea1", "#8a6fae", "#4f9d69", "#b08a2e")
+GUIDE: Final = "#8a929c"  # lines of reference
+
+DENSITY_MAP: Final = "YlGnBu"
+DIFFERENCE_MAP: Final = "RdBu_r"
+OUTSIDE: Final = "#ffffff"  # outside the physical region there is nothing to draw
+
+DPI: Final = 130
+
+_RC: Final[Any] = {
+    "font.family": "STIXGeneral",
+    "mathtext.fontset": "stix",
+    "font.size": 11.5,
+    "axes.titlesize": 12,
+    "axes.labelsize": 12,
+    "xtick.labelsize": 10.5,
+    "ytick.labelsize": 10.5,
+    "legend.fontsize": 10.5,
+    "legend.frameon": False,
+    "axes.linewidth": 0.8,
+    "axes.edgecolor": "#3c434c",
+    "axes.labelcolor": "#1d2127",
+    "text.color": "#1d2127",
+    "xtick.color": "#3c434c",
+    "ytick.color": "#3c434c",
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "xtick.top": True,
+    "ytick.right": True,
+    "xtick.major.size": 4.0,
+    "ytick.major.size": 4.0,
+    "xtick.minor.size": 2.2,
+    "ytick.minor.size": 2.2,
+    "lines.linewidth": 1.6,
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "savefig.facecolor": "white",
+    "figure.constrained_layout.use": True,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw what is inside in the shared look, and leave matplotlib's settings as they were."""
+    with mpl.rc_context(_RC):
+        yield
+
+
+def to_png(figure: Figure, dpi: int = DPI) -> bytes:
+    """Return a figure as PNG; the bytes depend on nothing but the figure."""
+    drawn, small = io.BytesIO(), io.BytesIO()
+    with style():
+        figure.savefig(drawn, format="png", dpi=dpi)
+    # 256 colors chosen to cover those of the figure: a third of the size, and no channel moves by
+    # more than some ten of 255. Median cut would drop the rare colors, among them the extremes.
+    image = Image.open(drawn).convert("RGB")
+    image = image.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    image.save(small, format="png", optimize=True, dpi=(dpi, dpi))
+    return small.getvalue()
+
+
+class Quantity(NamedTuple):
+    """How a parameter is shown.
+
+    Attributes:
+        label: in mathtext.
+        plain: the same in plain text.
+        words: what it is.
+        scale: factor from the stored unit to the shown one.
+        unit: shown unit in mathtext, empty where there is none.
+        plain_unit: shown unit in plain text.
+        low: physical lower bound in the stored unit, None where there is none.
+        high: physical upper bound.
+        periodic: whether the two bounds are the same point.
+    """
+
+    label: str
+    plain: str
+    words: str
+    scale: float = 1.0
+    unit: str = ""
+    plain_unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    periodic: bool = False
+
+    @property
+    def axis(self) -> str:
+        """Label of an axis: symbol and, in brackets, unit."""
+        return f"{self.label} [{self.unit}]" if self.unit else self.label
+
+
+QUANTITIES: Final[dict[str, Quantity]] = {
+    "sin2_2theta23": Quantity(
+        r"$\sin^2 2\theta_{23}$",
+        "sin²2θ₂₃",
+        "atmospheric mixing, blind to the octant",
+        low=0.0,
+        high=1.0,
+    ),
+    "dm31": Quantity(
+        r"$\Delta m^2_{31}$",
+        "Δm²₃₁",
+        "atmospheric mass splitting",
+        1e3,
+        r"$10^{-3}\,\mathrm{eV}^2$",
+        "10⁻³ eV²",
+    ),
+    "sin2_theta23": Quantity(
+        r"$\sin^2\theta_{23}$", "sin²θ₂₃", "atmospheric mixing", low=0.0, high=1.0
+    ),
+    "sin2_theta13": Quantity(
+        r"$\sin^2\theta_{13}$", "sin²θ₁₃", "reactor mixing", low=0.0, high=1.0
+    ),
+    "sin2_theta12": Quantity(r"$\sin^2\theta_{12}$", "sin²θ₁₂", "solar mixing", low=0.0, high=1.0),
+    "dm21": Quantity(
+        r"$\Delta m^2_{21}$",
+        "Δm²₂₁",
+        "solar mass splitting",
+        1e5,
+        r"$10^{-5}\,\mathrm{eV}^2$",
+        "10⁻⁵ eV²",
+        low=0.0,
+    ),
+    "dcp": Quantity(
+        r"$\delta_\mathrm{CP}$",
+        "δ_CP",
+        "CP phase",
+        180.0 / np.pi,
+        "deg",
+        "degrees",
+        low=-np.pi,
+        high=np.pi,
+        periodic=True,
+    ),
+}
+
+
+def quantity(name: str) -> Quantity:
+    """Return how a parameter is shown; one that is not known keeps its name."""
+    return QUANTITIES.get(name, Quantity(name.replace("_", " "), name, name))

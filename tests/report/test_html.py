@@ -1,0 +1,179 @@
+"""The report is one page that fetches nothing, escapes everything, and says how the run went."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+
+from bayesxs.report.captions import FIGURES
+from bayesxs.report.html import ESS_LIMIT, R_HAT_LIMIT, render_report, sentences, verdict
+from bayesxs.report.style import QUANTITIES
+
+CARD = 'seed = 0\n[far]\nfile = "<b>events.csv</b> & more"\n'
+HOSTILE = '<script>alert("x")</script>'
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, key, value or "") for key, value in attrs]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def png() -> bytes:
+    """A small picture."""
+    buffer = io.BytesIO()
+    Figure(figsize=(0.3, 0.3)).savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def page(summary, manifest, true_values) -> str:
+    figures = {stem: png() + stem.encode() for stem in FIGURES} | {"my_own": png()}
+    return render_report(summary, manifest, CARD, figures, name=HOSTILE, true_values=true_values)
+
+
+def test_page_opens_with_the_result_in_words(page, summary, true_values):
+    words = sentences(summary, true_values)
+    text = " ".join(Page(page).text.split())
+    assert all(sentence in text for sentence in words)
+    assert text.index(words[0]) < text.index("Figure 1")
+    first, second, octant = words
+    assert "(2.514 ± 0.018) × 10⁻³ eV² with the learned cross section" in first
+    assert "with the true cross section" in first
+    assert "0.04 σ" in first
+    assert "0.9957 ± 0.0031" in second
+    assert "43 %" in octant
+
+
+def test_page_fetches_nothing(page):
+    parsed = Page(page)
+    assert not {"script", "link", "iframe", "object", "embed", "base", "form"} & set(parsed.tags)
+    targets = {v for _, key, v in parsed.attributes if key in {"src", "href", "srcset", "action"}}
+    assert all(target.startswith("data:image/png;base64,") for target in targets)
+    assert not re.search(r"url\(|@import", page)
+    policy = [v for _, key, v in parsed.attributes if key == "content" and "default-src" in v]
+    assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+
+
+def test_every_figure_is_embedded_once_with_title_and_text(page):
+    parsed = Page(page)
+    sources = [v for tag, key, v in parsed.attributes if (tag, key) == ("img", "src")]
+    images = {base64.b64decode(s.partition(",")[2]) for s in sources}
+    assert images == {png() + stem.encode() for stem in FIGURES} | {png()}
+    alternatives = [v for tag, key, v in parsed.attributes if (tag, key) == ("img", "alt")]
+    assert alternatives == [c.title for c in FIGURES.values()] + ["my own"]
+    for words in FIGURES.values():
+        assert words.text in parsed.text
+    numbers = [int(n) for n in re.findall(r"Figure (\d+)\.", parsed.text)]
+    assert numbers == list(range(1, len(FIGURES) + 2))
+
+
+def test_hostile_names_and_cards_are_text(page):
+    assert "<script" not in page
+    assert "<b>events.csv" not in page
+    text = Page(page).text
+    assert HOSTILE in text
+    assert CARD.strip() in text
+
+
+@settings(max_examples=25, deadline=None)
+@given(name=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40))
+def test_any_name_comes_back_as_it_was(name):
+    parsed = Page(render_report({}, {}, name, {}, name=name))
+    assert parsed.text.count(name) >= 2
+    assert "script" not in parsed.tags
+
+
+def test_manifest_is_escaped_too(summary, manifest):
+    manifest["device"] = {"kind": HOSTILE}
+    manifest["stages"][HOSTILE] = {"key": HOSTILE, "seconds": 1.0, "outputs": {}}
+    page = render_report(summary, manifest, "", {HOSTILE: png()})
+    assert "<script" not in page
+
+
+def test_every_parameter_is_named_with_its_unit(summary_of_all, manifest):
+    text = Page(render_report(summary_of_all, manifest, "", {})).text
+    for shown in QUANTITIES.values():
+        assert shown.plain in text
+        assert shown.plain_unit in text
+    # 2.91 rad
+    assert "167 ± 35" in text
+
+
+def test_numbers_and_provenance_are_on_the_page(page):
+    text = Page(page).text
+    for words in ("2.13 × 10⁻⁴", "4.40 × 10⁻³", "0.041 σ", "bulk", "60.9", "cpu x 4"):
+        assert words in text
+    for words in ("jax 0.12.0", "run 0", "0f3a0f3a0f3a0f3a", "2026-01-01T10:00:00"):
+        assert words in text
+
+
+def test_sound_chains_are_called_sound(page):
+    text = Page(page).text
+    assert text.count("Chains are sound") == 2
+    assert "Look at the chains" not in text
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "word"),
+    [
+        ("r_hat", R_HAT_LIMIT + 0.002, "R-hat"),
+        ("r_hat", float("nan"), "R-hat"),
+        ("ess_bulk", ESS_LIMIT - 1.0, "bulk"),
+        ("ess_tail", ESS_LIMIT - 1.0, "tail"),
+    ],
+)
+def test_bad_chains_are_called_out(summary, manifest, key, value, word):
+    summary["learned"]["dm31"][key] = value
+    judged = verdict(summary["learned"], "learned cross section")
+    assert not judged.good
+    assert len(judged.reasons) == 1
+    assert word in judged.reasons[0]
+    text = Page(render_report(summary, manifest, "", {})).text
+    assert text.count("Look at the chains") == 1
+    assert judged.reasons[0] in text
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_divergences_are_called_out(summary, count):
+    summary["truth"]["divergences"] = count
+    (reason,) = verdict(summary["truth"], "true cross section").reasons
+    assert reason.startswith(f"{count} divergent")
+
+
+def test_limits_themselves_pass(summary):
+    entry = {"mean": 1.0, "r_hat": R_HAT_LIMIT, "ess_bulk": ESS_LIMIT, "ess_tail": ESS_LIMIT}
+    assert verdict({"dm31": entry, "divergences": 0}, "").good
+
+
+def test_one_cross_section_alone_makes_a_report(summary, manifest):
+    del summary["truth"], summary["asimov"]
+    text = Page(render_report(summary, manifest, "", {})).text
+    assert "with the learned cross section" in text
+    assert "with the true cross section" not in text
+    assert text.count("Chains are sound") == 1
+
+
+def test_missing_numbers_are_dashes(summary, manifest):
+    del summary["learned"]["dm31"]["mle"]
+    summary["near"]["rel_l2"] = None
+    summary["far"]["rel_l2"] = float("nan")
+    text = Page(render_report(summary, manifest, "", {})).text
+    assert not re.search(r"\b(nan|None)\b", text)
