@@ -1,4 +1,7 @@
-"""Physical constants, each with its source. Units: GeV, GeV^2, 1e-38 cm^2, unless the name says otherwise."""
+"""Physical constants, each with its source.
+
+Units: GeV, GeV^2, 1e-38 cm^2, unless the name says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,12 @@ W_MASS: Final = 80.3692  # GeV
 # The unit in which cross sections are given
 CROSS_SECTION_UNIT: Final = 1e-38  # cm^2
 
-# Matter potential V = sqrt(2) G_F n_e as 2 E V = MATTER_POTENTIAL * Y_e rho E, from CODATA 2022 with
-# n_e = Y_e rho N_A: eV^2 per (GeV g/cm^3). The constant inside NuFast, 1.52588e-4, is 4e-4 lower.
+# Matter potential V = sqrt(2) G_F n_e as 2 E V = MATTER_POTENTIAL * Y_e rho E, from CODATA 2022
+# with n_e = Y_e rho N_A: eV^2 per (GeV g/cm^3). The constant inside NuFast, 1.52588e-4, is 4e-4
+# lower.
 MATTER_POTENTIAL: Final = 1.52649e-4
 
-# Vacuum phase, dm2 L / (4 E hbar c) = PHASE * dm2[eV^2] L[km] / E[GeV]; hbar c is exact in the SI of 2019
+# Vacuum phase, dm2 L / (4 E hbar c) = PHASE * dm2[eV^2] L[km] / E[GeV]; hbar c is exact in the SI
+# of 2019
 HBARC: Final = 1.973269804593025e-7  # eV m
 PHASE: Final = 1e3 / (4.0 * HBARC * 1e9)

@@ -1,4 +1,4 @@
-"""Fixtures shared by every test: double precision, and the reference material where it is present."""
+"""Shared by every test: double precision, and the reference material where it is present."""
 
 from __future__ import annotations
 

@@ -299,7 +299,8 @@ def _priors(card: Card, truth: OscillationParameters) -> Mapping[str, Prior]:
         if conflict is not None:
             raise InputError.at("card", *conflict)
     variant = _variant(card)
-    ordering = "normal" if truth.dm31 > 0.0 else "inverted"
+    ordering: Literal["normal", "inverted"]
+    ordering = "normal" if np.asarray(truth.dm31) > 0.0 else "inverted"
     best, errors = nufit_6_0(variant, ordering), nufit_6_0_errors(variant, ordering)
     out: dict[str, Prior] = {}
     for name, prior in card.priors.free().items():

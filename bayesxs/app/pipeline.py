@@ -112,7 +112,7 @@ class Analysis:
         self._keys: dict[str, str] = {}
 
     def key(self, stage: str) -> str:
-        """Return the content key of a stage: its card sections, files and versions, and those before."""
+        """Return a stage's content key: its card sections, files and versions, and those before."""
         if stage not in self._keys:
             sections, before = STAGES[stage]
             files = list(self._files)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-type Update = Callable[[float, str], None]
+
+class Update(Protocol):
+    """How a stage moves its bar."""
+
+    def __call__(self, done: float, note: str = "") -> None:
+        """Show that `done` of the total is done, with a note beside the bar."""
 
 
 class Reporter:

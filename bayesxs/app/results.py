@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from bayesxs.app.experiment import Experiment, Geometry
 from bayesxs.app.netcdf import read_tree, write_netcdf
@@ -49,7 +50,7 @@ def density_stage(experiment: Experiment, channels: Channels, stage: Stage) -> N
     fluxes = {"near": target.near_flux, "far": experiment.source_flux(sample) * oscillation}
     truth = geometry.true_bins
     learned = geometry.learned_bins(values)
-    scale = (truth.total @ target.near_flux) / (learned.total @ target.near_flux)
+    scale = float((truth.total @ target.near_flux) / (learned.total @ target.near_flux))
     bins, shape = geometry.bins, geometry.bins.shape
     plane = ("lepton_energy", "z")
     coords = {"lepton_energy": bins.energy_centers, "z": bins.z_centers}
@@ -117,8 +118,8 @@ def _structure_functions(
     """Tabulate both sets of structure functions and the near detector's weights on the nodes.
 
     The weights are those of arXiv:2412.16303, Eqs. 9-12: sum_i weight_i b_i is the density of
-    near-detector events in x and Q^2, up to the normalisation. They are the columns of the operator of
-    the total cross section, summed over energies with the flux, over the area of a node's cell.
+    near-detector events in x and Q^2, up to the normalisation. They are the columns of the operator
+    of the total cross section, summed over energies with the flux, over the area of a node's cell.
     """
     nodes = geometry.nodes
     shape = (len(nodes.u), len(nodes.v), 3)
@@ -140,14 +141,14 @@ def _structure_functions(
 def posterior_stage(
     experiment: Experiment, folder: RunFolder, channels: Channels, stage: Stage, reporter: Reporter
 ) -> None:
-    """Assemble the posterior files and the summary from chains and, where they exist, bootstraps."""
+    """Assemble posterior files and summary from the chains and, where they exist, bootstraps."""
     chains = read_tree(folder.path / CHAINS)
     estimates = read_tree(folder.path / ESTIMATES) if "bootstrap" in folder.stages else None
     summary: dict[str, Any] = _learning_summary(folder)
     seconds = folder.stages["sample"]["notes"]["sampling_seconds"]
     truth = truth_values(experiment.parameters)
     for number, kind in enumerate(KINDS):
-        tree = chains[f"events_{kind}"].copy()
+        tree = chains.children[f"events_{kind}"].copy()
         tree.orphan()
         data = channels.of_events(kind)
         add_log_likelihood(tree, data, experiment.parameters)
@@ -213,7 +214,8 @@ def _add_predictive(
         edges[f"{name}_edges"] = (f"{name}_edge", coarse)
         counts = np.histogram(channels.events[name].values, coarse)[0]
         observed[f"{name}_counts"] = (f"{name}_bin", counts)
-        spectra = 0.0
+        shape = (posterior.sizes["chain"], len(kept), len(coarse) - 1)
+        spectra = np.zeros((shape[0] * shape[1], shape[2]))
         for number, sample in enumerate(experiment.samples):
             geometry = experiment.geometry(experiment.targets[sample])
             if kind == "truth":
@@ -230,7 +232,6 @@ def _add_predictive(
             spectra = spectra + _replicate(
                 jax.random.fold_in(key, 2 * number + axis), asimov[number], points, folded, size
             )
-        shape = (posterior.sizes["chain"], len(kept), len(coarse) - 1)
         replicated[f"{name}_counts"] = (("chain", "draw", f"{name}_bin"), spectra.reshape(shape))
     tree["observed_data"] = xr.DataTree(xr.Dataset(observed))
     tree["constant_data"] = xr.DataTree(xr.Dataset(edges))
@@ -240,7 +241,7 @@ def _add_predictive(
 
 def _replicate(
     key: jax.Array, channel: Any, points: OscillationParameters, folded: Float, size: int
-) -> Float:
+) -> NDArray[np.int64]:
     """Draw a spectrum of `size` events for each set of parameters, shape (points, bins)."""
     probabilities = np.asarray(batched(lambda p: channel_probability(channel, p), points))
     expected = probabilities @ folded.T

@@ -1,4 +1,4 @@
-"""The stages of a run: each reads what earlier ones left in the folder, and writes its own files."""
+"""The stages of a run: each reads what earlier ones left in the folder and writes its own files."""
 
 from __future__ import annotations
 
@@ -165,7 +165,8 @@ class Judge:
     def errors(self, network: Any) -> dict[str, float]:
         """Return relative L2 errors of the normalised densities, in two and three dimensions.
 
-        The latter is the test loss of arXiv:2412.16303, Eqs. 7-8, as a norm relative to the truth's.
+        The latter is the test loss of arXiv:2412.16303, Eqs. 7-8, as a norm relative to the
+        truth's.
         """
         values = self.geometry.node_values(network)
         model_3d = self._normalized(self.geometry.operator.cross_section(values))
@@ -190,7 +191,7 @@ def _unit(spectrum: Float) -> Float:
 
 
 def simulate_stage(experiment: Experiment, stage: Stage, reporter: Reporter) -> None:
-    """Draw far-detector events from the continuous density of the true cross section, or read them."""
+    """Draw far-detector events from the true cross section's continuous density, or read them."""
     card = experiment.card
     pieces = []
     if card.far.file:
@@ -317,7 +318,8 @@ class Channels:
         dead = np.nonzero(((response.rows @ flux) <= 0.0) & (weights > 0.0))[0]
         if len(dead):
             where = experiment.card.far.file or "events"
-            allowed = f"no neutrino between {energies[0]:.2f} and {energies[-1]:.2f} GeV makes such a lepton"
+            low, high = energies[0], energies[-1]
+            allowed = f"no neutrino between {low:.2f} and {high:.2f} GeV makes such a lepton"
             raise InputError.at(where, f"{row}", f"{dead[0]} (of {len(dead)} alike)", allowed)
         return far_channel(
             response,
@@ -397,7 +399,7 @@ def sample_stage(
 def bootstrap_stage(
     experiment: Experiment, channels: Channels, stage: Stage, reporter: Reporter
 ) -> None:
-    """Bootstrap the maximum-likelihood estimates of both cross sections on the same resampled events."""
+    """Bootstrap the maximum-likelihood estimates of both cross sections on the same resamplings."""
     replicas = experiment.card.bootstrap.replicas
     trees = {}
     for kind in KINDS:

@@ -55,7 +55,8 @@ def read_networks(
     """Read the networks of the targets asked for.
 
     Raises:
-        InputError: the file is no weight file, lacks a target, or was trained under other conditions.
+        InputError: the file is no weight file, lacks a target, or was trained under other
+            conditions.
     """
     arrays, metadata = read_arrays(path)
     if metadata.get("format") != FORMAT:

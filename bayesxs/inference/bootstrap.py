@@ -1,7 +1,8 @@
 """Maximum likelihood, and its bootstrap over events: the frequentist comparison, vectorised.
 
-Each replica draws as many events as there are, with replacement (arXiv:2412.16303, after Efron), which is
-the same as multinomial weights on the events; the estimate maximises sum_e w_e log p_FD(e | theta).
+Each replica draws as many events as there are, with replacement (arXiv:2412.16303, after Efron),
+which is the same as multinomial weights on the events; the estimate maximises
+sum_e w_e log p_FD(e | theta).
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from bayesxs.physics.oscillation import OscillationParameters
 # Newton steps at most; about six suffice from the original estimate
 ITERATIONS = 50
 
-# A fit has converged when a Newton step promises less than half this in log-likelihood: 1 % of a sigma
+# A fit has converged when a Newton step promises less than half this in log-likelihood: 1 % of a
+# sigma
 TOLERANCE = 1e-4
 
 # Replicas fitted at once: bounds memory, and keeps the working set near the caches
@@ -102,7 +104,8 @@ def bootstrap(
 def bootstrap_weights(key: Array, first: int, number: int, weights: Array) -> Array:
     """Count how often each event is drawn, shape (number, events).
 
-    Replica 0 is the data themselves. Replica i depends on `key` and first + i only, whatever the batch.
+    Replica 0 is the data themselves. Replica i depends on `key` and first + i only, whatever the
+    batch.
 
     Args:
         key: random key.
@@ -170,7 +173,8 @@ def _climb_all(
                 count + 1,
             )
 
-        point, _, _ = jax.lax.while_loop(unfinished, step, (look(unit, replica), jnp.array(1.0), 0))
+        start = (look(unit, replica), jnp.array(1.0), jnp.array(0))
+        point, _, _ = jax.lax.while_loop(unfinished, step, start)
         return point, _gain(point) <= TOLERANCE
 
     def best(replica: tuple[Array, ...]) -> tuple[Array, Array]:
@@ -215,7 +219,7 @@ def _derivatives(
 
 
 def _ascent(point: _Point) -> Array:
-    """Newton direction with the signs of all curvatures made negative, bounds held where they bind."""
+    """Newton direction, all curvatures made negative and bounds held where they bind."""
     free = _free(point)
     gradient = point.gradient * free
     curvature, vectors = jnp.linalg.eigh(

@@ -1,7 +1,8 @@
 """The far-detector likelihood and its NumPyro model.
 
-log L(theta) = sum over samples and events of log p_FD(event | theta) (arXiv:2412.16303, Eq. 6), with
-p_FD = T (phi P(theta)) / (v (phi P(theta))). Events and expected (Asimov) bins differ only in their weights.
+log L(theta) = sum over samples and events of log p_FD(event | theta) (arXiv:2412.16303, Eq. 6),
+with p_FD = T (phi P(theta)) / (v (phi P(theta))). Events and expected (Asimov) bins differ only in
+their weights.
 """
 
 from __future__ import annotations
@@ -62,14 +63,15 @@ PHYSICAL_RANGE: dict[str, tuple[float, float]] = {
 )
 @dataclass(frozen=True)
 class FarChannel:
-    """Far-detector data of one sample, with the response folded for speed: T phi P = left @ right @ P.
+    """Far-detector data of one sample, its response folded for speed: T phi P = left @ right @ P.
 
     Attributes:
         left: shape (n, r), rows divided by their unoscillated density.
         right: orthonormal directions of the probabilities that the priors allow, shape (r, E).
         total: v phi, shape (E,).
         log_reference: log of the unoscillated density's numerator, shape (n,).
-        weights: multiplicity of each row: 1 for an event, expected counts for Asimov bins, shape (n,).
+        weights: multiplicity of each row: 1 for an event, expected counts for Asimov bins, shape
+            (n,).
         energies: shared energies in GeV, shape (E,).
         sample: what is counted.
         baseline: length, density, electron fraction.
@@ -160,10 +162,10 @@ def probability_span(
     fixed: OscillationParameters,
     newton_steps: NewtonSteps = 1,
 ) -> Array:
-    """Return orthonormal rows spanning P(E; theta) for every theta in the prior's box, shape (r, E).
+    """Return orthonormal rows spanning P(E; theta) for all theta in the prior's box, shape (r, E).
 
-    Oscillation probabilities of one channel form a family of few dimensions (about 20 of 144 energies),
-    found from the singular values of 4000 of them.
+    Oscillation probabilities of one channel form a family of few dimensions (about 20 of 144
+    energies), found from the singular values of 4000 of them.
     """
     rng = np.random.default_rng(0)  # a fixed cover of the box, not a sample
     box = prior_box(priors)
@@ -204,6 +206,7 @@ def pointwise_log_density(channel: FarChannel, parameters: OscillationParameters
     return jnp.log(ratio) + channel.log_reference - jnp.log(channel.total @ p)
 
 
+@jax.jit  # the passes that NumPyro makes over a model before sampling would compile op by op
 def log_likelihood(channels: Sequence[FarChannel], parameters: OscillationParameters) -> Array:
     """Return the sum over samples and events of weight times log p_FD."""
     return sum((c.weights @ pointwise_log_density(c, parameters) for c in channels), jnp.zeros(()))
@@ -262,8 +265,8 @@ def far_detector_model(
 
     With muon-neutrino disappearance alone s2_23 and 1 - s2_23 are nearly degenerate. The octant is
     summed over exactly: the model samples the offset d of s2_23 from 1/2 under
-    sum over s = 1/2 +- d of prior(s) L(s), even and smooth in d, and records the log odds of the two
-    signs, from which `resolve_octant` draws s2_23.
+    sum over s = 1/2 +- d of prior(s) L(s), even and smooth in d, and records the log odds of the
+    two signs, from which `resolve_octant` draws s2_23.
 
     Args:
         channels: data, one entry per sample.
@@ -286,18 +289,27 @@ def far_detector_model(
     if not folded:
         numpyro.factor("far_detector", log_likelihood(channels, parameters))
         return
-    prior = prior_distribution("s2_23", priors["s2_23"])
-    edges = prior_box({"s2_23": priors["s2_23"]})["s2_23"]
-    width = max(0.5 - edges[0], edges[1] - 0.5)
+    low, high = prior_box(priors)["s2_23"]
+    width = max(0.5 - low, high - 0.5)
     offset = numpyro.sample("s2_23_offset", dist.Uniform(-width, width))
+    branches = _octant_branches(channels, parameters, offset, priors["s2_23"])
+    numpyro.deterministic("octant_log_odds", branches[0] - branches[1])
+    numpyro.factor("far_detector", logsumexp(branches) + np.log(2.0 * width))
+
+
+@partial(jax.jit, static_argnames="prior")
+def _octant_branches(
+    channels: Sequence[FarChannel], parameters: OscillationParameters, offset: Array, prior: Prior
+) -> Array:
+    """Return log of prior times likelihood at s2_23 = 1/2 + offset and 1/2 - offset."""
+    distribution = prior_distribution("s2_23", prior)
+    edges = prior_box({"s2_23": prior})["s2_23"]
 
     def branch(s2_23: Array) -> Array:
         value = log_likelihood(channels, parameters._replace(s2_23=s2_23))
-        return value + _within(prior, s2_23, jnp.clip(s2_23, *edges))
+        return value + _within(distribution, s2_23, jnp.clip(s2_23, *edges))
 
-    branches = jax.vmap(branch)(0.5 + jnp.stack([offset, -offset]))
-    numpyro.deterministic("octant_log_odds", branches[0] - branches[1])
-    numpyro.factor("far_detector", logsumexp(branches) + jnp.log(2.0 * width))
+    return jax.vmap(branch)(0.5 + jnp.stack([offset, -offset]))
 
 
 def resolve_octant(key: Array, offset: ArrayLike, log_odds: ArrayLike) -> tuple[Array, Array]:

@@ -38,8 +38,9 @@ PUBLIC_NAMES = {
 def posterior_tree(draws: Draws, key: Array) -> xr.DataTree:
     """Assemble draws of the far-detector model, the octant drawn where it was marginalised.
 
-    Adds sin2_2theta23 = 4 s (1 - s), and octant_upper_probability, the exact conditional probability of
-    s2_23 > 1/2 given the rest of each draw (or its indicator where the octant was sampled).
+    Adds sin2_2theta23 = 4 s (1 - s), and octant_upper_probability, the exact conditional
+    probability of s2_23 > 1/2 given the rest of each draw (or its indicator where the octant was
+    sampled).
 
     Args:
         draws: of `far_detector_model`.
@@ -78,11 +79,8 @@ def batched(function: Any, parameters: OscillationParameters, batch: int = 64) -
         parameters: fields are scalars or arrays of one length.
         batch: evaluations at once.
     """
-    axes = OscillationParameters(*(0 if np.ndim(v) else None for v in parameters))
     arrays = {n: v for n, v in parameters._asdict().items() if np.ndim(v)}
-    scalars = {
-        n: v for n, v, a in zip(parameters._fields, parameters, axes, strict=True) if a is None
-    }
+    scalars = {n: v for n, v in parameters._asdict().items() if not np.ndim(v)}
     return jax.lax.map(
         lambda a: function(OscillationParameters(**a, **scalars)), arrays, batch_size=batch
     )
@@ -91,7 +89,10 @@ def batched(function: Any, parameters: OscillationParameters, batch: int = 64) -
 def add_log_likelihood(
     tree: xr.DataTree, channels: Sequence[FarChannel], fixed: OscillationParameters, keep: int = 100
 ) -> None:
-    """Attach the log density of every event at `keep` evenly spaced draws of each chain (for LOO, WAIC)."""
+    """Attach the log density of every event at about `keep` draws of each chain (for LOO, WAIC).
+
+    The draws are evenly spaced.
+    """
     posterior = tree["posterior"].dataset
     chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
     thin = max(1, draws // keep)
@@ -127,9 +128,9 @@ def add_bootstrap(tree: xr.DataTree, result: Bootstrap) -> None:
 def summarize(tree: xr.DataTree) -> dict[str, Any]:
     """Return the summary of a posterior by the stable keys of summary.json.
 
-    Per parameter: mean, sd, median, hdi68, hdi90, ess_bulk, ess_tail, r_hat, and mle and bootstrap_sd
-    where the tree holds a bootstrap; octant_upper_probability and divergences of the whole. dcp is
-    summarised on its circle.
+    Per parameter: mean, sd, median, hdi68, hdi90, ess_bulk, ess_tail, r_hat, and mle and
+    bootstrap_sd where the tree holds a bootstrap; octant_upper_probability and divergences of the
+    whole. dcp is summarised on its circle.
     """
     posterior = tree["posterior"].dataset
     out: dict[str, Any] = {}
@@ -144,11 +145,11 @@ def summarize(tree: xr.DataTree) -> dict[str, Any]:
         for percent in (68, 90):
             out[name][f"hdi{percent}"] = _interval(flat, percent / 100, circular)
         # On a circle mixing shows in the sine, which has no seam
-        mixing = np.sin(array) if circular else array
+        mixing = np.sin(array.values) if circular else array.values
         out[name] |= {
-            "ess_bulk": float(az.ess(mixing.values, method="bulk")),
-            "ess_tail": float(az.ess(mixing.values, method="tail", prob=(0.05, 0.95))),
-            "r_hat": float(az.rhat(mixing.values)),
+            "ess_bulk": float(az.ess(mixing, method="bulk")),
+            "ess_tail": float(az.ess(mixing, method="tail", prob=(0.05, 0.95))),
+            "r_hat": float(az.rhat(mixing)),
         }
         if "bootstrap" in tree.children and name in tree["bootstrap"].dataset:
             estimates = tree["bootstrap"].dataset
@@ -194,10 +195,10 @@ def pool(
 ) -> Comparison:
     """Weight the union of two posteriors' draws for each of them (balance heuristic).
 
-    A draw of either posterior stands for posterior a with weight L_a/(L_1/Z_1 + L_2/Z_2), the ratio of
-    evidences found self-consistently (two-state MBAR, Shirts and Chodera, arXiv:0801.1426). Where the
-    posteriors overlap, the Monte Carlo error of their difference cancels; where they do not, each keeps
-    its own draws.
+    A draw of either posterior stands for posterior a with weight L_a/(L_1/Z_1 + L_2/Z_2), the ratio
+    of evidences found self-consistently (two-state MBAR, Shirts and Chodera, arXiv:0801.1426).
+    Where the posteriors overlap, the Monte Carlo error of their difference cancels; where they do
+    not, each keeps its own draws.
 
     Args:
         first: draws of the first posterior.
@@ -228,7 +229,7 @@ def pool(
 
 
 def shift_sigma(comparison: Comparison, names: Sequence[str]) -> dict[str, float]:
-    """Return the 1-Wasserstein distance of the marginals over the first posterior's standard deviation."""
+    """Return the 1-Wasserstein distance of each marginal over the first posterior's sd."""
     first, second = comparison.weights
     out = {}
     for name in names:

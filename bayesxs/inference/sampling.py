@@ -68,10 +68,10 @@ def chain_mesh(chains: int) -> Mesh:
 
 
 class NutsSampler:
-    """NUTS (Hoffman and Gelman, arXiv:1111.4246) for one model, compiled once for data of one shape.
+    """NUTS (Hoffman and Gelman, arXiv:1111.4246) for one model, compiled once for one data shape.
 
-    Chains that share a device advance together as one batch; with several devices the batch is split
-    over them.
+    Chains that share a device advance together as one batch; with several devices the batch is
+    split over them.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class NutsSampler:
 
         def steps(state: HMCState, arguments: tuple[Any, ...], count: int) -> tuple[HMCState, Any]:
             def body(state: HMCState, _: None) -> tuple[HMCState, Any]:
-                state = kernel.sample(state, arguments, {})
+                state = jax.vmap(lambda one: kernel.sample(one, arguments, {}))(state)
                 return state, (state.z, {name: getattr(state, name) for name in STATISTICS})
 
             state, trace = jax.lax.scan(body, state, None, length=count)
@@ -144,7 +144,8 @@ class NutsSampler:
         """
         settings = self.settings
         keys = jax.vmap(jax.random.key_data)(jax.random.split(key, settings.chains))
-        state = self._kernel.init(keys, settings.warmup, None, arguments, {})
+        # One key at a time: NumPyro's kernels given a batch of keys cannot be initialised twice
+        state = jax.vmap(lambda k: self._kernel.init(k, settings.warmup, None, arguments, {}))(keys)
         pieces: list[dict[str, np.ndarray]] = []
         done = 0
         if resume is not None:

@@ -52,15 +52,15 @@ def load_events(path: str | Path, lepton_mass: float) -> LeptonEvents:
         ]
     )
     energy, cosine = values.T
-    for column, bad, allowed in (
+    for number, bad, allowed in (
         (0, ~(energy > lepton_mass), f"E_l must be above the lepton mass, {lepton_mass:.6g} GeV"),
         (1, ~(np.abs(cosine) <= 1.0), "must lie between -1 and 1"),
     ):
         if bad.any():
             first = int(np.argmax(bad))
             more = f" (and {bad.sum() - 1} more rows)" if bad.sum() > 1 else ""
-            where = f"event {first}: {COLUMNS[column]}"
-            raise InputError.at(path, where, values[first, column], allowed + more)
+            where = f"event {first}: {COLUMNS[number]}"
+            raise InputError.at(path, where, values[first, number], allowed + more)
     return LeptonEvents(energy, cosine)
 
 

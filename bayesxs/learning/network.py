@@ -2,13 +2,15 @@
 
 Both heads give Bernstein coefficients (b0, b1, b2) of the cross section at fixed (x, Q^2). The
 unconstrained head is the network's output itself, as in arXiv:2412.16303. The positive head obeys
-b0 >= 0, b2 >= 0, b1 >= -sqrt(b0 b2) for every weight, hence a cross section that cannot be negative.
+b0 >= 0, b2 >= 0, b1 >= -sqrt(b0 b2) for every weight, hence a cross section that cannot be
+negative.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from typing import Any, Literal, Self
 
 import jax
@@ -33,7 +35,7 @@ ACTIVATIONS = {
     "tanh": jnp.tanh,
 }
 
-# Q^2 in GeV^2 over which the positive head and the multi-input network let current conservation act:
+# Q^2 in GeV^2 over which the multi-input network lets current conservation act:
 # F(x, Q^2) -> 0 as Q^2 -> 0. About the squared mass of the rho meson, as in vector dominance.
 Q2_CONSERVED = 0.7
 
@@ -66,6 +68,7 @@ class Architecture:
         """
         values: dict[str, Any] = {field.name: metadata[field.name] for field in fields(cls)}
         values |= {name: int(values[name]) for name in ("layers", "width")}
+        known: dict[str, Collection[str]]
         known = {"activation": ACTIVATIONS, "inputs": INPUTS, "head": HEADS}
         for name, choices in known.items():
             if values[name] not in choices:
@@ -81,8 +84,8 @@ def plain_inputs(x: Array, q2: Array) -> Array:
 def multi_inputs(x: Array, q2: Array) -> Array:
     """Return x and Q^2 on several scales, each between about -1 and 1.
 
-    Square-root, linear and logarithmic in x; logarithmic and saturating in Q^2. None of them knows a
-    special point of any parton distribution.
+    Square-root, linear and logarithmic in x; logarithmic and saturating in Q^2. None of them knows
+    a special point of any parton distribution.
     """
     columns = (
         2.0 * jnp.sqrt(x) - 1.0,
@@ -105,9 +108,9 @@ def unconstrained_head(raw: Array) -> Array:
 def positive_head(raw: Array) -> Array:
     """Map three real numbers onto the cone of non-negative quadratics on 0 <= t <= 1.
 
-    b0 = s, b1 = s (p - sqrt(c)), b2 = s c with s, p, c > 0 by softplus. One common size s carries what
-    the three functions share, steep falls in x and kinks in Q^2; p and c are ratios of order one, and
-    zero outputs mean a cross section flat in y.
+    b0 = s, b1 = s (p - sqrt(c)), b2 = s c with s, p, c > 0 by softplus. One common size s carries
+    what the three functions share, steep falls in x and kinks in Q^2; p and c are ratios of order
+    one, and zero outputs mean a cross section flat in y.
     """
     size = jax.nn.softplus(raw[..., 0] + SOFTPLUS_ONE)
     ratio = jax.nn.softplus(raw[..., 2] + SOFTPLUS_ONE)
@@ -135,7 +138,7 @@ class Network(nnx.Module):
         self.layers = nnx.List(
             [
                 nnx.Linear(a, b, rngs=rngs, dtype=dtype, param_dtype=dtype)
-                for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+                for a, b in pairwise(sizes)
             ]
         )
         # Shape-only data leave the overall size and sign open; training fixes them here at its end

@@ -1,8 +1,8 @@
 """Fit a network's near-detector density to the observed one: Adam, then a quasi-Newton finish.
 
-The loss is the squared error of the normalised density, ||D (K w / sum(K w) - p)||^2, with w the network on
-the nodes. K is dense and projected on the row combinations that structure functions can reach, which is
-exact for the gradient to the accuracy of the projection (see `near_problem`).
+The loss is the squared error of the normalised density, ||D (K w / sum(K w) - p)||^2, with w the
+network on the nodes. K is dense and projected on the row combinations that structure functions can
+reach, which is exact for the gradient to the accuracy of the projection (see `near_problem`).
 """
 
 from __future__ import annotations
@@ -84,11 +84,11 @@ def near_problem(
 ) -> NearProblem:
     """Weight, project and densify the near-detector operator.
 
-    Rows are weighted by 1/(p + floor p_max), so that the loss also sees small densities. Projection: the
-    weighted K is applied to `rank` random functions on the nodes, Gaussian-smooth over `smoothing` node
-    spacings, and the rows are projected on the space that these images and the observed density span.
-    Functions that the nodes resolve lie in it to about 1e-5; the part of the data outside is a constant
-    of the loss.
+    Rows are weighted by 1/(p + floor p_max), so that the loss also sees small densities.
+    Projection: the weighted K is applied to `rank` random functions on the nodes, Gaussian-smooth
+    over `smoothing` node spacings, and the rows are projected on the space that these images and
+    the observed density span. Functions that the nodes resolve lie in it to about 1e-5; the part of
+    the data outside is a constant of the loss.
 
     Args:
         matrix: K of `Operator.near_matrix`, shape (rows, 3 n_nodes).
@@ -152,8 +152,8 @@ def train(
 ) -> Network:
     """Minimise the near-detector loss and return the best network seen, its scale and sign fixed.
 
-    Deterministic: the same network, problem and schedule give the same weights, also when the run was
-    interrupted and resumed from a checkpoint.
+    Deterministic: the same network, problem and schedule give the same weights, also when the run
+    was interrupted and resumed from a checkpoint.
 
     Args:
         network: initial network (left unchanged).
@@ -167,7 +167,8 @@ def train(
     """
     dtype = network.architecture.precision
     problem = NearProblem(*(a.astype(dtype) for a in problem))
-    graph, params, rest = nnx.split(network, nnx.Param, ...)
+    # The stub of split counts its results only where no filter is given
+    graph, params, rest = nnx.split(network, nnx.Param, ...)  # type: ignore[misc]
 
     def loss(weights: Any) -> Array:
         return near_loss(nnx.merge(graph, weights, rest), problem)
@@ -235,7 +236,7 @@ def _lbfgs_step(
 
 
 def _advance(step: Callable[..., Any], progress: Progress, count: int) -> tuple[Progress, Array]:
-    """Take `count` steps, keeping the weights with the lowest loss seen; return the last loss too."""
+    """Take `count` steps, keep the weights with the lowest loss seen; return the last loss too."""
 
     def body(carry: Progress, _: None) -> tuple[Progress, Array]:
         params, optimizer, value = step(carry.params, carry.optimizer)

@@ -107,7 +107,9 @@ def nufit_6_0_errors(
     variant: Literal["ic24", "ic19"] = "ic24",
     ordering: Literal["normal", "inverted"] = "normal",
 ) -> OscillationParameters:
-    """Return the one-sigma errors of NuFit-6.0, upper and lower averaged (arXiv:2410.05380, table 1).
+    """Return the one-sigma errors of NuFit-6.0 (arXiv:2410.05380, table 1), symmetrised.
+
+    Upper and lower errors are averaged.
 
     Args:
         variant: "ic24", with the IceCube-24 and Super-Kamiokande data, or "ic19", without.

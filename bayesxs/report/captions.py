@@ -108,9 +108,9 @@ FIGURES: Final[dict[str, Caption]] = {
     "training": Caption(
         LEARNING,
         "Training",
-        "Left: the loss, the only quantity the training sees. Right: distances from the "
-        "truth. Far and three-dimensional distances are tests; they should still fall, or be "
-        "flat, at the end.",
+        "Left: the loss, the only quantity that training sees. Right: distances from the truth. "
+        "Only the near density is trained on; the others are tests, and should be falling or flat "
+        "at the end.",
     ),
     "trace_learned": Caption(
         CHAINS,

@@ -59,10 +59,15 @@ def bootstrap(tree: xr.DataTree, name: str) -> Float | None:
 
 
 def true_value(trees: Trees, name: str) -> float | None:
-    """Return the true value in the shown unit, None where it is not known."""
+    """Return the value that the events were simulated with, None for real or unknown ones.
+
+    It is the constant true_NAME of a tree whose attribute `source` begins with "simulated".
+    """
+    key = f"true_{name}"
     for tree in trees.values():
-        if "constant_data" in tree.children and name in tree["constant_data"]:
-            return float(tree["constant_data"][name]) * quantity(name).scale
+        simulated = str(tree.attrs.get("source", "")).startswith("simulated")
+        if simulated and "constant_data" in tree.children and key in tree["constant_data"]:
+            return float(tree["constant_data"][key]) * quantity(name).scale
     return None
 
 

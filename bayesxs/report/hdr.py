@@ -103,22 +103,15 @@ def _spread(values: Float, support: Support) -> float:
         turn = np.exp(2j * np.pi * values / period)
         length = min(max(abs(turn.mean()), 1e-3), 1.0 - 1e-12)
         return float(period / (2.0 * np.pi) * min(np.sqrt(-2.0 * np.log(length)), 1.8))
-    ordered: Float = np.sort(_mirrored(values, support))
+    sd = float(values.std())
+    for bound in (support.low, support.high):
+        if bound is not None and abs(float(values.mean()) - bound) < 2.0 * sd:
+            return float(np.sqrt(np.mean((values - bound) ** 2)))  # with the mirror image
+    ordered: Float = np.sort(values)
     quarter = max(len(ordered) // 4, 1)
     # The shortest quarter of a normal distribution is 0.637 standard deviations long
     shortest = float((ordered[quarter:] - ordered[:-quarter]).min()) / 0.637
-    spread = min(float(ordered.std()), shortest)
-    return spread if spread > 0.0 else float(values.std())
-
-
-def _mirrored(values: Float, support: Support) -> Float:
-    """Draws and, where they crowd at a bound, their mirror images in it."""
-    near = [
-        bound
-        for bound in (support.low, support.high)
-        if bound is not None and abs(float(values.mean()) - bound) < 2.0 * float(values.std())
-    ]
-    return np.concatenate([values, *(2.0 * bound - values for bound in near)])
+    return min(sd, shortest) if shortest > 0.0 else sd
 
 
 def _edges(values: Float, support: Support, width: float, cells: int) -> Float:

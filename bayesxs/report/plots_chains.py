@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from bayesxs.report.draws import COLORS, NAMES, parameters, posterior
-from bayesxs.report.style import CHAINS, GUIDE, TRUTH, quantity, style
+from bayesxs.report.style import CHAINS, GUIDE, TRUTH, Plate, quantity, style
 
 type Float = NDArray[np.float64]
 
@@ -103,7 +103,7 @@ def predictive_figure(
         "z": r"$z = (E_\ell - p_\ell\cos\theta)/M$",
     }
     with style():
-        figure = Figure(figsize=(10.0, 4.9))
+        figure = Plate(figsize=(10.0, 4.9))
         axes = figure.subplots(2, 2, sharex="col", height_ratios=(3, 1.15))
         for (top, bottom), (name, label) in zip(axes.T, labels.items(), strict=True):
             edges = np.asarray(tree["constant_data"][f"{name}_edges"], dtype=float)
@@ -117,8 +117,8 @@ def predictive_figure(
             _spectrum(top, edges, observed, predicted, COLORS[cross_section])
             _pulls(bottom, edges, observed, predicted)
             bottom.set_xlabel(label)
-            last = np.flatnonzero(np.cumsum(observed) <= 0.998 * observed.sum())[-1:] + 2
-            bottom.set_xlim(edges[0], edges[min(int(last.sum()), len(edges) - 1)])
+            last = int(np.searchsorted(np.cumsum(observed), 0.998 * observed.sum())) + 2
+            bottom.set_xlim(edges[0], edges[min(last, len(edges) - 1)])
         axes[0, 0].set_ylabel("events per bin")
         axes[1, 0].set_ylabel("pull")
         figure.align_ylabels(axes[:, 0])

@@ -23,6 +23,7 @@ from bayesxs.report.style import (
     OUTSIDE,
     SHADE,
     TRUTH,
+    Plate,
     style,
 )
 
@@ -46,7 +47,7 @@ def density_figure(density: xr.Dataset, detector: Literal["near", "far"]) -> Fig
     truth, model = _plane(density[f"{detector}_truth"]), _plane(density[f"{detector}_model"])
     edges = _axis_edges(density, "lepton_energy"), _axis_edges(density, "z")
     with style():
-        figure = Figure(figsize=(10.4, 3.5))
+        figure = Plate(figsize=(10.4, 3.5))
         axes = figure.subplots(1, 3, sharex=True, sharey=True)
         norm = PowerNorm(0.5, 0.0, float(np.nanmax(truth)))
         for ax, values, title in zip(axes, (truth, model), ("true", "learned"), strict=False):
@@ -99,9 +100,10 @@ def slices_figure(slices: xr.Dataset, number: int = 4) -> Figure:
     percent = [
         100.0 * (model - truth) / top for (truth, model), top in zip(pairs, maxima, strict=True)
     ]
-    difference = _symmetric(max(np.nanmax(np.abs(p)) for p in percent))
+    apart = [np.abs(p[(t != 0.0) | (m != 0.0)]) for p, (t, m) in zip(percent, pairs, strict=True)]
+    difference = _symmetric(max(float(np.quantile(a, 0.99)) for a in apart if a.size))
     with style():
-        figure = Figure(figsize=(1.2 + 2.3 * len(chosen), 6.6))
+        figure = Plate(figsize=(1.2 + 2.3 * len(chosen), 6.6))
         axes = figure.subplots(3, len(chosen), sharex="col", sharey=True, squeeze=False)
         for column, (truth, model), relative, top, energy in zip(
             axes.T, pairs, percent, maxima, energies[chosen], strict=True
@@ -121,7 +123,7 @@ def slices_figure(slices: xr.Dataset, number: int = 4) -> Figure:
         bar = figure.colorbar(shared, ax=axes[:2], pad=0.015, aspect=32)
         bar.set_label(r"$d^2\sigma/dE_\ell\,dz$ over max(true)")
         mappable = ScalarMappable(difference, DIFFERENCE_MAP)
-        bar = figure.colorbar(mappable, ax=axes[2], pad=0.015, aspect=16)
+        bar = figure.colorbar(mappable, ax=axes[2], pad=0.015, aspect=16, extend="both")
         bar.set_label("difference / max(true) [%]")
     return figure
 
@@ -136,7 +138,7 @@ def total_cross_section_figure(total: xr.Dataset) -> Figure:
     energy = np.asarray(total["energy"], dtype=float)
     truth, model = (np.asarray(total[name], dtype=float) for name in ("truth", "model"))
     with style():
-        figure = Figure(figsize=(7.2, 5.4))
+        figure = Plate(figsize=(7.2, 5.4))
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.15))
         if "flux" in total:
             _flux(top, energy, total)
@@ -162,7 +164,8 @@ def total_cross_section_figure(total: xr.Dataset) -> Figure:
         bottom.set_ylim(1.0 - half, 1.0 + half)
         bottom.set_ylabel("learned / true")
         bottom.set_xlabel(NEUTRINO_ENERGY)
-        _log_energy(bottom, energy)
+        _logarithmic(bottom)
+        bottom.set_xlim(energy[0], energy[-1])
     return figure
 
 
@@ -193,7 +196,7 @@ def structure_functions_figure(functions: xr.Dataset, weighted: bool = False) ->
     percent = 100.0 * (model - truth) / top[:, None, None]
     difference = _symmetric(float(np.nanquantile(np.abs(percent), 0.99)))
     with style():
-        figure = Figure(figsize=(9.6, 8.2))
+        figure = Plate(figsize=(9.6, 8.2))
         axes = figure.subplots(len(names), 3, sharex=True, sharey=True, squeeze=False)
         for row, name, true, learned, relative, limit in zip(
             axes, names, truth, model, percent, top, strict=True
@@ -207,9 +210,8 @@ def structure_functions_figure(functions: xr.Dataset, weighted: bool = False) ->
                 bar = figure.colorbar(image, ax=row[:2], pad=0.015, aspect=20, extend="both")
                 bar.set_label(f"${_subscript(name)}$")
             for ax, title in zip(row, ("true", "learned", "difference"), strict=True):
-                ax.text(
-                    0.04, 0.94, f"${_subscript(name)}$, {title}", va="top", transform=ax.transAxes
-                )
+                words = f"${_subscript(name)}$, {title}"
+                ax.text(0.95, 0.05, words, ha="right", va="bottom", transform=ax.transAxes)
         if weighted:
             bar = figure.colorbar(image, ax=axes[:, :2], pad=0.015, aspect=45)
             bar.set_label(r"weight $\times\ b_i$: near-detector events [GeV$^{-2}$]")
@@ -220,7 +222,9 @@ def structure_functions_figure(functions: xr.Dataset, weighted: bool = False) ->
             ax.set_xticks([0.2, 0.4, 0.6, 0.8])
         axes[0, 0].set_yscale("log")
         axes[0, 0].set_xlim(0.0, 1.0)
-        axes[0, 0].set_ylim(edges[1][0], edges[1][-1])
+        # Lower Q^2 is empty: there everything vanishes as Q^2 does
+        filled = np.nanmax(np.abs(truth) / top[:, None, None], axis=(0, 1), initial=0.0) > 0.01
+        axes[0, 0].set_ylim(edges[1][int(np.argmax(filled))], edges[1][-1])
     return figure
 
 
@@ -239,23 +243,23 @@ def training_figure(training: Mapping[str, ArrayLike]) -> Figure:
         "cross_section_3d_rel_l2": ("cross section, 3-D", GUIDE, "--"),
     }
     with style():
-        figure = Figure(figsize=(9.6, 3.7))
+        figure = Plate(figsize=(9.6, 3.7))
         left, right = figure.subplots(1, 2, sharex=True)
-        left.plot(step, columns["loss"], color=TRUTH, lw=1.2, label="each step")
-        left.plot(
-            step, np.fmin.accumulate(columns["loss"]), color=LEARNED, lw=1.8, label="best so far"
-        )
+        marks = {"marker": "o", "ms": 3.5} if len(step) < 40 else {}
+        best = np.fmin.accumulate(columns["loss"])
+        left.plot(step, columns["loss"], color=TRUTH, lw=1.2, label="as it went")
+        left.plot(step, best, color=LEARNED, lw=1.8, label="best so far", **marks)
         left.set_ylabel("loss (weighted squared error, near)")
         left.legend(loc="upper right")
         for name, (label, color, dashes) in curves.items():
             if name in columns and np.isfinite(columns[name]).any():
-                right.plot(step, columns[name], color=color, ls=dashes, label=label)
+                right.plot(step, columns[name], color=color, ls=dashes, label=label, **marks)
         right.set_ylabel(r"relative $L_2$ distance from the truth")
         if right.lines:
             right.legend(loc="lower left")
         for ax in (left, right):
-            ax.set_xscale("log")
             ax.set_yscale("log")
+            _logarithmic(ax)
             ax.set_xlabel("training step")
             ax.grid(which="major", color="#e6e9ed", lw=0.7)
             ax.set_axisbelow(True)
@@ -286,8 +290,8 @@ def _symmetric(limit: float) -> Normalize:
 
 
 def _function_norm(true: Float, limit: float, weighted: bool) -> tuple[Normalize, str]:
-    """Scale and colors of one structure function, from zero unless the truth changes sign."""
-    if np.nanmin(true) < -1e-3 * limit:
+    """Scale and colors of one structure function, from zero unless clearly negative."""
+    if np.nanmin(true) < -0.1 * limit:
         return _symmetric(limit), "PuOr_r"
     return (PowerNorm(0.5, 0.0, limit) if weighted else Normalize(0.0, limit)), DENSITY_MAP
 
@@ -314,10 +318,9 @@ def _flux(ax: Axes, energy: Float, total: xr.Dataset) -> None:
     ax.patch.set_visible(False)
 
 
-def _log_energy(ax: Axes, energy: Float) -> None:
-    """Logarithmic energy axis with plain numbers."""
+def _logarithmic(ax: Axes) -> None:
+    """Logarithmic horizontal axis with plain numbers."""
     ax.set_xscale("log")
-    ax.set_xlim(energy[0], energy[-1])
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())

@@ -26,7 +26,7 @@ from bayesxs.report.draws import (
     values,
 )
 from bayesxs.report.hdr import smooth
-from bayesxs.report.style import GUIDE, STAR, TRUTH, quantity, style
+from bayesxs.report.style import GUIDE, STAR, TRUTH, Plate, quantity, style
 
 MASSES: Final = (0.68, 0.95)
 
@@ -66,7 +66,7 @@ def asimov_figure(asimov: xr.DataTree, shifts: Mapping[str, float] | None = None
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)
     with style():
-        figure = Figure(figsize=(max(4.1 * columns, 5.0), 3.1 * rows + 0.4))
+        figure = Plate(figsize=(max(4.1 * columns, 5.0), 3.1 * rows + 0.4))
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for ax, name in zip(axes, names, strict=False):
             _marginals(ax, trees, name)
@@ -99,7 +99,7 @@ def octant_figure(truth: xr.DataTree | None, learned: xr.DataTree | None) -> Fig
     if not trees:
         raise ValueError(f"no posterior of {name}")
     with style():
-        figure = Figure(figsize=(7.2, 3.6))
+        figure = Plate(figsize=(7.2, 3.6))
         ax = figure.subplots()
         _marginals(ax, trees, name)
         ax.axvline(0.5, color=GUIDE, lw=0.9)
@@ -125,7 +125,7 @@ def octant_figure(truth: xr.DataTree | None, learned: xr.DataTree | None) -> Fig
 
 def _joint(trees: Trees, horizontal: str, vertical: str) -> Figure:
     """Two parameters: regions and points, marginals along the sides."""
-    figure = Figure(figsize=(7.2, 6.4))
+    figure = Plate(figsize=(7.2, 6.4))
     figure.set_layout_engine("none")
     sides = {"left": 0.105, "right": 0.985, "bottom": 0.085, "top": 0.985}
     (top, blank), (main, side) = figure.subplots(
@@ -163,7 +163,7 @@ def _corner(trees: Trees, names: Sequence[str]) -> Figure:
     """Any number of parameters: marginals on the diagonal, pairs below."""
     n = len(names)
     size = max(5.0, min(1.9 * n + 1.6, 12.5))
-    figure = Figure(figsize=(size, size * (0.8 if n == 1 else 1.0)))
+    figure = Plate(figsize=(size, size * (0.8 if n == 1 else 1.0)))
     axes = figure.subplots(n, n, sharex="col", squeeze=False)
     for row, vertical in enumerate(names):
         for column, horizontal in enumerate(names):

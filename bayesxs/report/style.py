@@ -26,6 +26,7 @@ DIFFERENCE_MAP: Final = "RdBu_r"
 OUTSIDE: Final = "#ffffff"  # outside the physical region there is nothing to draw
 
 DPI: Final = 130
+_LARGE: Final = 200_000  # bytes
 
 _RC: Final[Any] = {
     "font.family": "STIXGeneral",
@@ -67,16 +68,28 @@ def style() -> Iterator[None]:
 
 
 def to_png(figure: Figure, dpi: int = DPI) -> bytes:
-    """Return a figure as PNG; the bytes depend on nothing but the figure."""
+    """Return a figure as PNG; the bytes depend on nothing but the figure.
+
+    One that is large, such as thousands of thin lines, is brought to 256 colors, a third of the
+    size. They are chosen to cover those of the figure, so that rare ones stay: no channel moves by
+    more than some ten of 255. Color maps would show the steps, but figures of them are small.
+    """
     drawn, small = io.BytesIO(), io.BytesIO()
     with style():
-        figure.savefig(drawn, format="png", dpi=dpi)
-    # 256 colors chosen to cover those of the figure: a third of the size, and no channel moves by
-    # more than some ten of 255. Median cut would drop the rare colors, among them the extremes.
+        figure.savefig(drawn, format="png", dpi=dpi, pil_kwargs={"optimize": True})
+    if len(drawn.getvalue()) <= _LARGE:
+        return drawn.getvalue()
     image = Image.open(drawn).convert("RGB")
     image = image.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     image.save(small, format="png", optimize=True, dpi=(dpi, dpi))
     return small.getvalue()
+
+
+class Plate(Figure):
+    """A figure that notebooks show although pyplot, which they usually ask, does not know it."""
+
+    def _repr_png_(self) -> bytes:
+        return to_png(self)
 
 
 class Quantity(NamedTuple):

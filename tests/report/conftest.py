@@ -147,9 +147,9 @@ def make_posterior(shift: float = 0.0, more: tuple[str, ...] = (), seed: int = 1
         counts = rng.poisson(mean, (4, 50, len(mean)))
         predicted[f"{name}_counts"] = (("chain", "draw", bins), counts)
     constants = {f"{k}_edges": (f"{k}_edge", v) for k, v in edges.items()}
-    constants |= {k: ((), v) for k, v in TRUE_VALUES.items()}
+    constants |= {f"true_{k}": ((), v) for k, v in TRUE_VALUES.items()}
     both = ("chain", "draw")
-    return xr.DataTree.from_dict(
+    tree = xr.DataTree.from_dict(
         {
             "posterior": xr.Dataset(
                 {k: (both, v) for k, v in draws.items()},
@@ -162,6 +162,8 @@ def make_posterior(shift: float = 0.0, more: tuple[str, ...] = (), seed: int = 1
             "bootstrap": xr.Dataset({k: ("replica", v) for k, v in bootstrap.items()}),
         }
     )
+    tree.attrs["source"] = "simulated"
+    return tree
 
 
 def make_summary(parameters: tuple[str, ...] = ("dm31", "sin2_theta23", "sin2_2theta23")) -> dict:

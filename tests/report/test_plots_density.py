@@ -167,6 +167,10 @@ def test_figures_leave_nothing_behind(density):
     assert plt.get_fignums() == []
 
 
+def test_notebooks_show_a_figure_that_pyplot_does_not_know(training):
+    assert training_figure(training)._repr_png_().startswith(b"\x89PNG")
+
+
 def test_png_is_small_and_true_to_the_figure(density):
     figure = density_figure(density, "near")
     figure.draw_without_rendering()

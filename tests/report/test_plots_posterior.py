@@ -50,6 +50,13 @@ def test_joint_posterior_has_units_points_and_the_true_value(truth, learned, tru
     assert legend >= {"true cross section", "learned cross section", "true value"}
 
 
+def test_real_events_have_no_true_value(truth):
+    truth.attrs["source"] = "events.csv"
+    figure = posterior_figure(truth, None)
+    legend = {t.get_text() for t in main_panel(figure).get_legend().get_texts()}
+    assert "true value" not in legend
+
+
 def test_regions_end_at_the_physical_bound(truth, learned):
     ax = main_panel(posterior_figure(truth, learned))
     edges = [p.vertices[:, 0].max() for c in regions(ax) for p in c.get_paths() if len(p.vertices)]
