@@ -73,7 +73,7 @@ def density_stage(experiment: Experiment, channels: Channels, stage: Stage) -> N
     tree = {
         "density": xr.Dataset(densities | edges, coords),
         "total": xr.Dataset(total, {"energy": energies.points}),
-        "slices": _slices(experiment, geometry, channels, scale, coords),
+        "slices": _slices(experiment, geometry, channels, scale),
         "structure_functions": _structure_functions(experiment, geometry, values, scale),
     }
     write_netcdf(stage.output(NEAR), xr.DataTree.from_dict(tree))
@@ -89,12 +89,12 @@ def _slices(
     geometry: Geometry,
     channels: Channels,
     scale: float,
-    coords: dict[str, Float],
 ) -> xr.Dataset:
     """Evaluate both cross sections at a few neutrino energies."""
     low, high = experiment.energies.edges[[0, -1]]
     energies = [e for e in SLICE_ENERGIES if low < e < high] or [0.5 * (low + high)]
-    e_l, z = geometry.bins.rows
+    grid = geometry.fine_bins
+    e_l, z = grid.rows
     learned = channels.networks[geometry.target.name]
     dims = ("slice_energy", "lepton_energy", "z")
 
@@ -103,13 +103,14 @@ def _slices(
             differential_cross_section(sf, energy, e_l, z, geometry.lepton_mass)
             for energy in energies
         ]
-        return np.stack(slices).reshape(len(energies), *geometry.bins.shape)
+        return np.stack(slices).reshape(len(energies), *grid.shape)
 
     data = {
         "truth": (dims, evaluate(geometry.target.truth)),
         "model": (dims, scale * evaluate(learned)),
     }
-    return xr.Dataset(data, coords | {"slice_energy": energies})
+    axes = {"lepton_energy": grid.energy_centers, "z": grid.z_centers}
+    return xr.Dataset(data, axes | {"slice_energy": np.array(energies)})
 
 
 def _structure_functions(
@@ -206,6 +207,10 @@ def _add_predictive(
     kept = posterior.draw[::thin]
     observed, replicated, edges = {}, {}, {}
     bins = experiment.geometry(experiment.targets[experiment.samples[0]]).bins
+    responses = [
+        channels.of_rows(kind, s, *experiment.geometry(experiment.targets[s]).fine_bins.rows).rows
+        for s in experiment.samples
+    ]
     axes = (("lepton_energy", bins.energy_edges), ("z", bins.z_edges))
     asimov = channels.of_asimov(kind)
     for axis, (name, fine) in enumerate(axes):
@@ -218,15 +223,10 @@ def _add_predictive(
         spectra = np.zeros((shape[0] * shape[1], shape[2]))
         for number, sample in enumerate(experiment.samples):
             geometry = experiment.geometry(experiment.targets[sample])
-            if kind == "truth":
-                rows = geometry.true_bins.rows
-            else:
-                values = channels.values[geometry.target.name]
-                rows = geometry.learned_bins(values).rows
-            position = geometry.bins.rows[axis]
-            where = np.clip(np.digitize(position, coarse) - 1, 0, len(coarse) - 2)
+            fine_bins, rows = geometry.fine_bins, responses[number]
+            where = np.clip(np.digitize(fine_bins.rows[axis], coarse) - 1, 0, len(coarse) - 2)
             folded = np.zeros((len(coarse) - 1, rows.shape[1]))
-            np.add.at(folded, where, geometry.bins.areas[:, None] * rows)
+            np.add.at(folded, where, fine_bins.areas[:, None] * rows)
             folded *= experiment.source_flux(sample)
             size = int((channels.events["sample"].values == number).sum())
             spectra = spectra + _replicate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from bayesxs.app.weights import read_networks, write_networks
 from bayesxs.atomic import atomic_path, write_csv
 from bayesxs.detector.density import Response, Sample, simulate_events
 from bayesxs.detector.grid import Float
+from bayesxs.detector.operator import fold
 from bayesxs.errors import InputError
 from bayesxs.inference import bootstrap as boot
 from bayesxs.inference.model import (
@@ -169,8 +171,9 @@ class Judge:
         truth's.
         """
         values = self.geometry.node_values(network)
-        model_3d = self._normalized(self.geometry.operator.cross_section(values))
-        response = self.geometry.operator.response(values)
+        cross_section = self.geometry.operator.cross_section(values)
+        model_3d = self._normalized(cross_section)
+        response = fold(self.geometry.quadrature, self.geometry.energies, cross_section)
         errors = {}
         for name, flux in self.fluxes.items():
             true = self.true_spectra[name]
@@ -263,20 +266,25 @@ class Channels:
         self.events = read_dataset(folder.path / EVENTS)
         self._spans: dict[Sample, jax.Array] = {}
 
+    @cache  # noqa: B019 - lives as long as its run
     def of_events(self, kind: str) -> list[FarChannel]:
         """Return the channels of the observed events."""
         out = []
         for number, sample in enumerate(self.experiment.samples):
             own = self.events.isel(event=self.events["sample"].values == number)
             e_l, z = own["lepton_energy"].values, own["z"].values
-            geometry = self._geometry(sample)
-            if kind == "truth":
-                response = geometry.true_events(e_l, z)
-            else:
-                response = geometry.learned_events(e_l, z, self._values(sample))
+            response = self.of_rows(kind, sample, e_l, z)
             out.append(self._channel(sample, response, np.ones(len(z)), "event"))
         return out
 
+    def of_rows(self, kind: str, sample: Sample, lepton_energy: Float, z: Float) -> Response:
+        """Return the response of the true or the learned cross section at given (E_l, z)."""
+        geometry = self._geometry(sample)
+        if kind == "truth":
+            return geometry.true_events(lepton_energy, z)
+        return geometry.learned_events(lepton_energy, z, self._values(sample))
+
+    @cache  # noqa: B019 - lives as long as its run
     def of_asimov(self, kind: str) -> list[FarChannel]:
         """Return the channels of the expected, unfluctuated data.
 

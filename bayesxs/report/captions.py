@@ -43,9 +43,10 @@ FIGURES: Final[dict[str, Caption]] = {
     "octant": Caption(
         RESULT,
         "Octant of θ₂₃",
-        "Muon-neutrino disappearance hardly tells sin²θ₂₃ from 1 − sin²θ₂₃, so there are two "
-        "peaks, one on each side of maximal mixing (line at 1/2). Their areas are the "
-        "probabilities of the octants; learned and true cross section should agree on them.",
+        "Muon-neutrino disappearance measures cos²θ₁₃ sin²θ₂₃ up to the exchange with one minus "
+        "itself, so there are two solutions, symmetric about sin²θ₂₃ = 0.51. The shares on either "
+        "side of the line at 1/2 are the probabilities of the octants; learned and true cross "
+        "section should agree on them.",
     ),
     "asimov": Caption(
         RESULT,

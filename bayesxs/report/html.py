@@ -22,7 +22,16 @@ KINDS: Final = {"learned": "learned cross section", "truth": "true cross section
 HEADLINES: Final = ("dm31", "sin2_2theta23")
 MISSING: Final = "–"
 
-_STAGES: Final = ("operator", "train", "simulate", "sample", "bootstrap", "report")
+_STAGES: Final = (
+    "operator",
+    "train",
+    "simulate",
+    "bootstrap",
+    "sample",
+    "density",
+    "posterior",
+    "report",
+)
 
 # Summary numbers in plain words: path, words, what the number is in
 _WORDS: Final = (
