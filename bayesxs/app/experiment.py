@@ -129,6 +129,11 @@ class Experiment:
         return Target(near, truth, flux)
 
     @property
+    def seed(self) -> int:
+        """Seed of every random number."""
+        return self.card.seed
+
+    @property
     def unique_targets(self) -> tuple[Target, ...]:
         """Return each target once, in the order of the samples."""
         return tuple({t.name: t for t in self.targets.values()}.values())

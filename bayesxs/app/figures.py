@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 
 from matplotlib.figure import Figure
 
+from bayesxs.app.learn import TRAINING
 from bayesxs.app.netcdf import read_tree
 from bayesxs.app.progress import Reporter
 from bayesxs.app.results import ASIMOV, NEAR, write_summary
-from bayesxs.app.stages import KINDS, TRAINING
+from bayesxs.app.stages import KINDS
 from bayesxs.atomic import read_text, write_bytes, write_text
 from bayesxs.inference.posterior import PUBLIC_NAMES
 from bayesxs.report.html import render_report

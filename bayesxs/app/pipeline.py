@@ -13,6 +13,7 @@ import jax
 from bayesxs.app import results, stages
 from bayesxs.app.experiment import Experiment, input_files
 from bayesxs.app.figures import report_stage
+from bayesxs.app.learn import train_stage
 from bayesxs.app.progress import Reporter
 from bayesxs.atomic import write_text
 from bayesxs.config import Card, load_card, to_toml
@@ -166,7 +167,7 @@ class Analysis:
         if name in ("train", "simulate"):
             self.__dict__.pop("channels", None)  # they change
         run: dict[str, Callable[[], Any]] = {
-            "train": lambda: stages.train_stage(e, stage, r),
+            "train": lambda: train_stage(e, stage, r),
             "simulate": lambda: stages.simulate_stage(e, stage, r),
             "density": lambda: results.density_stage(e, self.channels, stage),
             "sample": lambda: stages.sample_stage(e, self.channels, stage, r),

@@ -10,9 +10,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayesxs.app.experiment import Experiment, Geometry
+from bayesxs.app.learn import Judge
 from bayesxs.app.netcdf import read_tree, write_netcdf
 from bayesxs.app.progress import Reporter
-from bayesxs.app.stages import CHAINS, ESTIMATES, KINDS, Channels, Judge, stage_key
+from bayesxs.app.seeds import PREDICTIVE_KEY, stage_key
+from bayesxs.app.stages import CHAINS, ESTIMATES, KINDS, Channels
 from bayesxs.atomic import write_csv, write_json
 from bayesxs.detector.density import density
 from bayesxs.detector.grid import Float
@@ -153,7 +155,13 @@ def posterior_stage(
         tree.orphan()
         data = channels.of_events(kind)
         add_log_likelihood(tree, data, experiment.parameters)
-        _add_predictive(tree, experiment, channels, kind, stage_key(experiment, 5, number))
+        _add_predictive(
+            tree,
+            experiment,
+            channels,
+            kind,
+            stage_key(experiment.seed, PREDICTIVE_KEY, number),
+        )
         if estimates is not None:
             tree["bootstrap"] = xr.DataTree(estimates[kind].dataset)
         tree["constant_data"] = xr.DataTree(

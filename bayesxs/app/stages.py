@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,14 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from bayesxs.app.experiment import Experiment, Geometry, Target, architecture, schedule
+from bayesxs.app.experiment import Experiment, Geometry
+from bayesxs.app.learn import NETWORK
 from bayesxs.app.netcdf import read_dataset, write_netcdf
 from bayesxs.app.progress import Reporter
-from bayesxs.app.weights import read_networks, write_networks
-from bayesxs.atomic import atomic_path, write_csv
+from bayesxs.app.seeds import (
+    BOOTSTRAP_KEY,
+    OCTANT_KEY,
+    SAMPLER_KEY,
+    SIMULATION_KEY,
+    stage_key,
+)
+from bayesxs.app.weights import conditions, read_networks
 from bayesxs.detector.density import Response, Sample, simulate_events
 from bayesxs.detector.grid import Float
-from bayesxs.detector.operator import fold
 from bayesxs.errors import InputError
 from bayesxs.inference import bootstrap as boot
 from bayesxs.inference.model import (
@@ -33,161 +38,12 @@ from bayesxs.inference.model import (
 from bayesxs.inference.posterior import add_bootstrap, posterior_tree
 from bayesxs.inference.sampling import NutsSampler, SamplerSettings
 from bayesxs.inputs.events import load_events
-from bayesxs.learning.network import Network, create_network
-from bayesxs.learning.training import near_problem, train
 from bayesxs.physics.kinematics import cosine_from_z, z_from_cosine
 from bayesxs.store import RunFolder, Stage
 
-NETWORK, TRAINING, EVENTS = "network.safetensors", "training.csv", "events.nc"
+EVENTS = "events.nc"
 CHAINS, ESTIMATES = "chains.nc", "bootstrap.nc"
 KINDS = ("truth", "learned")
-
-
-def stage_key(experiment: Experiment, stage: int, *more: int) -> jax.Array:
-    """Return the random key of a stage: seeds never depend on which stages ran before."""
-    key = jax.random.key(experiment.card.seed)
-    for number in (stage, *more):
-        key = jax.random.fold_in(key, number)
-    return key
-
-
-def conditions(experiment: Experiment) -> dict[str, object]:
-    """Return what pinned weights must have been trained for."""
-    beam = experiment.card.beam
-    return {
-        "beam": beam.mode,
-        "energy_min_GeV": beam.energy_min_GeV,
-        "energy_max_GeV": beam.energy_max_GeV,
-    }
-
-
-# train
-
-
-def train_stage(experiment: Experiment, stage: Stage, reporter: Reporter) -> None:
-    """Learn every target's structure functions, or take over pinned weights."""
-    card = experiment.card
-    path = stage.output(NETWORK)
-    if card.network.weights:
-        source = Path(card.network.weights)
-        names = [t.name for t in experiment.unique_targets]
-        read_networks(source, names, conditions(experiment))  # refuse what does not fit
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(source.read_bytes())
-        return
-    networks: dict[str, list[Network]] = {}
-    records: list[dict[str, Any]] = []
-    for number, target in enumerate(experiment.unique_targets):
-        networks[target.name] = [
-            _train_member(experiment, target, number, member, stage, reporter, records)
-            for member in range(card.network.members)
-        ]
-    write_networks(path, networks, architecture(card), conditions(experiment))
-    columns = {key: [record[key] for record in records] for key in records[0]}
-    write_csv(stage.output(TRAINING), columns)
-
-
-def _train_member(
-    experiment: Experiment,
-    target: Target,
-    number: int,
-    member: int,
-    stage: Stage,
-    reporter: Reporter,
-    records: list[dict[str, Any]],
-) -> Network:
-    """Train one network, from its checkpoint if there is one."""
-    card = experiment.card
-    clock = time.perf_counter()
-    geometry = experiment.geometry(target)
-    matrix = geometry.operator.near_matrix(target.near_flux)
-    compress = card.network.precision == "float64"
-    problem = near_problem(
-        matrix,
-        geometry.true_bins.rows @ target.near_flux,
-        geometry.nodes,
-        floor=card.training.floor if card.training.weighting == "relative" else None,
-        rank=700 if compress else None,
-    )
-    judge = Judge(geometry, {"near": target.near_flux})
-    stage.notes["operator_seconds"] = time.perf_counter() - clock
-    plan = schedule(card)
-    label = f"{target.name}-{member}"
-    resume = None
-    kept = stage.load_checkpoint(label)
-    if kept is not None:
-        arrays, _ = kept
-        resume = {k[6:]: v for k, v in arrays.items() if k.startswith("state/")}
-        names = [k[4:] for k in arrays if k.startswith("log/")]
-        records += [
-            {name: arrays[f"log/{name}"][i].item() for name in names}
-            for i in range(len(arrays[f"log/{names[0]}"]))
-        ]
-    own: list[dict[str, Any]] = [
-        r for r in records if r["target"] == number and r["member"] == member
-    ]
-    clock, trained_before = time.perf_counter(), own[-1]["seconds"] if own else 0.0
-    network = create_network(architecture(card), stage_key(experiment, 0, number, member))
-    total = plan.adam_steps + plan.lbfgs_steps
-    with reporter.bar(f"training {label}", total) as update:
-
-        def record(step: int, loss: float, best: Network, state: dict[str, np.ndarray]) -> None:
-            seconds = trained_before + time.perf_counter() - clock
-            entry = {"target": number, "member": member, "step": step, "loss": loss}
-            entry |= judge.errors(best) | {"seconds": seconds}
-            records.append(entry)
-            own.append(entry)
-            log = {f"log/{k}": np.array([r[k] for r in own]) for k in entry}
-            stage.save_checkpoint({f"state/{k}": v for k, v in state.items()} | log, label=label)
-            update(step, f"near rel-L2 {entry['near_rel_l2']:.1e}")
-
-        return train(network, problem, plan, resume=resume, record=record)
-
-
-class Judge:
-    """Compare a learned cross section with the true one, near, far and in three dimensions."""
-
-    def __init__(self, geometry: Geometry, fluxes: Mapping[str, Float]) -> None:
-        """Fold the truth once.
-
-        Args:
-            geometry: of the target.
-            fluxes: what to compare densities under, at the shared energies, by name.
-        """
-        self.geometry = geometry
-        self.fluxes = fluxes
-        self.true_spectra = {k: _unit(self.geometry.true_bins.rows @ f) for k, f in fluxes.items()}
-        quadrature = self.geometry.quadrature
-        self.weights = quadrature.weights
-        self.true_3d = self._normalized(self.geometry.true_cross_section)
-
-    def _normalized(self, cross_section: Float) -> Float:
-        return cross_section / (self.weights @ cross_section)
-
-    def errors(self, network: Any) -> dict[str, float]:
-        """Return relative L2 errors of the normalised densities, in two and three dimensions.
-
-        The latter is the test loss of arXiv:2412.16303, Eqs. 7-8, as a norm relative to the
-        truth's.
-        """
-        values = self.geometry.node_values(network)
-        cross_section = self.geometry.operator.cross_section(values)
-        model_3d = self._normalized(cross_section)
-        response = fold(self.geometry.quadrature, self.geometry.energies, cross_section)
-        errors = {}
-        for name, flux in self.fluxes.items():
-            true = self.true_spectra[name]
-            difference = _unit(response @ flux) - true
-            errors[f"{name}_rel_l2"] = float(np.linalg.norm(difference) / np.linalg.norm(true))
-        squared = self.weights @ (model_3d - self.true_3d) ** 2
-        return errors | {
-            "cross_section_3d_rel_l2": float(np.sqrt(squared / (self.weights @ self.true_3d**2))),
-            "negative_fraction": float(np.mean(model_3d < 0.0)),
-        }
-
-
-def _unit(spectrum: Float) -> Float:
-    return spectrum / spectrum.sum()
 
 
 # simulate
@@ -215,7 +71,7 @@ def simulate_stage(experiment: Experiment, stage: Stage, reporter: Reporter) -> 
         shares = np.array(rates) / np.sum(rates)
         for number, sample in enumerate(experiment.samples):
             events = simulate_events(
-                stage_key(experiment, 1, number),
+                stage_key(experiment.seed, SIMULATION_KEY, number),
                 experiment.targets[sample].truth,
                 _oscillated(experiment, sample),
                 (card.beam.energy_min_GeV, card.beam.energy_max_GeV),
@@ -259,7 +115,7 @@ class Channels:
         self.experiment = experiment
         targets = experiment.unique_targets
         names = [t.name for t in targets]
-        self.networks = read_networks(folder.path / NETWORK, names, conditions(experiment))
+        self.networks = read_networks(folder.path / NETWORK, names, conditions(experiment.card))
         self.values = {
             t.name: experiment.geometry(t).node_values(self.networks[t.name]) for t in targets
         }
@@ -380,12 +236,12 @@ def sample_stage(
 
                 draws = sampler.run(
                     (make(kind),),
-                    stage_key(experiment, 2, data_number),  # the same for both: common randomness
+                    stage_key(experiment.seed, SAMPLER_KEY, data_number),
                     resume=None if kept is None else kept[0],
                     record=record,
                 )
             trees[f"{data}_{kind}"] = posterior_tree(
-                draws, stage_key(experiment, 3, data_number, kind_number)
+                draws, stage_key(experiment.seed, OCTANT_KEY, data_number, kind_number)
             )
             seconds[label] = time.perf_counter() - clock
     stage.notes["sampling_seconds"] = seconds
@@ -414,7 +270,7 @@ def bootstrap_stage(
         with reporter.bar(f"bootstrap, {kind}", replicas) as update:
             tree = xr.DataTree()
             result = boot.bootstrap(
-                stage_key(experiment, 4),
+                stage_key(experiment.seed, BOOTSTRAP_KEY),
                 channels.of_events(kind),
                 experiment.priors,
                 experiment.parameters,

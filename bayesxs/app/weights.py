@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bayesxs.atomic import read_arrays, write_arrays
+from bayesxs.config import Card
 from bayesxs.errors import InputError
 from bayesxs.learning.network import (
     Architecture,
@@ -18,6 +19,16 @@ from bayesxs.learning.network import (
 from bayesxs.manifest import package_version
 
 FORMAT = "bayesxs-network-1"
+
+
+def conditions(card: Card) -> dict[str, object]:
+    """Return what the weights of a card's run depend on besides the numbers themselves."""
+    beam = card.beam
+    return {
+        "beam": beam.mode,
+        "energy_min_GeV": beam.energy_min_GeV,
+        "energy_max_GeV": beam.energy_max_GeV,
+    }
 
 
 def write_networks(

@@ -251,8 +251,7 @@ def _advance(step: Callable[..., Any], progress: Progress, count: int) -> tuple[
 
 def normalized(network: Network, problem: NearProblem) -> Network:
     """Return the network with unit near-detector rate, which fixes its size and its sign."""
-    graph, state = nnx.split(network)
-    network = nnx.merge(graph, state)
+    network = nnx.clone(network)  # split and merge would share its variables with the caller's
     rate = problem.total @ network(problem.x, problem.q2).ravel().astype(problem.total.dtype)
     network.scale[...] = network.scale[...] / rate.astype(network.scale[...].dtype)
     return network
