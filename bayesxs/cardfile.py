@@ -70,7 +70,7 @@ def parse_overrides(overrides: Iterable[str]) -> Table:
         key, equals, text = override.partition("=")
         key = key.strip()
         if not equals or not _BARE_KEY.fullmatch(key):
-            usage = "write section.key=value, such as grid.energies=60"
+            usage = "write section.key=value, such as far.events=1000"
             raise InputError(f"--set: {_clip(override)}: {usage}")
         *parents, last = key.split(".")
         section = table

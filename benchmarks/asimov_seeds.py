@@ -87,17 +87,22 @@ class Study:
         self.octant_keys = [stage_key(self.experiment.seed, OCTANT_KEY, 1, kind) for kind in (0, 1)]
         self._truth: xr.Dataset | None = None
 
-    def measure(self, seed: int) -> dict[str, Any]:
-        """Train with a seed, and compare the learned cross section with the true one."""
+    def measure(self, seed: int, found: dict[str, Any]) -> None:
+        """Train with a seed and note how the learned cross section compares with the true one.
+
+        Raises:
+            FloatingPointError: the training diverged.
+            InputError: the learned density vanishes where events are expected.
+        """
         from bayesxs.app.stages import Channels
         from bayesxs.inference.posterior import pool, shift_sigma
 
         experiment: Experiment = self.experiment
         experiment.card = self.card.model_copy(update={"seed": seed})
-        found: dict[str, Any] = {"training_seconds": self._train(seed)}
+        found["training_seconds"] = self._train(seed)
         channels = Channels(experiment, self.folder)
         errors = self.judge.errors(channels.networks[self.target.name])
-        found |= {name: errors[name] for name in MEASURED if name in errors}
+        found.update({name: errors[name] for name in MEASURED if name in errors})
         data = (channels.of_asimov("truth"), channels.of_asimov("learned"))
         if self._truth is None:
             self._truth = self._sample(data[0], 0)
@@ -106,7 +111,7 @@ class Study:
         comparison = pool(truth, learned, data, experiment.parameters, thin)
         names = ("dm31", "sin2_2theta23")
         shifts = shift_sigma(comparison, names)
-        return found | {f"{name}_shift": shifts[name] for name in names}
+        found.update({f"{name}_shift": shifts[name] for name in names})
 
     def _train(self, seed: int) -> float:
         """Train, unless the folder holds these weights; return the seconds that it took."""
@@ -171,7 +176,7 @@ def seeds_of(text: str) -> list[int]:
 
 
 def table(results: dict[int, dict[str, Any]]) -> str:
-    """Return the results as Markdown, with the median and the worst of those that did not fail."""
+    """Return the results as Markdown, with median and worst; a failed seed counts where it can."""
 
     def line(label: str, values: Iterable[float]) -> list[str]:
         *errors, dm31, mixing, seconds = values
@@ -184,9 +189,10 @@ def table(results: dict[int, dict[str, Any]]) -> str:
         ]
 
     rows = [line(str(seed), (r[name] for name in MEASURED)) for seed, r in results.items()]
-    good = [[r[name] for name in MEASURED] for r in results.values() if not r["failure"]]
-    if good:
-        rows += [line("median", np.median(good, axis=0)), line("worst", np.max(good, axis=0))]
+    columns = np.array([[r[name] for name in MEASURED] for r in results.values()]).T
+    finite = [column[np.isfinite(column)] for column in columns]
+    for label, summary in (("median", np.median), ("worst", np.max)):
+        rows.append(line(label, (summary(c) if len(c) else math.nan for c in finite)))
     return markdown(("seed", *HEADINGS), rows)
 
 
@@ -215,7 +221,7 @@ def main() -> int:
     print(table(results))
     failures = {seed: r["failure"] for seed, r in results.items() if r["failure"]}
     for seed, failure in failures.items():
-        print(f"\nSeed {seed} failed and is left out of median and worst: {failure}")
+        print(f"\nSeed {seed} failed: {failure}")
     return int(bool(failures))
 
 
@@ -239,7 +245,7 @@ def run(
                 start = time.perf_counter()
                 found: dict[str, Any] = dict.fromkeys(MEASURED, math.nan) | {"failure": ""}
                 try:
-                    found |= study.measure(seed)
+                    study.measure(seed, found)
                 except (FloatingPointError, InputError) as error:
                     found["failure"] = str(error)
                 results[seed] = found
@@ -252,4 +258,8 @@ def run(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        say("interrupted: the same command goes on from here")
+        sys.exit(130)

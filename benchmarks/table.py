@@ -149,8 +149,9 @@ def evaluations(card: Card, options: argparse.Namespace) -> list[Row]:
     from flax import nnx
 
     from bayesxs.app.experiment import Experiment, architecture
+    from bayesxs.app.learn import near_detector_problem
     from bayesxs.learning.network import Network, create_network
-    from bayesxs.learning.training import NearProblem, near_loss, near_problem
+    from bayesxs.learning.training import NearProblem, near_loss
     from bayesxs.physics.kinematics import invariants, is_physical
 
     experiment = Experiment(card)
@@ -158,15 +159,8 @@ def evaluations(card: Card, options: argparse.Namespace) -> list[Row]:
     geometry = experiment.geometry(target)
     observed = geometry.true_bins.rows @ target.near_flux
     floor = card.training.floor if card.training.weighting == "relative" else None
-    problem = near_problem(
-        geometry.operator.near_matrix(target.near_flux),
-        observed,
-        geometry.nodes,
-        floor=floor,
-        rank=700 if card.network.precision == "float64" else None,
-    )
     dtype = jnp.dtype(card.network.precision)
-    problem = NearProblem(*(a.astype(dtype) for a in problem))
+    problem = NearProblem(*(a.astype(dtype) for a in near_detector_problem(experiment, target)))
 
     points, operator = geometry.quadrature, geometry.operator
     x, q2, _ = invariants(points.energy, points.lepton_energy, points.z, points.lepton_mass)
@@ -176,7 +170,7 @@ def evaluations(card: Card, options: argparse.Namespace) -> list[Row]:
     weights = np.ones_like(density) if floor is None else 1.0 / (density + floor * density.max())
     weights /= np.linalg.norm(weights * density)
     coefficients = operator.coefficients * flux[:, None]
-    coefficients /= np.abs(coefficients).max()  # float32 holds no 1e-38 cm^2
+    coefficients /= np.abs(coefficients).max()  # keeps the numbers near one, for float32
     every = [jnp.asarray(a, dtype) for a in (x, q2, coefficients, density, weights)]
     rows = jnp.asarray(points.row)
 
@@ -353,11 +347,13 @@ def probability(card: Card, options: argparse.Namespace) -> list[Row]:
     import jax.numpy as jnp
     import numpy as np
 
+    from bayesxs.physics import oscillation as physics
+
     jax.config.update("jax_enable_x64", True)
-    params = oscillation.OscillationParameters(*map(jnp.asarray, oscillation.nufit_6_0()))
+    params = physics.OscillationParameters(*map(jnp.asarray, physics.nufit_6_0()))
 
     def survival(p: Any, energy: Any) -> Any:
-        return oscillation.probability("mu", "mu", p, energy)
+        return physics.probability("mu", "mu", p, energy)
 
     forward = jax.jit(survival)
     both = jax.jit(jax.value_and_grad(oscillation.total(survival)))
@@ -366,10 +362,10 @@ def probability(card: Card, options: argparse.Namespace) -> list[Row]:
         energy = np.geomspace(0.3, 20.0, size)
         times = (oscillation.time_call(f, params, energy) / size for f in (forward, both))
         shown[size] = " / ".join(f"{1e9 * t:.0f}" for t in times) + " ns"
-    energy = jnp.asarray(np.geomspace(0.3, 20.0, oscillation.SIZES[0]))
-    loop = oscillation.median_time(oscillation.gradient_loop(energy), params, repeats=10)
-    per_energy = 1e9 * loop / oscillation.LOOP / len(energy)
     least, most = oscillation.SIZES
+    gradients = oscillation.gradient_loop(jnp.asarray(np.geomspace(0.3, 20.0, least)))
+    loop = oscillation.median_time(gradients, params, repeats=10)
+    per_energy = 1e9 * loop / oscillation.LOOP / least
     detail = (
         f"one Newton step, {most} energies; {least} energies: {shown[least]}, and the gradient "
         f"{per_energy:.0f} ns inside a jitted loop"

@@ -104,20 +104,33 @@ def run(
     Raises:
         InputError: bad input, in one line.
     """
-    import tomli_w
-
-    changes = [
-        tomli_w.dumps({"v": v}).strip().removeprefix("v = ") for v in (overrides or {}).values()
-    ]
-    settings = [f"{k}={v}" for k, v in zip(overrides or {}, changes, strict=True)]
+    settings = [f"{key}={_as_toml(key, value)}" for key, value in (overrides or {}).items()]
     resolved = load_card(card, preset, settings)
     prepare_jax(resolved.sampler.chains)
     from bayesxs.app import pipeline
 
     name = Path(card).stem if card is not None else preset or "default"
     folder = Path(out) if out is not None else Path("bayesxs-runs") / name
-    pipeline.run(resolved, folder, resume=True, progress=progress)
+    source = os.fspath(card) if card is not None else "card"
+    pipeline.run(resolved, folder, resume=True, progress=progress, source=source)
     return Run(folder)
+
+
+def _as_toml(key: str, value: Any) -> str:
+    """Write a value, or a whole table, in the one line of TOML that ``--set`` takes."""
+    import tomli_w
+
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k} = {_as_toml(key, v)}" for k, v in value.items()) + "}"
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    elif hasattr(value, "item"):  # NumPy's numbers
+        value = value.item()
+    try:
+        return tomli_w.dumps({"v": value}).strip().removeprefix("v = ")
+    except TypeError:
+        allowed = "a value that TOML knows: number, string, true or false, list, table"
+        raise InputError.at("overrides", key, value, allowed) from None
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:

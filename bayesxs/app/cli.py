@@ -33,6 +33,7 @@ class OneLineErrors(TyperGroup):
 app = typer.Typer(
     cls=OneLineErrors,
     help="Learn a neutrino cross section from near-detector data; infer oscillations with it.",
+    epilog="To start: bayesxs run --preset quick",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -45,15 +46,28 @@ CardArgument = Annotated[
     Path | None, typer.Argument(metavar="CARD", help="Analysis card (TOML).", show_default=False)
 ]
 PresetOption = Annotated[
-    str | None, typer.Option(help="quick, default or paper; the card's own keys win over it.")
+    str | None,
+    typer.Option(
+        help="quick (a minute or two), default, or paper (the published recipe). A card's keys win."
+    ),
 ]
 OutOption = Annotated[
-    Path | None, typer.Option(help=f"Run folder. Default: {RUNS}/ and the card's or preset's name.")
+    Path | None, typer.Option(help=f"Run folder. Default: {RUNS}/NAME, after the card or preset.")
 ]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")]
+ResumeOption = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Continue the run in the folder; with its own card unless CARD or --preset is given.",
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a key, e.g. grid.energies=60."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key, e.g. far.events=1000; any number of times.",
+    ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, errors only.")]
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")]
@@ -150,8 +164,10 @@ def pdf_list() -> None:
 
 @pdf_app.command("check")
 def pdf_check(
-    name: Annotated[str, typer.Argument(help='Name, path, or "embedded".')],
-    member: Annotated[int, typer.Option(min=0, help="Member; 0 is the central one.")] = 0,
+    name: Annotated[str, typer.Argument(metavar="SET", help='Name, path, or "embedded".')],
+    member: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Member; 0 is the central one.")
+    ] = 0,
 ) -> None:
     """Load a PDF set; show its flavors, ranges and momentum sum."""
     from bayesxs.app.session import prepare_jax
@@ -163,7 +179,9 @@ def pdf_check(
 
 
 @pdf_app.command("install")
-def pdf_install(name: Annotated[str, typer.Argument(help="Name of an LHAPDF set.")]) -> None:
+def pdf_install(
+    name: Annotated[str, typer.Argument(metavar="SET", help="Name of an LHAPDF set.")],
+) -> None:
     """Install an LHAPDF set through lhapdf-management."""
     from bayesxs.app.pdfsets import install
 
@@ -196,7 +214,14 @@ def _start(
         prepare_jax(card.sampler.chains)
         from bayesxs.app import pipeline
 
-        return pipeline.run(card, folder, resume=resume, stages=stages, progress=not quiet)
+        return pipeline.run(
+            card,
+            folder,
+            resume=resume,
+            stages=stages,
+            progress=not quiet,
+            source=str(card_path or "card"),
+        )
 
 
 def _continue(folder: Path, stage: str, quiet: bool) -> None:

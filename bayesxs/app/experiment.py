@@ -35,6 +35,7 @@ from bayesxs.detector.operator import (
 )
 from bayesxs.errors import InputError
 from bayesxs.inference.model import Flat, Gaussian, Prior
+from bayesxs.inputs.events import COLUMNS, LeptonEvents, load_events
 from bayesxs.inputs.flux import Flux, embedded_dune_flux, load_csv_flux, load_globes_flux
 from bayesxs.inputs.pdf import (
     PDF,
@@ -46,6 +47,7 @@ from bayesxs.inputs.pdf import (
 )
 from bayesxs.learning.network import Architecture
 from bayesxs.learning.training import Schedule
+from bayesxs.physics.kinematics import is_physical, z_from_cosine
 from bayesxs.physics.oscillation import (
     Baseline,
     NewtonSteps,
@@ -78,17 +80,22 @@ class Target:
 class Experiment:
     """Everything that a card fixes before anything is learned; built once, parts made on demand."""
 
-    def __init__(self, card: Card) -> None:
+    def __init__(self, card: Card, source: str = "card") -> None:
         """Read the inputs that a card names.
+
+        Args:
+            card: the analysis.
+            source: where the card was read from, named in messages.
 
         Raises:
             InputError: an input file is missing or wrong, or contradicts the card.
         """
         self.card = card
+        self.source = source
         self.flux = _flux(card)
         self.pdf = _pdf(card)
         self.parameters = true_parameters(card)
-        self.priors = _priors(card, self.parameters)
+        self.priors = _priors(card, self.parameters, source)
         o = card.oscillation
         self.baseline = Baseline(o.baseline_km, o.density_g_cm3, o.electron_fraction)
         low, high = card.beam.energy_min_GeV, card.beam.energy_max_GeV
@@ -96,7 +103,7 @@ class Experiment:
         for key, value in (("energy_min_GeV", low), ("energy_max_GeV", high)):
             if not first <= value <= last:
                 allowed = f"must lie within the flux {self.flux.source}: {first:g} to {last:g} GeV"
-                raise InputError.at("card", f"beam.{key}", value, allowed)
+                raise InputError.at(source, f"beam.{key}", value, allowed)
         self.energies = energy_grid(self.flux.energy, low, high, card.grid.energy_order)
         beam = card.beam.mode
         self.samples = tuple(
@@ -109,7 +116,8 @@ class Experiment:
                 allowed = (
                     f"{self.flux.source} has no such neutrinos between {low:g} and {high:g} GeV"
                 )
-                raise InputError.at("card", "sample.flavor_in", sample.flavor_in, allowed)
+                raise InputError.at(source, "sample.flavor_in", sample.flavor_in, allowed)
+        self.observed = _observed(card, self.samples, source)
 
     def _target(self, sample: Sample) -> Target:
         """Find the near-detector sample from which a far sample's cross section is learned."""
@@ -121,7 +129,7 @@ class Experiment:
             allowed = (
                 f"{self.flux.source} has no near-detector flux to learn this cross section from"
             )
-            raise InputError.at("card", "sample.flavor_out", sample.flavor_out, allowed)
+            raise InputError.at(self.source, "sample.flavor_out", sample.flavor_out, allowed)
         nature = self.card.nature
         truth = QuarkParton(
             self.pdf, nature.protons, nature.neutrons, near.lepton_mass, near.antineutrino
@@ -209,13 +217,21 @@ class Geometry:
     @cached_property
     def true_cross_section(self) -> Float:
         """True d2s/dE_l dz at the quadrature points of the bins."""
-        return exact_cross_section(self.target.truth, self.quadrature)
+        return self._nature(self.quadrature)
 
     @cached_property
     def true_total(self) -> Float:
         """True v[E]: total cross section times quadrature weight."""
-        value = exact_cross_section(self.target.truth, self.totals)
+        value = self._nature(self.totals)
         return fold(self.totals, self.energies, value).sum(axis=1) * self.energies.weights
+
+    def _nature(self, quadrature: Quadrature) -> Float:
+        """Return the true cross section at quadrature points.
+
+        Leading order with 2xF1 = F2 and target mass dips below zero for antineutrinos at y near its
+        maximum (a per cent of the rate); no events come from there.
+        """
+        return np.maximum(exact_cross_section(self.target.truth, quadrature), 0.0)
 
     @cached_property
     def true_bins(self) -> Response:
@@ -249,8 +265,7 @@ class Geometry:
     def true_events(self, lepton_energy: Float, z: Float) -> Response:
         """True response of unbinned events."""
         quadrature = row_quadrature(lepton_energy, z, self.energies, self.lepton_mass)
-        value = exact_cross_section(self.target.truth, quadrature)
-        return Response(fold(quadrature, self.energies, value), self.true_total)
+        return Response(fold(quadrature, self.energies, self._nature(quadrature)), self.true_total)
 
     def learned_events(self, lepton_energy: Float, z: Float, values: Float) -> Response:
         """Response of unbinned events for structure functions on the nodes."""
@@ -314,12 +329,34 @@ def _pdf(card: Card) -> PDF:
     return pdf
 
 
-def _priors(card: Card, truth: OscillationParameters) -> Mapping[str, Prior]:
+def _observed(card: Card, samples: tuple[Sample, ...], source: str) -> LeptonEvents | None:
+    """Read the far-detector events, if the card names a file of them."""
+    path = card.far.file
+    if not path:
+        return None
+    if len(samples) != 1:
+        raise InputError.at(source, "far.file", path, "goes with one [[sample]] only")
+    mass, high = samples[0].lepton_mass, card.beam.energy_max_GeV
+    events = load_events(path, mass)
+    # Rounding must not push events that lie exactly along the beam out of the physical region
+    events = events._replace(cos_theta=np.clip(events.cos_theta, -1.0 + 1e-12, 1.0 - 1e-12))
+    z = z_from_cosine(events.lepton_energy, events.cos_theta, mass)
+    impossible = np.nonzero(~np.asarray(is_physical(high, events.lepton_energy, z, mass)))[0]
+    if len(impossible):
+        first = impossible[0]
+        shown = f"{events.lepton_energy[first]:g} GeV, {events.cos_theta[first]:g}"
+        more = f" (and {len(impossible) - 1} more rows)" if len(impossible) > 1 else ""
+        allowed = f"no neutrino up to beam.energy_max_GeV = {high:g} makes such a lepton{more}"
+        raise InputError.at(path, f"event {first}: {', '.join(COLUMNS)}", shown, allowed)
+    return events
+
+
+def _priors(card: Card, truth: OscillationParameters, source: str) -> Mapping[str, Prior]:
     in_card_units = truth._asdict() | {"dcp": truth.dcp * 180.0 / pi}
     if not card.far.file:
         conflict = prior_conflict(card.priors, in_card_units)
         if conflict is not None:
-            raise InputError.at("card", *conflict)
+            raise InputError.at(source, *conflict)
     variant = _variant(card)
     ordering: Literal["normal", "inverted"]
     ordering = "normal" if np.asarray(truth.dm31) > 0.0 else "inverted"

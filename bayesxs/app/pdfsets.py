@@ -27,6 +27,9 @@ def list_table() -> Table:
     table.add_row(EMBEDDED, "(the package's own CT18NNLO, central member)")
     for name in list_pdf_sets():
         table.add_row(name, str(find_pdf_set(name)))
+    if not data_paths():
+        table.caption = f"${DATA_PATH_VARIABLE} is not set: name a folder of LHAPDF6 sets there."
+        table.caption_justify = "left"
     return table
 
 
@@ -38,6 +41,8 @@ def check_table(name: str, member: int) -> Table:
     """
     from bayesxs.inputs.pdf import embedded_ct18nnlo, load_lhapdf_grid  # JAX starts here
 
+    if name == EMBEDDED and member:
+        raise InputError.at(f"PDF set {name}", "member", member, "holds member 0 only")
     pdf = embedded_ct18nnlo() if name == EMBEDDED else load_lhapdf_grid(find_pdf_set(name), member)
     x, q2 = pdf.x_axis.knots, pdf.q2_axis.knots
     table = Table(title=pdf.name, title_justify="left", show_header=False)

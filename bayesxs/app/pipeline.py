@@ -53,6 +53,7 @@ def run(
     resume: bool = False,
     stages: tuple[str, ...] | None = None,
     progress: bool = True,
+    source: str = "card",
 ) -> Path:
     """Run an analysis into a folder and return the path of its report.
 
@@ -62,12 +63,13 @@ def run(
         resume: continue; stages whose inputs are unchanged are not run again.
         stages: commands to carry out in place of all of them.
         progress: show what goes on.
+        source: where the card was read from, named in messages.
 
     Raises:
         InputError: bad input; nothing half-written is left.
     """
     with RunFolder.create(folder, resume=resume) as opened:
-        analysis = Analysis(card, opened, Reporter(progress))
+        analysis = Analysis(card, opened, Reporter(progress), source)
         write_text(opened.path / CONFIG, to_toml(card))
         opened.record(device=device(), seeds={"seed": card.seed})
         for name in stages or ("train", "simulate", "bootstrap", "sample", "report"):
@@ -82,7 +84,8 @@ def continue_run(folder: Path, *, stages: tuple[str, ...], progress: bool = True
         InputError: bad input, or an earlier stage is missing.
     """
     with RunFolder.reopen(folder) as opened:
-        analysis = Analysis(load_card(opened.path / CONFIG), opened, Reporter(progress))
+        path = opened.path / CONFIG
+        analysis = Analysis(load_card(path), opened, Reporter(progress), str(path))
         opened.record(device=device())
         for name in stages:
             analysis.bring_up_to_date(name)
@@ -102,15 +105,18 @@ def device() -> dict[str, Any]:
 class Analysis:
     """A card, its folder, and what has been built in memory so far."""
 
-    def __init__(self, card: Card, folder: RunFolder, reporter: Reporter) -> None:
+    def __init__(
+        self, card: Card, folder: RunFolder, reporter: Reporter, source: str = "card"
+    ) -> None:
         """Read the card's inputs."""
         self.card = card
         self.folder = folder
         self.reporter = reporter
-        self.experiment = Experiment(card)
+        self.experiment = Experiment(card, source)
         self._sections = card.model_dump(mode="json")
         self._files = input_files(card)
         self._keys: dict[str, str] = {}
+        self._seen: set[str] = set()  # stages that were spoken of
 
     def key(self, stage: str) -> str:
         """Return a stage's content key: its card sections, files and versions, and those before."""
@@ -137,13 +143,16 @@ class Analysis:
             if name == "posterior" and not self._current("sample"):
                 continue  # nothing to assemble yet
             if self._current(name):
-                self.reporter.line(f"{name}: up to date")
+                if name not in self._seen:
+                    self.reporter.line(f"{name}: up to date")
+                self._seen.add(name)
                 continue
             for needed in STAGES[name][1]:
                 if not (needed == "bootstrap" and name == "posterior"):
                     self.folder.check_outputs(needed)
             with self.folder.stage(name, self._recorded_key(name)) as stage:
                 self._run(name, stage)
+            self._seen.add(name)
             self.reporter.line(f"{name}: {self.folder.stages[name]['seconds']:.1f} s")
 
     def _current(self, name: str) -> bool:

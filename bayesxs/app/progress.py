@@ -40,7 +40,10 @@ class Reporter:
             TimeRemainingColumn(),
             TextColumn("[dim]{task.fields[note]}"),
         )
-        shown = Progress(*columns, console=self.console, transient=True, disable=not self.enabled)
+        drawable = self.console.is_terminal or self.console.is_jupyter
+        shown = Progress(
+            *columns, console=self.console, transient=True, disable=not (self.enabled and drawable)
+        )
         with shown:
             task = shown.add_task(label, total=total, note="")
 

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import platform
+import warnings
 from importlib import metadata
 from pathlib import Path
 
@@ -24,6 +25,9 @@ def prepare_jax(chains: int = 1) -> None:
     if _DEVICE_COUNT not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {_DEVICE_COUNT}={min(chains, 64)}".strip()
     logging.getLogger("jax._src.xla_bridge").setLevel(logging.ERROR)
+    # A cache that cannot be written, or that a kill left half-written, costs time only
+    for fault in ("reading", "writing"):
+        warnings.filterwarnings("ignore", f"Error {fault} persistent compilation cache")
 
     import jax
 

@@ -37,7 +37,6 @@ from bayesxs.inference.model import (
 )
 from bayesxs.inference.posterior import add_bootstrap, posterior_tree
 from bayesxs.inference.sampling import NutsSampler, SamplerSettings
-from bayesxs.inputs.events import load_events
 from bayesxs.physics.kinematics import cosine_from_z, z_from_cosine
 from bayesxs.store import RunFolder, Stage
 
@@ -53,13 +52,10 @@ def simulate_stage(experiment: Experiment, stage: Stage, reporter: Reporter) -> 
     """Draw far-detector events from the true cross section's continuous density, or read them."""
     card = experiment.card
     pieces = []
-    if card.far.file:
-        if len(experiment.samples) != 1:
-            raise InputError.at("card", "far.file", card.far.file, "goes with one sample only")
+    if experiment.observed is not None:
+        energy, cosine = experiment.observed
         mass = experiment.samples[0].lepton_mass
-        read = load_events(card.far.file, mass)
-        z = z_from_cosine(read.lepton_energy, read.cos_theta, mass)
-        pieces.append(_event_columns(0, read.lepton_energy, z, mass))
+        pieces.append(_event_columns(0, energy, z_from_cosine(energy, cosine, mass), mass))
     else:
         rates = []
         for sample in experiment.samples:

@@ -79,7 +79,7 @@ def bootstrap(
     if crosses_octants(priors):
         starts.append(dict(start) | {"s2_23": 1.0 - start["s2_23"]})
     begin = jnp.array([[point[name] for name in names] for point in starts])
-    begin = (jnp.clip(begin, low, high) - low) / (high - low)
+    begin = jnp.clip((begin - low) / (high - low), *_edges(priors))
     values, converged = [], []
     for first in range(0, replicas + 1, BATCH):
         weights = tuple(
@@ -122,6 +122,14 @@ def bootstrap_weights(key: Array, first: int, number: int, weights: Array) -> Ar
     return jax.vmap(one)(first + jnp.arange(number))
 
 
+def _edges(priors: Mapping[str, Prior]) -> tuple[Array, Array]:
+    """Return the bounds of the unit box; a phase that is free on its whole circle has none."""
+    box = prior_box(priors)
+    full = 2.0 * np.pi - 1e-9
+    circle = jnp.array([n == "dcp" and high - low >= full for n, (low, high) in box.items()])
+    return jnp.where(circle, -jnp.inf, 0.0), jnp.where(circle, jnp.inf, 1.0)
+
+
 class _Point(NamedTuple):
     """A place on the likelihood surface, in the unit box."""
 
@@ -145,6 +153,7 @@ def _climb_all(
     names = [name for name, _ in priors]
     penalties = {name: prior for name, prior in priors if isinstance(prior, Gaussian)}
     bare = [replace(c, weights=jnp.zeros(())) for c in channels]
+    edges = _edges(dict(priors))
 
     def parameters(unit: Array) -> OscillationParameters:
         values = low + unit * (high - low)
@@ -160,11 +169,12 @@ def _climb_all(
     def climb(unit: Array, replica: tuple[Array, ...]) -> tuple[_Point, Array]:
         def unfinished(carry: tuple[_Point, Array, Array]) -> Array:
             point, length, count = carry
-            return (_gain(point) > TOLERANCE) & (length > 1e-6) & (count < ITERATIONS)
+            climbing = (_gain(point, edges) > TOLERANCE) & (length > 1e-6) & (count < ITERATIONS)
+            return climbing | (count == 0)
 
         def step(carry: tuple[_Point, Array, Array]) -> tuple[_Point, Array, Array]:
             point, length, count = carry
-            trial = look(jnp.clip(point.unit + length * _ascent(point), 0.0, 1.0), replica)
+            trial = look(jnp.clip(point.unit + length * _ascent(point, edges), *edges), replica)
             higher = trial.height > point.height
             point = jax.tree.map(partial(jnp.where, higher), trial, point)
             return (
@@ -173,14 +183,18 @@ def _climb_all(
                 count + 1,
             )
 
-        start = (look(unit, replica), jnp.array(1.0), jnp.array(0))
+        # The first step stays where it is and looks: a second place that looks would double the
+        # compilation
+        blind = _Point(unit, jnp.array(-jnp.inf), jnp.zeros(len(names)), -jnp.eye(len(names)))
+        start = (blind, jnp.array(1.0), jnp.array(0))
         point, _, _ = jax.lax.while_loop(unfinished, step, start)
-        return point, _gain(point) <= TOLERANCE
+        return point, jnp.isfinite(point.height) & (_gain(point, edges) <= TOLERANCE)
 
     def best(replica: tuple[Array, ...]) -> tuple[Array, Array]:
         ends, converged = jax.vmap(climb, (0, None))(begin, replica)
         winner = jnp.argmax(ends.height)
-        return ends.unit[winner], converged[winner]
+        unit = ends.unit[winner]
+        return jnp.where(jnp.isinf(edges[1]), unit % 1.0, unit), converged[winner]
 
     return jax.vmap(best)(weights)
 
@@ -218,9 +232,9 @@ def _derivatives(
     return height, gradient, bends - counts * bend
 
 
-def _ascent(point: _Point) -> Array:
+def _ascent(point: _Point, edges: tuple[Array, Array]) -> Array:
     """Newton direction, all curvatures made negative and bounds held where they bind."""
-    free = _free(point)
+    free = _free(point, edges)
     gradient = point.gradient * free
     curvature, vectors = jnp.linalg.eigh(
         point.hessian * free[:, None] * free - jnp.diag(1.0 - free)
@@ -229,13 +243,13 @@ def _ascent(point: _Point) -> Array:
     return vectors @ ((vectors.T @ gradient) / size) * free
 
 
-def _free(point: _Point) -> Array:
+def _free(point: _Point, edges: tuple[Array, Array]) -> Array:
     """Zero for coordinates whose bound binds, one for the others."""
-    below = (point.unit <= 0.0) & (point.gradient < 0.0)
-    above = (point.unit >= 1.0) & (point.gradient > 0.0)
+    below = (point.unit <= edges[0]) & (point.gradient < 0.0)
+    above = (point.unit >= edges[1]) & (point.gradient > 0.0)
     return jnp.where(below | above, 0.0, 1.0)
 
 
-def _gain(point: _Point) -> Array:
+def _gain(point: _Point, edges: tuple[Array, Array]) -> Array:
     """Twice the log-likelihood that a Newton step still promises."""
-    return point.gradient @ _ascent(point)
+    return point.gradient @ _ascent(point, edges)

@@ -41,7 +41,9 @@ def load_events(path: str | Path, lepton_mass: float) -> LeptonEvents:
                 if column not in header:
                     raise InputError.at(path, "columns", ",".join(header), f"{column} is missing")
             rows = [(row[COLUMNS[0]], row[COLUMNS[1]]) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as CSV: {error}") from None
     if not rows:
         raise InputError(f"{path}: no events: at least one row is needed")

@@ -68,8 +68,14 @@ class Architecture:
         """
         values: dict[str, Any] = {field.name: metadata[field.name] for field in fields(cls)}
         values |= {name: int(values[name]) for name in ("layers", "width")}
-        known: dict[str, Collection[str]]
-        known = {"activation": ACTIVATIONS, "inputs": INPUTS, "head": HEADS}
+        known: dict[str, Collection[object]] = {
+            "layers": range(1, 1000),
+            "width": range(1, 100_000),
+            "activation": ACTIVATIONS,
+            "inputs": INPUTS,
+            "head": HEADS,
+            "precision": ("float32", "float64"),
+        }
         for name, choices in known.items():
             if values[name] not in choices:
                 raise ValueError(f"{name} = {values[name]}")
@@ -113,7 +119,8 @@ def positive_head(raw: Array) -> Array:
     one, and zero outputs mean a cross section flat in y.
     """
     size = jax.nn.softplus(raw[..., 0] + SOFTPLUS_ONE)
-    ratio = jax.nn.softplus(raw[..., 2] + SOFTPLUS_ONE)
+    # Never zero, where the slope of the root is infinite
+    ratio = jax.nn.softplus(raw[..., 2] + SOFTPLUS_ONE) + jnp.finfo(raw.dtype).tiny
     middle = jax.nn.softplus(raw[..., 1] + 1.8545865) - jnp.sqrt(ratio)  # softplus(1.85..) = 2
     return size[..., None] * jnp.stack([jnp.ones_like(size), middle, ratio], axis=-1)
 

@@ -79,7 +79,7 @@ def polynomial_from_bernstein(b: Array, top: Array) -> Array:
     return jnp.stack([b0, 2.0 * (b1 - b0) / top, (b0 - 2.0 * b1 + b2) / top**2], axis=-1)
 
 
-def bernstein_basis(t: Array) -> Array:
+def bernstein_basis(t: ArrayLike) -> Array:
     """Return ((1-t)^2, 2t(1-t), t^2), shape (..., 3)."""
     t = jnp.asarray(t)
     return jnp.stack([(1.0 - t) ** 2, 2.0 * t * (1.0 - t), t**2], axis=-1)

@@ -120,12 +120,18 @@ def test_unknown_commands_and_options_exit_with_2(arguments: list[str]) -> None:
 
 def test_run_passes_the_resolved_card(pipeline: FakePipeline, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("seed = 4\n")
-    result = call("run", "mine.toml", "--preset", "quick", "--set", "grid.energies=33")
+    result = call("run", "mine.toml", "--preset", "quick", "--set", "grid.z=33")
     assert result.exit_code == 0, result.output
     ((card, options),) = pipeline.calls
-    assert (card.seed, card.preset, card.grid.energies) == (4, "quick", 33)
+    assert (card.seed, card.preset, card.grid.z) == (4, "quick", 33)
     folder = Path("bayesxs-runs/mine")
-    assert options == {"folder": folder, "resume": False, "stages": None, "progress": True}
+    assert options == {
+        "folder": folder,
+        "resume": False,
+        "stages": None,
+        "progress": True,
+        "source": "mine.toml",
+    }
     assert result.stdout == f"report: {folder / 'report.html'}\n"
 
 
@@ -170,8 +176,8 @@ def test_single_stages_continue_a_run(stage: str, pipeline: FakePipeline, run_fo
     ("text", "expected"),
     [
         (
-            "[grid]\nenergis = 3",
-            'card.toml: grid.energis = 3: unknown key; did you mean "energies"',
+            "[grid]\nlepton_energy = 3",
+            'card.toml: grid.lepton_energy = 3: unknown key; did you mean "lepton_energies"',
         ),
         ("[grid\n", "card.toml: line 1: [grid: Expected"),
         ("[oscillation]\ns2_23 = 1.5", "card.toml: oscillation.s2_23 = 1.5: must be a number > 0"),

@@ -84,7 +84,7 @@ def test_quark_spectrum_is_flat_in_y_and_goes_like_s_hat_minus_m2(analytic_pdf, 
         np.testing.assert_allclose(ds_dy, expected, rtol=M * x / energy)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), antineutrino=st.booleans())
 def test_it_is_the_five_function_formula(nucleon_pdf, seed, antineutrino):
     # d2s/dE_l dz = d2s/dxdy / nu
@@ -163,11 +163,9 @@ def test_arguments_broadcast(nucleon_pdf):
 
 # sigma_CC/E of an isoscalar nucleon, 30 to 200 GeV, in 1e-38 cm^2/GeV: 0.677 +- 0.014 for neutrinos
 # and 0.334 +- 0.008 for antineutrinos (PDG review of neutrino cross section measurements)
-@pytest.mark.parametrize(
-    ("antineutrino", "measured", "energy"),
-    [(False, 0.677, 50.0), (False, 0.677, 100.0), (True, 0.334, 75.0), (True, 0.334, 150.0)],
-)
-def test_leading_order_reaches_the_measured_total_to_5_percent(antineutrino, measured, energy):
+@pytest.mark.parametrize(("antineutrino", "measured"), [(False, 0.677), (True, 0.334)])
+def test_leading_order_reaches_the_measured_total_to_5_percent(antineutrino, measured):
+    energy = np.array([75.0, 100.0])[:, None, None]
     sf = QuarkParton(embedded_ct18nnlo(), 0.5, 0.5, MUON_MASS, antineutrino)
     t, weights = np.polynomial.legendre.leggauss(32)
     lowest = np.cbrt(x_min(energy, MUON_MASS))
@@ -177,5 +175,5 @@ def test_leading_order_reaches_the_measured_total_to_5_percent(antineutrino, mea
     lepton_energy, z = lepton_from_invariants(energy, u**3, y, MUON_MASS)
     area = 0.25 * (1.0 - lowest) * weights[:, None] * 3.0 * u**2 * (high - low) * weights
     d2s = d2s_jit(sf, energy, lepton_energy, z, MUON_MASS)
-    sigma = np.sum(area * y * energy * d2s)
-    assert sigma / energy == pytest.approx(measured, rel=0.05)
+    sigma = np.sum(area * y * energy * d2s, axis=(1, 2))
+    np.testing.assert_allclose(sigma / energy.ravel(), measured, rtol=0.05)

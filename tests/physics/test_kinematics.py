@@ -202,6 +202,16 @@ def test_y_range_ends_where_the_region_ends(mass, energy, fraction):
 
 
 @points
+@given(mass=masses, energy=st.floats(4.0, 60.0), fraction=fractions)
+def test_the_region_ends_at_x_one(mass, energy, fraction):
+    low, high = y_range(energy, 1.0, mass)
+    y = low + fraction * (high - low)
+    inside, outside = (lepton_from_invariants(energy, x, y, mass) for x in (1 - 1e-6, 1 + 1e-6))
+    assert is_physical(energy, *inside, mass)
+    assert not is_physical(energy, *outside, mass)
+
+
+@points
 @given(mass=masses, energy=st.floats(4.0, 60.0), fraction=st.floats(0.0, 0.999))
 def test_nothing_is_physical_below_x_min(mass, energy, fraction):
     x = x_min(energy, mass) * fraction

@@ -1,0 +1,356 @@
+"""Time training, NUTS and bootstrap on the device that JAX finds and on the CPU.
+
+Run as `python benchmarks/gpu.py`, the package installed or on PYTHONPATH. Every figure comes from a
+process of its own, without compiled programs from earlier runs. Only the rooms that compute are
+imported: pydantic, typer, ArviZ and h5netcdf may be missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from shared import (
+    answer,
+    clock_bootstrap,
+    clock_sampler,
+    cold_cache,
+    cores,
+    machine,
+    markdown,
+    processor,
+    say,
+    work,
+)
+
+if TYPE_CHECKING:
+    from bayesxs.detector.grid import EnergyGrid
+    from bayesxs.inference.model import FarChannel, Prior
+    from bayesxs.inputs.flux import Flux
+    from bayesxs.physics.oscillation import OscillationParameters
+    from bayesxs.physics.structure_functions import QuarkParton
+
+# The default preset, written out here because cards need pydantic; `compare_with_card` checks it
+DEFAULT: dict[str, Any] = {
+    "beam.energy_min_GeV": 0.5,
+    "beam.energy_max_GeV": 10.0,
+    "nature.protons": 18,
+    "nature.neutrons": 22,
+    "grid.energy_order": 3,
+    "grid.lepton_energies": 80,
+    "grid.z": 80,
+    "grid.nodes_x": 48,
+    "grid.nodes_q2": 48,
+    "network.layers": 3,
+    "network.width": 48,
+    "network.activation": "algebraic",
+    "network.inputs": "multi",
+    "network.head": "positive",
+    "network.precision": "float64",
+    "network.members": 1,
+    "training.adam_steps": 500,
+    "training.learning_rate": 1e-3,
+    "training.lbfgs_steps": 5000,
+    "training.floor": 0.02,
+    "far.events": 6200,
+    "priors.dm31.low": 2.0e-3,
+    "priors.dm31.high": 3.0e-3,
+    "priors.s2_23.low": 0.0,
+    "priors.s2_23.high": 1.0,
+    "sampler.warmup": 1000,
+    "sampler.draws": 1000,
+    "sampler.target_accept": 0.8,
+    "bootstrap.replicas": 1000,
+}
+
+
+def compare_with_card() -> None:
+    """Warn where the settings above are no longer those of the default preset."""
+    try:
+        from bayesxs.config import load_card
+    except ImportError:
+        return
+    for key, value in DEFAULT.items():
+        found: Any = load_card()
+        for part in key.split("."):
+            found = getattr(found, part)
+        if found != value:
+            say(f"warning: {key} = {value} here, {found} in the default preset")
+
+
+class Beam(NamedTuple):
+    """What near and far detector share."""
+
+    flux: Flux
+    energies: EnergyGrid
+    truth: QuarkParton
+
+
+def beam(settings: dict[str, Any]) -> Beam:
+    """Return the DUNE neutrino beam and the true cross section."""
+    from bayesxs.constants import MUON_MASS
+    from bayesxs.detector.grid import energy_grid
+    from bayesxs.inputs.flux import embedded_dune_flux
+    from bayesxs.inputs.pdf import embedded_ct18nnlo
+    from bayesxs.physics.structure_functions import QuarkParton
+
+    flux = embedded_dune_flux("neutrino")
+    low, high = settings["beam.energy_min_GeV"], settings["beam.energy_max_GeV"]
+    nucleons = settings["nature.protons"], settings["nature.neutrons"]
+    return Beam(
+        flux,
+        energy_grid(flux.energy, low, high, settings["grid.energy_order"]),
+        QuarkParton(embedded_ct18nnlo(), *nucleons, MUON_MASS),
+    )
+
+
+def measure_training(settings: dict[str, Any]) -> dict[str, Any]:
+    """Train the default network."""
+    import jax
+    import numpy as np
+
+    from bayesxs.detector.grid import lepton_grid, node_grid
+    from bayesxs.detector.operator import build_operator, exact_response, row_quadrature
+    from bayesxs.learning.network import Architecture, Network, create_network
+    from bayesxs.learning.training import Schedule, near_problem, train
+
+    flux, energies, truth = beam(settings)
+    mass, high = truth.lepton_mass, settings["beam.energy_max_GeV"]
+    bins = lepton_grid(high, settings["grid.lepton_energies"], settings["grid.z"], mass)
+    nodes = node_grid(high, settings["grid.nodes_x"], settings["grid.nodes_q2"], mass)
+    quadrature = row_quadrature(*bins.rows, energies, mass)
+    near_flux = flux(14, energies.points)
+    observed = exact_response(truth, quadrature, energies) @ near_flux
+    matrix = build_operator(quadrature, energies, nodes).near_matrix(near_flux)
+    problem = near_problem(matrix, observed, nodes, floor=settings["training.floor"])
+    chosen = ("layers", "width", "activation", "inputs", "head", "precision")
+    architecture = Architecture(**{name: settings[f"network.{name}"] for name in chosen})
+    steps = ("adam_steps", "learning_rate", "lbfgs_steps")
+    schedule = Schedule(**{name: settings[f"training.{name}"] for name in steps})
+
+    start = time.perf_counter()
+    marks: list[tuple[int, float]] = []
+
+    def record(step: int, loss: float, best: Network, state: dict[str, Any]) -> None:
+        marks.append((step, time.perf_counter()))
+
+    network = train(
+        create_network(architecture, jax.random.key(0)), problem, schedule, record=record
+    )
+    learned = matrix @ np.asarray(network(nodes.x, nodes.q2), dtype=float).ravel()
+    seconds = time.perf_counter() - start
+    # An optimizer's first piece, and a shorter last one, include compilation
+    spans = [
+        (b[1] - a[1]) / schedule.record_every
+        for a, b in pairwise(marks)
+        if a[0] > schedule.adam_steps and b[0] - a[0] == schedule.record_every
+    ]
+    difference = learned / learned.sum() - observed / observed.sum()
+    error = np.linalg.norm(difference) / np.linalg.norm(observed / observed.sum())
+    step = f", {1e3 * np.median(spans):.2f} ms per L-BFGS step" if spans else ""
+    return {
+        "seconds": seconds,
+        "shown": f"{seconds:.1f} s{step}",
+        "result": f"near rel-L2 {error:.1e}",
+    }
+
+
+class Far(NamedTuple):
+    """The far detector's data and what is to be inferred from them."""
+
+    channels: list[FarChannel]
+    priors: dict[str, Prior]
+    fixed: OscillationParameters
+
+
+def far_detector(settings: dict[str, Any]) -> Far:
+    """Simulate events and fold them with the true cross section."""
+    import jax
+    import numpy as np
+
+    from bayesxs.detector.density import Response, Sample, simulate_events
+    from bayesxs.detector.operator import exact_response, row_quadrature, total_quadrature
+    from bayesxs.inference.model import Flat, far_channel, probability_span
+    from bayesxs.physics.oscillation import DUNE, nufit_6_0, probability
+
+    flux, energies, truth = beam(settings)
+    fixed, sample = nufit_6_0(), Sample("mu", "mu")
+    priors: dict[str, Prior] = {
+        name: Flat(settings[f"priors.{name}.low"], settings[f"priors.{name}.high"])
+        for name in ("s2_23", "dm31")
+    }
+    number, mass = settings["far.events"], truth.lepton_mass
+    energy_range = settings["beam.energy_min_GeV"], settings["beam.energy_max_GeV"]
+    survival = jax.jit(lambda energy: probability("mu", "mu", fixed, energy, DUNE))
+
+    def oscillated(energy: Any) -> Any:
+        return flux(14, energy) * np.asarray(survival(energy))
+
+    events = simulate_events(jax.random.key(1), truth, oscillated, energy_range, mass, number)
+    quadrature = row_quadrature(events.lepton_energy, events.z, energies, mass)
+    totals = total_quadrature(energies, mass)
+    response = Response(
+        exact_response(truth, quadrature, energies),
+        exact_response(truth, totals, energies).sum(axis=1) * energies.weights,
+    )
+    span = probability_span(sample, energies.points, DUNE, priors, fixed)
+    channel = far_channel(
+        response,
+        flux(14, energies.points),
+        energies.points,
+        np.ones(number),
+        sample,
+        DUNE,
+        span,
+    )
+    return Far([channel], priors, fixed)
+
+
+def measure_nuts(settings: dict[str, Any]) -> dict[str, Any]:
+    """Sample the posterior."""
+    from bayesxs.inference.sampling import SamplerSettings
+
+    far = far_detector(settings)
+    chosen = ("chains", "warmup", "draws", "target_accept")
+    sampler = SamplerSettings(**{name: settings[f"sampler.{name}"] for name in chosen})
+    draws, first, second = clock_sampler(far.channels, far.priors, far.fixed, sampler)
+    dm31 = draws.sites["dm31"]
+    divergences = int(draws.statistics["diverging"].sum())
+    return {
+        "seconds": first,
+        "shown": f"{first:.1f} s, {second:.1f} s once compiled",
+        "result": f"dm31 {dm31.mean():.4e} +- {dm31.std():.1e}, {divergences} divergences",
+    }
+
+
+def measure_bootstrap(settings: dict[str, Any]) -> dict[str, Any]:
+    """Bootstrap the maximum-likelihood estimate."""
+    far = far_detector(settings)
+    found, first, second = clock_bootstrap(
+        far.channels, far.priors, far.fixed, settings["bootstrap.replicas"]
+    )
+    dm31 = found.replicas["dm31"]
+    failed = int((~found.converged).sum())
+    return {
+        "seconds": first,
+        "shown": f"{first:.1f} s, {second:.1f} s once compiled",
+        "result": f"dm31 {found.mle['dm31']:.4e} +- {dm31.std():.1e}, {failed} not converged",
+    }
+
+
+def measure(task: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Carry out one task on the device that JAX finds."""
+    from bayesxs.app.session import prepare_jax
+
+    name, _, chains = task.partition("-")
+    settings = settings | {"sampler.chains": int(chains or 4)}
+    prepare_jax(settings["sampler.chains"])
+    functions = {
+        "training": measure_training,
+        "nuts": measure_nuts,
+        "bootstrap": measure_bootstrap,
+    }
+    return functions[name](settings)
+
+
+def find_device() -> tuple[str, str]:
+    """Return platform and name of JAX's first device, asked in a process that then frees it."""
+    code = "import jax; d = jax.devices()[0]; print(d.platform, d.device_kind, sep='\\t')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    platform, name = done.stdout.strip().splitlines()[-1].split("\t")
+    return platform, name
+
+
+def label(task: str, settings: dict[str, Any]) -> str:
+    """Describe a task."""
+    s = settings
+    if task == "training":
+        return (
+            f"training, {s['network.layers']}x{s['network.width']}, "
+            f"{s['training.adam_steps']} Adam + {s['training.lbfgs_steps']} L-BFGS steps"
+        )
+    if task == "bootstrap":
+        return f"bootstrap, {s['bootstrap.replicas']} replicas"
+    chains = task.partition("-")[2]
+    return f"NUTS, {chains} x ({s['sampler.warmup']} + {s['sampler.draws']})"
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument(
+        "--tasks",
+        default="training,nuts-4,nuts-32,bootstrap",
+        help="comma-separated: training, bootstrap, and nuts-N with N chains",
+    )
+    parser.add_argument("--no-cpu", action="store_true", help="leave the CPU out")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=NUMBER",
+        help=f"change a setting: {', '.join(DEFAULT)}",
+    )
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--result", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    settings = dict(DEFAULT)
+    for change in options.set:
+        key, _, value = change.partition("=")
+        if key not in settings or isinstance(settings[key], str):
+            parser.error(f"--set {key}: no such number")
+        settings[key] = type(settings[key])(value)
+    if options.worker:
+        answer(options.result, measure(options.worker, settings))
+        return 0
+    tasks = options.tasks.split(",")
+    unknown = [t for t in tasks if not re.fullmatch(r"training|bootstrap|nuts-[1-9]\d*", t)]
+    if unknown:
+        parser.error(f"--tasks: no such task: {', '.join(unknown)}")
+
+    compare_with_card()
+    about = machine()
+    platform, name = find_device()
+    processor_name = f"{processor()}, {cores()} cores"
+    devices: list[tuple[str, dict[str, str]]] = []
+    if platform != "cpu":
+        devices.append((name, {}))
+    if platform == "cpu" or not options.no_cpu:
+        devices.append((processor_name, {"JAX_PLATFORMS": "cpu"}))
+    arguments = [f"--set={change}" for change in options.set]
+    lines, failed = [], False
+    for task in tasks:
+        results = []
+        for device, environment in devices:
+            say(f"{task} on {device} ...")
+            with tempfile.TemporaryDirectory(prefix="bayesxs-benchmark-") as cache:
+                found = work(__file__, task, arguments, environment | cold_cache(cache))
+            failed = failed or found is None
+            results.append(found or {"seconds": None, "shown": "failed", "result": "-"})
+        seconds = [result["seconds"] for result in results]
+        ratio = f"{seconds[1] / seconds[0]:.1f}x" if len(seconds) == 2 and all(seconds) else "-"
+        say(f"  {'; '.join(result['shown'] for result in results)}")
+        lines.append(
+            (
+                label(task, settings),
+                *(result["shown"] for result in results),
+                *([ratio] if len(devices) == 2 else []),
+                "; ".join(result["result"] for result in results),
+            )
+        )
+    note = "" if platform != "cpu" else " JAX finds no accelerator here."
+    print(f"Double precision, compilation included; {about}.{note}\n")
+    ratio_column = ["device over CPU"] if len(devices) == 2 else []
+    columns = ["what", *(device for device, _ in devices), *ratio_column, "result"]
+    print(markdown(columns, lines))
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""A small near detector, and structure functions in closed form to learn from it."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import Array
+from jax.typing import ArrayLike
+
+from bayesxs.constants import MUON_MASS
+from bayesxs.detector.grid import EnergyGrid, NodeGrid, energy_grid, lepton_grid, node_grid
+from bayesxs.detector.operator import Operator, build_operator, exact_response, row_quadrature
+from bayesxs.inputs.flux import embedded_dune_flux
+
+
+class Smooth:
+    """Structure functions in closed form, inside the cone of positivity."""
+
+    def __call__(self, x: ArrayLike, q2: ArrayLike) -> Array:
+        """Return (b0, b1, b2), shape (..., 3)."""
+        x, q2 = jnp.broadcast_arrays(jnp.asarray(x), jnp.asarray(q2))
+        shape = jnp.sqrt(x) * (1.0 - x) ** 3 * q2 / (q2 + 0.7)
+        return shape[..., None] * jnp.stack([1.0 + x, 0.8 + 0.0 * x, 0.6 - 0.3 * x], axis=-1)
+
+
+@pytest.fixture(scope="session")
+def truth() -> Smooth:
+    """Structure functions to be learned."""
+    return Smooth()
+
+
+@pytest.fixture(scope="session")
+def energies() -> EnergyGrid:
+    """Shared energies, 0.5 to 5 GeV."""
+    return energy_grid(embedded_dune_flux("neutrino").energy, 0.5, 5.0, order=2)
+
+
+@pytest.fixture(scope="session")
+def near_flux(energies: EnergyGrid) -> np.ndarray:
+    """DUNE's muon neutrinos at the shared energies."""
+    return embedded_dune_flux("neutrino")(14, energies.points)
+
+
+@pytest.fixture(scope="session")
+def nodes() -> NodeGrid:
+    """Nodes, 20 x 20."""
+    return node_grid(5.0, 20, 20, MUON_MASS)
+
+
+@pytest.fixture(scope="session")
+def operator(energies: EnergyGrid, nodes: NodeGrid) -> Operator:
+    """Operator with the centers of 24 x 24 bins as rows."""
+    bins = lepton_grid(5.0, 24, 24, MUON_MASS)
+    return build_operator(row_quadrature(*bins.rows, energies, MUON_MASS), energies, nodes)
+
+
+@pytest.fixture(scope="session")
+def observed(truth: Smooth, energies: EnergyGrid, near_flux: np.ndarray) -> np.ndarray:
+    """Near spectrum of the truth, without interpolation between nodes."""
+    bins = lepton_grid(5.0, 24, 24, MUON_MASS)
+    quadrature = row_quadrature(*bins.rows, energies, MUON_MASS)
+    return exact_response(truth, quadrature, energies) @ near_flux
