@@ -294,7 +294,7 @@ class SamplerCard(_Section):
     chains: Annotated[int, Field(ge=1, le=10_000)] = 4
     warmup: Count = 1000
     draws: Annotated[int, Field(ge=4, le=10_000_000)] = 1000
-    target_accept: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    target_accept: Annotated[float, Field(gt=0, lt=1)] = 0.9
     octant: Literal["marginalized", "crossed"] = "marginalized"
 
 

@@ -32,6 +32,10 @@ def report_stage(folder: RunFolder, stage: Stage, reporter: Reporter) -> None:
     """Write summary, figures and report from what the other stages left."""
     drawn = list(figures(folder))
     images: dict[str, bytes] = {}
+    stems = {stem for stem, _ in drawn}
+    for old in (folder.path / "figures").glob("*.png"):  # of an earlier card
+        if old.stem not in stems:
+            old.unlink()
     with reporter.bar("figures", len(drawn)) as update:
         for number, (stem, draw) in enumerate(drawn, 1):
             images[stem] = to_png(draw())

@@ -34,6 +34,7 @@ def train_stage(experiment: Experiment, stage: Stage, reporter: Reporter) -> Non
         source = Path(card.network.weights)
         names = [t.name for t in experiment.unique_targets]
         read_networks(source, names, conditions(card))  # refuse what does not fit
+        path.with_name(TRAINING).unlink(missing_ok=True)  # of an earlier training, now replaced
         with atomic_path(path) as temporary:
             temporary.write_bytes(source.read_bytes())
         return

@@ -32,6 +32,9 @@ def prepare_jax(chains: int = 1) -> None:
     import jax
 
     jax.config.update("jax_enable_x64", True)
+    # A model's set-up compiles many small programs, and together they take seconds
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(compilation_cache()))
 

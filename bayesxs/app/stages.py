@@ -44,6 +44,9 @@ EVENTS = "events.nc"
 CHAINS, ESTIMATES = "chains.nc", "bootstrap.nc"
 KINDS = ("truth", "learned")
 
+# Density in 1/GeV of an event that a learned cross section says cannot happen
+EMPTY_DENSITY = 1e-6
+
 
 # simulate
 
@@ -126,7 +129,7 @@ class Channels:
             own = self.events.isel(event=self.events["sample"].values == number)
             e_l, z = own["lepton_energy"].values, own["z"].values
             response = self.of_rows(kind, sample, e_l, z)
-            out.append(self._channel(sample, response, np.ones(len(z)), "event"))
+            out.append(self._channel(kind, sample, response, np.ones(len(z))))
         return out
 
     def of_rows(self, kind: str, sample: Sample, lepton_energy: Float, z: Float) -> Response:
@@ -153,7 +156,7 @@ class Channels:
             if kind == "learned":
                 rows = geometry.learned_bins(self._values(sample)).rows
             response = Response(rows, geometry.bins.areas @ rows)
-            out.append(self._channel(sample, response, size * expected / expected.sum(), "bin"))
+            out.append(self._channel(kind, sample, response, size * expected / expected.sum()))
         return out
 
     def _geometry(self, sample: Sample) -> Geometry:
@@ -162,7 +165,7 @@ class Channels:
     def _values(self, sample: Sample) -> Float:
         return self.values[self.experiment.targets[sample].name]
 
-    def _channel(self, sample: Sample, response: Response, weights: Float, row: str) -> FarChannel:
+    def _channel(self, kind: str, sample: Sample, response: Response, weights: Float) -> FarChannel:
         experiment = self.experiment
         steps = experiment.card.oscillation.newton_steps
         energies, flux = experiment.energies.points, experiment.source_flux(sample)
@@ -175,12 +178,15 @@ class Channels:
                 experiment.parameters,
                 steps,
             )
-        dead = np.nonzero(((response.rows @ flux) <= 0.0) & (weights > 0.0))[0]
-        if len(dead):
+        dead = ((response.rows @ flux) <= 0.0) & (weights > 0.0)
+        if kind == "truth" and dead.any():
             where = experiment.card.far.file or "events"
-            low, high = energies[0], energies[-1]
+            low, high = energies[[0, -1]]
             allowed = f"no neutrino between {low:.2f} and {high:.2f} GeV makes such a lepton"
-            raise InputError.at(where, f"{row}", f"{dead[0]} (of {len(dead)} alike)", allowed)
+            raise InputError.at(where, "event", int(np.argmax(dead)), allowed)
+        # Where a learned cross section vanishes an event has no density to take the logarithm of.
+        # It is given one that does not depend on the parameters: such an event tells nothing.
+        response.rows[dead] = EMPTY_DENSITY * response.total
         return far_channel(
             response,
             flux,

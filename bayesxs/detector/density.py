@@ -50,6 +50,10 @@ class Sample:
         return sign * NEUTRINO_ID[self.flavor_in]
 
 
+# Proposals made at once
+BATCH = 1 << 15
+
+
 class Response(NamedTuple):
     """A cross section folded with everything but the flux.
 
@@ -124,9 +128,15 @@ def simulate_events(
         value = differential_cross_section(sf, energy, lepton_energy, z, lepton_mass)
         return value * jacobian, lepton_energy, z
 
-    envelope = _envelope(
-        lambda e, u, v: flux(e) * np.asarray(cross_section(e, u, v)[0]), energy_range
-    )
+    def target(energy: Float, u: Float, v: Float) -> Float:
+        values = np.empty(len(energy))
+        for start in range(0, len(energy), BATCH):  # one shape, one compilation
+            part = slice(start, start + BATCH)
+            padded = (np.resize(a[part], BATCH) for a in (energy, u, v))
+            values[part] = np.asarray(cross_section(*padded)[0])[: len(values[part])]
+        return flux(energy) * values
+
+    envelope = _envelope(target, energy_range)
     if not np.any(envelope.bound > 0.0):
         low, high = energy_range
         raise InputError.at(
@@ -135,12 +145,11 @@ def simulate_events(
             f"{low:g} to {high:g} GeV",
             "flux times cross section > 0 there",
         )
-    batch = 1 << 15
     accepted: list[Events] = []
     missing, draw = number, 0
     while missing > 0:
         draw_key = jax.random.fold_in(key, draw)
-        uniform = np.asarray(jax.random.uniform(draw_key, (5, batch), dtype=jnp.float64))
+        uniform = np.asarray(jax.random.uniform(draw_key, (5, BATCH), dtype=jnp.float64))
         cells = np.diff(envelope.edges) * envelope.bound
         cell = np.searchsorted(np.cumsum(cells) / cells.sum(), uniform[0], side="right")
         cell = np.minimum(cell, len(cells) - 1)

@@ -171,16 +171,20 @@ def probability_span(
     box = prior_box(priors)
     drawn = {name: rng.uniform(low, high, (4000, 1)) for name, (low, high) in box.items()}
     points = fixed._replace(**drawn)
-    family = probability(
-        sample.flavor_in,
-        sample.flavor_out,
-        points,
-        jnp.asarray(energies),
-        baseline,
-        antineutrino=sample.antineutrino,
-        newton_steps=newton_steps,
-    )
-    _, size, rows = np.linalg.svd(np.atleast_2d(family), full_matrices=False)
+
+    @jax.jit
+    def family(points: OscillationParameters) -> Array:
+        return probability(
+            sample.flavor_in,
+            sample.flavor_out,
+            points,
+            jnp.asarray(energies),
+            baseline,
+            antineutrino=sample.antineutrino,
+            newton_steps=newton_steps,
+        )
+
+    _, size, rows = np.linalg.svd(np.atleast_2d(family(points)), full_matrices=False)
     return jnp.asarray(rows[size > SPAN_TOLERANCE * size[0]])
 
 

@@ -44,7 +44,7 @@ class SamplerSettings:
     chains: int = 4
     warmup: int = 1000
     draws: int = 1000
-    target_accept: float = 0.8
+    target_accept: float = 0.9
     record_every: int = 500
 
 

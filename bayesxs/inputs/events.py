@@ -34,7 +34,7 @@ def load_events(path: str | Path, lepton_mass: float) -> LeptonEvents:
     """
     path = Path(path)
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
             header = reader.fieldnames or []
             for column in COLUMNS:

@@ -200,7 +200,7 @@ def _number(path: str | Path, row: int, name: str, cell: str) -> float:
 
 def _lines(path: str | Path) -> Iterable[str]:
     try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
+        return Path(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file: expected a table of fluxes") from None
     except OSError as error:

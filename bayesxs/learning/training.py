@@ -58,7 +58,7 @@ class Schedule:
 
     adam_steps: int = 500
     learning_rate: float = 1e-3
-    lbfgs_steps: int = 4000
+    lbfgs_steps: int = 5000
     memory: int = 50
     record_every: int = 250
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+import safetensors.numpy
+import xarray as xr
 
 # Large enough to exercise every stage, too small to give physics
 TINY = """
@@ -142,6 +144,40 @@ def bayesxs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
         assert server.stdout is not None
         yield Commands(server.stdin, server.stdout, folder)
         server.stdin.close()
+
+
+def without_seconds(summary: dict[str, Any]) -> dict[str, Any]:
+    """Return a summary without the times that it holds."""
+    return {
+        key: without_seconds(value) if isinstance(value, dict) else value
+        for key, value in summary.items()
+        if key != "seconds"
+    }
+
+
+def numbers(folder: Path, leave_out: str = "") -> dict[str, Any]:
+    """Return every number that a run has found: its summary, network, events and draws.
+
+    Arrays come as bytes: the same numbers are the same bits. Groups of the name `leave_out` are
+    left out.
+    """
+    found: dict[str, Any] = {}
+    if (folder / "summary.json").exists():
+        found["summary"] = without_seconds(json.loads((folder / "summary.json").read_text()))
+    for name, array in safetensors.numpy.load_file(folder / "network.safetensors").items():
+        found[f"network/{name}"] = array.tobytes()
+    for path in sorted(folder.glob("*.nc")):
+        with xr.open_datatree(path, engine="h5netcdf") as tree:
+            for node in tree.subtree:
+                if node.name != leave_out or not leave_out:
+                    for name, array in node.to_dataset(inherit=False).variables.items():
+                        found[f"{path.name}{node.path}/{name}"] = array.values.tobytes()
+    return found
+
+
+@pytest.fixture(scope="session", name="numbers")
+def _numbers() -> Callable[..., dict[str, Any]]:
+    return numbers
 
 
 @pytest.fixture(scope="session")

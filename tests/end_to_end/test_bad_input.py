@@ -64,10 +64,10 @@ def refused(bayesxs, tmp_path: Path) -> Callable[..., str]:
             "card.toml: priors.dm31 = [0.0026, 0.003]: must contain the true value 0.002513",
         ),
         (
-            "[beam]\nenergy_max_GeV = 50.0",
-            "card.toml: beam.energy_max_GeV = 50.0: must lie within the flux DUNE TDR "
+            "[beam]\nenergy_max_GeV = 200.0",
+            "card.toml: beam.energy_max_GeV = 200.0: must lie within the flux DUNE TDR "
             "near-detector flux, neutrino mode (arXiv:2103.04797, ancillary files): "
-            "0.125 to 19.875 GeV",
+            "0.125 to 125.125 GeV",
         ),
         (
             "[beam]\nenergy_min_GeV = 5.0\nenergy_max_GeV = 2.0",
@@ -203,8 +203,8 @@ def test_pdf_sets(fault: str, line: str, refused, tmp_path: Path) -> None:
         ("lepton_energy_GeV\n1.0\n", "HERE/events.csv: columns = lepton_energy_GeV: cos_theta is"),
         (
             "lepton_energy_GeV,cos_theta\n1.0,0.9\n0.05,0.9\n0.02,0.9\n",
-            "HERE/events.csv: event 1: lepton_energy_GeV = 0.05: E_l must be above the lepton mass, "
-            "0.105658 GeV (and 1 more rows)",
+            "HERE/events.csv: event 1: lepton_energy_GeV = 0.05: E_l must be above the lepton "
+            "mass, 0.105658 GeV (and 1 more rows)",
         ),
         (
             "lepton_energy_GeV,cos_theta\n1.0,0.9\n2.0,1.01\n",
@@ -291,8 +291,8 @@ def test_a_run_of_another_version(bayesxs, card: Path, copied: Path) -> None:
     (copied / "manifest.json").write_text(json.dumps(manifest | {"schema": 99, "package": "9.0"}))
     before = contents(copied)
     line = (
-        f"{copied}/manifest.json: schema = 99: this version reads 1; the run was written by bayesxs "
-        "9.0: use that version, or choose another --out"
+        f"{copied}/manifest.json: schema = 99: this version reads 1; the run was written by "
+        "bayesxs 9.0: use that version, or choose another --out"
     )
     assert bayesxs.refused("run", card, "--resume", "--out", copied) == line
     assert bayesxs.refused("report", copied) == line

@@ -1,0 +1,138 @@
+"""Kills, Ctrl-C and full disks: a run goes on from where it was, and ends with the same numbers."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def stages(folder: Path) -> dict[str, Any]:
+    """Return the finished stages of a run that another process may be writing."""
+    manifest = folder / "manifest.json"
+    found: dict[str, Any] = json.loads(manifest.read_text())["stages"] if manifest.exists() else {}
+    return found
+
+
+def later(seconds: float, condition: Callable[[], bool] = lambda: True) -> Callable[[], bool]:
+    """Return a condition that holds some time after another one did for the first time."""
+    moments: list[float] = []
+
+    def holds() -> bool:
+        if not moments and condition():
+            moments.append(time.monotonic())
+        return bool(moments) and time.monotonic() >= moments[0] + seconds
+
+    return holds
+
+
+def test_stages_killed_at_random_moments_end_with_the_same_numbers(
+    bayesxs, card: Path, finished: Path, tmp_path: Path, numbers: Callable[..., Any]
+) -> None:
+    rng = random.Random(5)
+    folder = tmp_path / "killed"
+    expected = numbers(finished)
+
+    def checkpoint(name: str) -> Callable[[], bool]:
+        return (folder / "checkpoints" / f"{name}.safetensors").exists
+
+    def kill(*command: object, when: Callable[[], bool], sent: int = signal.SIGKILL) -> Any:
+        done = bayesxs(*command, "--quiet", send=sent, when=when)
+        assert done.code == (-sent if sent == signal.SIGKILL else 130), "it ended too early"
+        return done
+
+    def finish(*command: object) -> Any:
+        done = bayesxs(*command)
+        assert done.code == 0, done.stderr
+        return done
+
+    # Training: at the start, and between its two optimisers
+    kill("run", card, "--out", folder, when=later(rng.uniform(0.0, 0.3)))
+    kill("run", card, "--out", folder, "--resume", when=checkpoint("train/mu-0"))
+    assert checkpoint("train/mu-0")()
+    assert "train" not in stages(folder)
+    finish("train", card, "--out", folder, "--resume")
+    kill("simulate", folder, when=later(rng.uniform(0.1, 0.8)))
+    finish("simulate", folder)
+    found = numbers(folder)
+    assert found == {name: expected[name] for name in found}
+
+    # From here with pinned weights in place of the training
+    weights = f"network.weights={finished / 'network.safetensors'}"
+    trained = stages(folder)["train"]["key"]
+
+    def replaced() -> bool:
+        return stages(folder).get("train", {"key": trained})["key"] != trained
+
+    kill(
+        *("run", "--resume", "--out", folder, "--set", weights),
+        when=later(rng.uniform(0.2, 2.0), replaced),
+    )
+    assert not (folder / "training.csv").exists()
+    finish("bootstrap", folder)
+    kill(
+        *("run", "--resume", "--out", folder),
+        when=later(rng.uniform(0.0, 1.0), checkpoint("sample/events-truth")),
+    )
+    done = kill(
+        *("sample", folder),
+        when=later(rng.uniform(0.0, 0.5), checkpoint("sample/asimov-truth")),
+        sent=signal.SIGINT,
+    )
+    assert done.stderr == f"interrupted: bayesxs sample {folder} continues\n"
+    finish("sample", folder)
+    drawn = rng.randint(1, 10)
+    kill("report", folder, when=lambda: len(list(folder.glob("figures/*.png"))) >= drawn)
+
+    # A changed key makes the stages that read it run again, and no other
+    done = finish("run", "--resume", "--out", folder, "--set", "report.predictive_draws=8")
+    current = [line for line in done.stderr.splitlines() if line.endswith(": up to date")]
+    assert current == [
+        f"{name}: up to date" for name in ("train", "simulate", "bootstrap", "density", "sample")
+    ]
+    assert numbers(folder, "posterior_predictive") == numbers(finished, "posterior_predictive")
+    assert not (folder / "figures" / "training.png").exists()
+    assert not (folder / "checkpoints").exists()
+    assert not list(folder.rglob(".partial*"))
+
+
+def test_ctrl_c_is_one_line(bayesxs, card: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "interrupted"
+    started = later(0.3, (folder / "manifest.json").exists)
+    done = bayesxs("run", card, "--out", folder, "--quiet", send=signal.SIGINT, when=started)
+    line = f"interrupted: bayesxs run --resume --out {folder} continues\n"
+    assert (done.code, done.stdout, done.stderr) == (130, "", line)
+
+
+def test_a_full_disk_while_training(
+    bayesxs, card: Path, finished: Path, tmp_path: Path, numbers: Callable[..., Any]
+) -> None:
+    folder = tmp_path / "full"
+    command = ("train", card, "--out", folder, "--resume", "--quiet")
+    line = bayesxs.refused(*command, file_size=8_000)
+    assert line.startswith(f"{folder}/checkpoints/train/mu-0.safetensors: disk full: ")
+    assert not list(folder.rglob(".partial*"))
+    assert bayesxs(*command).code == 0
+    found = numbers(folder)
+    expected = numbers(finished)
+    assert found == {name: expected[name] for name in found}
+
+
+def test_a_full_disk_while_writing_netcdf(
+    bayesxs, finished: Path, tmp_path: Path, numbers: Callable[..., Any]
+) -> None:
+    folder = shutil.copytree(finished, tmp_path / "full")
+    (folder / "near_detector.nc").unlink()
+    command = ("run", "--resume", "--out", folder, "--quiet")
+    line = bayesxs.refused(*command, file_size=30_000)
+    assert line == (
+        f"{folder}/near_detector.nc: disk full: the file was not written; free some space, "
+        "then --resume"
+    )
+    assert bayesxs(*command).code == 0
+    assert numbers(folder) == numbers(finished)

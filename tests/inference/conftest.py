@@ -1,0 +1,149 @@
+"""A far detector with structure functions in closed form, and a few hundred events in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import Array
+from jax.typing import ArrayLike
+
+from bayesxs.constants import MUON_MASS
+from bayesxs.detector.density import Events, Response, Sample, simulate_events
+from bayesxs.detector.grid import EnergyGrid, energy_grid
+from bayesxs.detector.operator import exact_response, row_quadrature, total_quadrature
+from bayesxs.inference.model import (
+    FarChannel,
+    Flat,
+    Prior,
+    far_channel,
+    far_detector_model,
+    probability_span,
+)
+from bayesxs.inference.sampling import Draws, NutsSampler, SamplerSettings
+from bayesxs.inputs.flux import Flux, embedded_dune_flux
+from bayesxs.physics.oscillation import DUNE, OscillationParameters, nufit_6_0, probability
+
+RANGE = (0.5, 5.0)
+
+
+class Smooth:
+    """Structure functions in closed form, inside the cone of positivity."""
+
+    def __call__(self, x: ArrayLike, q2: ArrayLike) -> Array:
+        """Return (b0, b1, b2), shape (..., 3)."""
+        x, q2 = jnp.broadcast_arrays(jnp.asarray(x), jnp.asarray(q2))
+        shape = jnp.sqrt(x) * (1.0 - x) ** 3 * q2 / (q2 + 0.7)
+        return shape[..., None] * jnp.stack([1.0 + x, 0.8 + 0.0 * x, 0.6 - 0.3 * x], axis=-1)
+
+
+@pytest.fixture(scope="session")
+def flux() -> Flux:
+    """DUNE near-detector flux, neutrino mode."""
+    return embedded_dune_flux("neutrino")
+
+
+@pytest.fixture(scope="session")
+def energies(flux: Flux) -> EnergyGrid:
+    """Shared energies, 0.5 to 5 GeV."""
+    return energy_grid(flux.energy, *RANGE, order=2)
+
+
+@pytest.fixture(scope="session")
+def nature() -> OscillationParameters:
+    """True oscillation parameters: NuFit-6.0."""
+    return nufit_6_0()
+
+
+@pytest.fixture(scope="session")
+def response(energies: EnergyGrid) -> Callable[..., Response]:
+    """Fold the closed-form cross section at given (E_l, z) for a sample's lepton."""
+
+    def build(sample: Sample, lepton_energy: ArrayLike, z: ArrayLike) -> Response:
+        mass = sample.lepton_mass
+        rows = row_quadrature(lepton_energy, z, energies, mass)
+        total = exact_response(Smooth(), total_quadrature(energies, mass), energies)
+        return Response(
+            exact_response(Smooth(), rows, energies), total.sum(axis=1) * energies.weights
+        )
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def channel_of(
+    flux: Flux, energies: EnergyGrid, nature: OscillationParameters
+) -> Callable[..., FarChannel]:
+    """Fold a response with the flux of a sample, compressed to what the priors allow."""
+
+    def build(
+        sample: Sample,
+        response: Response,
+        priors: Mapping[str, Prior],
+        weights: ArrayLike | None = None,
+        *,
+        compress: bool = True,
+    ) -> FarChannel:
+        points = energies.points
+        if compress:
+            span = probability_span(sample, points, DUNE, priors, nature)
+        else:
+            span = jnp.eye(len(points))
+        ones = np.ones(len(response.rows))
+        return far_channel(
+            response,
+            flux(sample.flux_id, points),
+            points,
+            ones if weights is None else weights,
+            sample,
+            DUNE,
+            span,
+        )
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def priors() -> dict[str, Prior]:
+    """Flat priors over both octants."""
+    return {"dm31": Flat(2.2e-3, 2.9e-3), "s2_23": Flat(0.3, 0.7)}
+
+
+@pytest.fixture(scope="session")
+def events(flux: Flux, nature: OscillationParameters) -> Events:
+    """600 muons from oscillated muon neutrinos."""
+    survival = jax.jit(lambda energy: probability("mu", "mu", nature, energy))
+
+    def oscillated(energy: np.ndarray) -> np.ndarray:
+        return flux(14, energy) * np.asarray(survival(energy))
+
+    return simulate_events(jax.random.key(1), Smooth(), oscillated, RANGE, MUON_MASS, 600)
+
+
+@pytest.fixture(scope="session")
+def channel(
+    events: Events,
+    priors: dict[str, Prior],
+    response: Callable[..., Response],
+    channel_of: Callable[..., FarChannel],
+) -> FarChannel:
+    """The events, folded with their own cross section."""
+    folded = response(Sample(), events.lepton_energy, events.z)
+    return channel_of(Sample(), folded, priors)
+
+
+@pytest.fixture(scope="session")
+def far_draws(
+    channel: FarChannel, priors: dict[str, Prior], nature: OscillationParameters
+) -> Draws:
+    """NUTS draws from the posterior of the events, the octant marginalised."""
+
+    def model(channels: list[FarChannel]) -> None:
+        far_detector_model(channels, priors, nature)
+
+    settings = SamplerSettings(chains=4, warmup=500, draws=1500, record_every=500)
+    start = {"dm31": jnp.asarray(nature.dm31), "s2_23_offset": jnp.array(-0.03)}
+    return NutsSampler(model, settings, start).run(([channel],), jax.random.key(3))

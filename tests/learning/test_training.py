@@ -1,0 +1,282 @@
+"""Training: the loss is what it says, the best is kept, and a run can be interrupted anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
+
+from bayesxs.learning.network import Architecture, Network, create_network, network_arrays
+from bayesxs.learning.training import (
+    NearProblem,
+    Schedule,
+    near_loss,
+    near_problem,
+    normalized,
+    train,
+)
+
+ARCHITECTURE = Architecture(layers=2, width=16)
+
+# Records at 20, 40 (where Adam ends), 60 and 80
+SCHEDULE = Schedule(40, 3e-3, 40, memory=10, record_every=20)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept_programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep compiled programs for the length of this file: resumed runs compile the same ones."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = [getattr(jax.config, name) for name in names]
+    for name, value in zip(names, (str(tmp_path_factory.mktemp("programs")), 0.2), strict=True):
+        jax.config.update(name, value)
+    reset_cache()
+    yield
+    for name, value in zip(names, before, strict=True):
+        jax.config.update(name, value)
+    reset_cache()
+
+
+@pytest.fixture(scope="module")
+def matrix(operator, near_flux):
+    return operator.near_matrix(near_flux)
+
+
+@pytest.fixture(scope="module")
+def full(matrix, observed, nodes) -> NearProblem:
+    """The problem with every row kept."""
+    return near_problem(matrix, observed, nodes, rank=None)
+
+
+@pytest.fixture(scope="module")
+def problem(matrix, observed, nodes) -> NearProblem:
+    """The problem projected on 150 of 283 dimensions."""
+    return near_problem(matrix, observed, nodes, rank=150)
+
+
+class Record(NamedTuple):
+    step: int
+    loss: float
+    best: Network
+    checkpoint: dict[str, np.ndarray]
+
+
+class Run(NamedTuple):
+    start: Network
+    before: dict[str, np.ndarray]  # the start's numbers before training
+    end: Network
+    records: list[Record]
+    numbers: list[dict[str, np.ndarray]]  # of each recorded network, at its time
+
+
+@pytest.fixture(scope="module")
+def run(problem) -> Run:
+    """One run without interruption."""
+    start = create_network(ARCHITECTURE, jax.random.key(0))
+    before = network_arrays(start)
+    records: list[Record] = []
+    numbers: list[dict[str, np.ndarray]] = []
+
+    def record(*arguments: Any) -> None:
+        records.append(Record(*arguments))
+        numbers.append(network_arrays(records[-1].best))
+
+    end = train(start, problem, SCHEDULE, record=record)
+    return Run(start, before, end, records, numbers)
+
+
+def assert_same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> None:
+    """Check equality to the last bit."""
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name], err_msg=name)
+
+
+# --- the loss ----------------------------------------------------------------------------------
+
+
+def spectrum(operator, near_flux, network) -> np.ndarray:
+    """Near spectrum of a network by the other contraction of the operator, unit sum."""
+    nodes = operator.nodes
+    values = np.asarray(network(nodes.x, nodes.q2))
+    unnormalized = operator.response(values) @ near_flux
+    return unnormalized / unnormalized.sum()
+
+
+@pytest.mark.parametrize("floor", [None, 0.02])
+def test_the_loss_is_the_weighted_squared_error_of_the_density(
+    floor, operator, near_flux, matrix, observed, nodes
+):
+    network = create_network(ARCHITECTURE, jax.random.key(1))
+    p = observed / observed.sum()
+    weights = np.ones_like(p) if floor is None else 1.0 / (p + floor * p.max())
+    error = weights * (spectrum(operator, near_flux, network) - p)
+    expected = np.sum(error**2) / np.sum((weights * p) ** 2)
+    full = near_problem(matrix, observed, nodes, floor=floor, rank=None)
+    np.testing.assert_allclose(near_loss(network, full), expected, rtol=1e-10)
+
+
+def test_the_truth_has_almost_no_loss(truth, problem, full):
+    # What remains is interpolation between 20 x 20 nodes, seen through the weights
+    assert near_loss(truth, full) < 1e-4
+    assert near_loss(truth, problem) < 1e-4
+
+
+def test_the_observed_density_may_have_any_normalization(matrix, observed, nodes):
+    one, other = (near_problem(matrix, s * observed, nodes, rank=40) for s in (1.0, 1e-7))
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def loss_of():
+    """Loss and gradient as a function of weights; one compilation for each shape of problem."""
+    graph, _, rest = nnx.split(create_network(ARCHITECTURE, jax.random.key(0)), nnx.Param, ...)
+
+    @jax.jit
+    def evaluate(weights: Any, scale: Any, problem: NearProblem) -> Any:
+        def loss(w: Any) -> Any:
+            network = nnx.merge(graph, w, rest, copy=True)
+            network.scale[...] = scale
+            return near_loss(network, problem)
+
+        return jax.value_and_grad(loss)(weights)
+
+    return evaluate
+
+
+def parameters(network: Network) -> Any:
+    return nnx.split(network, nnx.Param, ...)[1]
+
+
+@settings(max_examples=20, deadline=None)
+@given(scale=st.floats(1e-6, 1e6), sign=st.sampled_from([1.0, -1.0]))
+def test_the_loss_is_blind_to_scale_and_sign(loss_of, problem, scale, sign):
+    weights = parameters(create_network(ARCHITECTURE, jax.random.key(2)))
+    expected, _ = loss_of(weights, jnp.array(1.0), problem)
+    value, _ = loss_of(weights, jnp.array(sign * scale), problem)
+    np.testing.assert_allclose(value, expected, rtol=1e-10)
+
+
+def test_the_projection_leaves_the_gradient(loss_of, problem, full, run):
+    # 150 random functions of 283 dimensions change gradients of smooth networks by 2e-6
+    one = jnp.array(1.0)
+    networks = [create_network(ARCHITECTURE, jax.random.key(k)) for k in range(4)]
+    for network in [*networks, run.records[0].best]:
+        _, exact = loss_of(parameters(network), one, full)
+        _, projected = loss_of(parameters(network), one, problem)
+        flat = [
+            np.concatenate([np.ravel(a) for a in jax.tree.leaves(g)]) for g in (exact, projected)
+        ]
+        assert np.linalg.norm(flat[1] - flat[0]) < 2e-5 * np.linalg.norm(flat[0])
+
+
+def test_a_rank_above_the_rows_projects_nothing(matrix, observed, nodes, full):
+    for a, b in zip(near_problem(matrix, observed, nodes, rank=10**4), full, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+# --- a run -------------------------------------------------------------------------------------
+
+
+def test_training_learns(run, problem):
+    start, end = near_loss(run.start, problem), near_loss(run.end, problem)
+    assert end < 1e-4 * start
+    # The quasi-Newton finish goes on from where Adam ended
+    adam = near_loss(run.records[1].best, problem)
+    assert end < 1e-2 * adam
+
+
+def test_records_come_when_promised_and_never_get_worse(run, problem):
+    assert [record.step for record in run.records] == [20, 40, 60, 80]
+    best = [float(near_loss(record.best, problem)) for record in run.records]
+    assert best == sorted(best, reverse=True)
+    assert all(b <= r.loss * (1.0 + 1e-9) for b, r in zip(best, run.records, strict=True))
+
+
+def test_training_touches_neither_its_start_nor_what_it_recorded(run):
+    assert_same(run.before, network_arrays(run.start))
+    for record, numbers in zip(run.records, run.numbers, strict=True):
+        assert_same(numbers, network_arrays(record.best))
+    assert_same(run.numbers[-1], network_arrays(run.end))
+
+
+def test_networks_end_with_unit_near_rate(run, problem):
+    for network in (run.end, *(record.best for record in run.records)):
+        rate = problem.total @ network(problem.x, problem.q2).ravel()
+        np.testing.assert_allclose(rate, 1.0, rtol=1e-12)
+
+
+def test_the_best_network_is_kept_when_the_last_is_worse(problem):
+    losses: list[float] = []
+    start = create_network(ARCHITECTURE, jax.random.key(0))
+    restless = Schedule(adam_steps=30, learning_rate=0.3, lbfgs_steps=0, record_every=1)
+    end = train(start, problem, restless, record=lambda step, loss, *_: losses.append(loss))
+    assert len(losses) == 30
+    assert losses[-1] > 1.1 * min(losses)
+    np.testing.assert_allclose(near_loss(end, problem), min(losses), rtol=1e-10)
+
+
+def test_a_negative_network_ends_positive(problem):
+    # The paper's network in single precision, started with a negative cross section everywhere
+    paper = Architecture(2, 16, "leaky_relu", "plain", "unconstrained", "float32")
+    start = create_network(paper, jax.random.key(0))
+    start.layers[-1].bias[...] = jnp.full(3, -5.0, jnp.float32)
+    total = problem.total.astype(jnp.float32)
+    assert total @ start(problem.x, problem.q2).ravel() < 0.0
+    end = train(start, problem, Schedule(20, 1e-3, 0, record_every=20))
+    assert {a.dtype for a in network_arrays(end).values()} == {np.dtype(np.float32)}
+    np.testing.assert_allclose(total @ end(problem.x, problem.q2).ravel(), 1.0, rtol=1e-4)
+    assert near_loss(end, problem) < near_loss(start, problem)
+
+
+def test_no_steps_give_the_start_normalized(problem):
+    start = create_network(ARCHITECTURE, jax.random.key(0))
+    end = train(start, problem, Schedule(adam_steps=0, lbfgs_steps=0))
+    assert_same(network_arrays(end), network_arrays(normalized(start, problem)))
+
+
+# --- interruptions -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", range(3), ids=["in Adam", "between", "in L-BFGS"])
+def test_a_resumed_run_ends_with_the_same_bits(number, run, problem):
+    records: list[Record] = []
+    end = train(
+        create_network(ARCHITECTURE, jax.random.key(0)),
+        problem,
+        SCHEDULE,
+        resume=run.records[number].checkpoint,
+        record=lambda *arguments: records.append(Record(*arguments)),
+    )
+    assert_same(network_arrays(end), network_arrays(run.end))
+    rest = run.records[number + 1 :]
+    assert [(r.step, r.loss) for r in records] == [(r.step, r.loss) for r in rest]
+    for record, expected in zip(records, rest, strict=True):
+        assert_same(record.checkpoint, expected.checkpoint)
+
+
+def test_the_same_key_gives_the_same_bits(run, problem):
+    again = train(create_network(ARCHITECTURE, jax.random.key(0)), problem, SCHEDULE)
+    assert_same(network_arrays(again), network_arrays(run.end))
+
+
+def test_a_checkpoint_of_another_network_is_refused(run, problem):
+    other = create_network(Architecture(layers=2, width=8), jax.random.key(0))
+    with pytest.raises(ValueError, match="checkpoint does not fit"):
+        train(other, problem, SCHEDULE, resume=run.records[-1].checkpoint)
+
+
+def test_observed_nan_ends_the_training(matrix, observed, nodes):
+    damaged = np.where(np.arange(len(observed)) == np.argmax(observed), np.nan, observed)
+    problem = near_problem(matrix, damaged, nodes, rank=None)
+    start = create_network(ARCHITECTURE, jax.random.key(0))
+    with pytest.raises(FloatingPointError, match="step 5"):
+        train(start, problem, Schedule(10, lbfgs_steps=0, record_every=5))
