@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,9 @@ from bayesxs.atomic import read_json
 from bayesxs.config import Card, load_card
 from bayesxs.errors import InputError
 from bayesxs.store import CONFIG, RunFolder
+
+# In notebooks without ipywidgets tqdm warns when NumPyro imports it; its bars are not drawn here
+warnings.filterwarnings("ignore", "IProgress not found")
 
 
 class Run:

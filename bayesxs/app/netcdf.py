@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import xarray as xr
 
-from bayesxs.atomic import atomic_path
+from bayesxs.atomic import write_bytes
 from bayesxs.errors import InputError
 
 
 def write_netcdf(path: Path, data: xr.Dataset | xr.DataTree) -> None:
-    """Write a dataset or a tree, compressed."""
-    with atomic_path(path) as temporary:
-        data.to_netcdf(temporary, engine="h5netcdf")
+    """Write a dataset or a tree whole.
+
+    It is made in memory: HDF5 itself would meet a full disk with tracebacks from its destructors.
+    """
+    content = io.BytesIO()
+    data.to_netcdf(content, engine="h5netcdf")
+    write_bytes(path, content.getvalue())
 
 
 def read_dataset(path: Path) -> xr.Dataset:

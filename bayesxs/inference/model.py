@@ -217,18 +217,28 @@ def log_likelihood(channels: Sequence[FarChannel], parameters: OscillationParame
 
 
 def log_prior(priors: Mapping[str, Prior], parameters: OscillationParameters) -> Array:
-    """Return the log prior density of the free parameters, -inf outside flat bounds."""
-    terms = [prior_distribution(n, p).log_prob(getattr(parameters, n)) for n, p in priors.items()]
+    """Return the log prior density of the free parameters, -inf outside their ranges."""
+    terms = [_log_density(n, p, jnp.asarray(getattr(parameters, n))) for n, p in priors.items()]
     return sum(terms, jnp.zeros(()))
+
+
+def _log_density(name: str, prior: Prior, value: Array) -> Array:
+    """Log prior density of one parameter, with a finite gradient outside its range too."""
+    distribution = prior_distribution(name, prior)
+    if isinstance(distribution, dist.VonMises):  # a circle has no outside
+        return distribution.log_prob(value)
+    valid = distribution.support(value)
+    inside = jnp.where(valid, value, jnp.clip(value, *prior_box({name: prior})[name]))
+    return jnp.where(valid, distribution.log_prob(inside), -jnp.inf)
 
 
 def prior_distribution(name: str, prior: Prior) -> dist.Distribution:
     """Return the NumPyro distribution of a prior; the CP phase lives on a circle."""
     if name == "dcp":
         if isinstance(prior, Gaussian):
-            return dist.VonMises(prior.mean, 1.0 / prior.sd**2)
+            return dist.VonMises(prior.mean, 1.0 / prior.sd**2, validate_args=False)
         if prior.high - prior.low >= 2.0 * np.pi - 1e-9:
-            return dist.VonMises(0.0, 1e-8)
+            return dist.VonMises(0.0, 1e-8, validate_args=False)
     if isinstance(prior, Gaussian):
         low, high = PHYSICAL_RANGE[name]
         bounds = {
@@ -237,18 +247,6 @@ def prior_distribution(name: str, prior: Prior) -> dist.Distribution:
         }
         return dist.TruncatedNormal(prior.mean, prior.sd, validate_args=False, **bounds)
     return dist.Uniform(prior.low, prior.high, validate_args=False)
-
-
-def _within(distribution: dist.Distribution, value: Array, inside: Array) -> Array:
-    """Log density, -inf outside the support, with a finite gradient everywhere.
-
-    Args:
-        distribution: of a scalar.
-        value: where to evaluate.
-        inside: any value within the support.
-    """
-    valid = distribution.support(value)
-    return jnp.where(valid, distribution.log_prob(jnp.where(valid, value, inside)), -jnp.inf)
 
 
 def crosses_octants(priors: Mapping[str, Prior]) -> bool:
@@ -306,12 +304,10 @@ def _octant_branches(
     channels: Sequence[FarChannel], parameters: OscillationParameters, offset: Array, prior: Prior
 ) -> Array:
     """Return log of prior times likelihood at s2_23 = 1/2 + offset and 1/2 - offset."""
-    distribution = prior_distribution("s2_23", prior)
-    edges = prior_box({"s2_23": prior})["s2_23"]
 
     def branch(s2_23: Array) -> Array:
         value = log_likelihood(channels, parameters._replace(s2_23=s2_23))
-        return value + _within(distribution, s2_23, jnp.clip(s2_23, *edges))
+        return value + _log_density("s2_23", prior, s2_23)
 
     return jax.vmap(branch)(0.5 + jnp.stack([offset, -offset]))
 

@@ -155,11 +155,10 @@ def without_seconds(summary: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def numbers(folder: Path, leave_out: str = "") -> dict[str, Any]:
+def numbers(folder: Path) -> dict[str, Any]:
     """Return every number that a run has found: its summary, network, events and draws.
 
-    Arrays come as bytes: the same numbers are the same bits. Groups of the name `leave_out` are
-    left out.
+    Arrays come as bytes: the same numbers are the same bits.
     """
     found: dict[str, Any] = {}
     if (folder / "summary.json").exists():
@@ -169,9 +168,8 @@ def numbers(folder: Path, leave_out: str = "") -> dict[str, Any]:
     for path in sorted(folder.glob("*.nc")):
         with xr.open_datatree(path, engine="h5netcdf") as tree:
             for node in tree.subtree:
-                if node.name != leave_out or not leave_out:
-                    for name, array in node.to_dataset(inherit=False).variables.items():
-                        found[f"{path.name}{node.path}/{name}"] = array.values.tobytes()
+                for name, array in node.to_dataset(inherit=False).variables.items():
+                    found[f"{path.name}{node.path}/{name}"] = array.values.tobytes()
     return found
 
 

@@ -1,0 +1,173 @@
+"""NUTS: the right distribution, the same draws after an interruption and on any devices."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import arviz as az
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+
+from bayesxs.inference.sampling import (
+    ARVIZ_NAMES,
+    Draws,
+    NutsSampler,
+    SamplerSettings,
+    chain_mesh,
+)
+
+# A linear model with Gaussian noise and prior: the posterior is Gaussian too
+DATA = np.array([[1.2, -0.3], [0.4, 0.9], [2.0, 0.1], [0.9, -1.1], [1.1, 0.6]])
+NOISE = np.array([[1.0, 0.6], [0.6, 2.0]])
+PRIOR_MEAN, PRIOR_SD = np.array([0.0, 1.0]), 1.5
+
+PRECISION = np.linalg.inv(NOISE)
+
+SETTINGS = SamplerSettings(chains=4, warmup=300, draws=900, record_every=150)
+
+
+def model(data: Any) -> None:
+    mean = numpyro.sample("mean", dist.Normal(PRIOR_MEAN, PRIOR_SD).to_event(1))
+    numpyro.deterministic("total", mean.sum())
+    deviation = data - mean
+    numpyro.factor("data", -0.5 * jnp.sum((deviation @ PRECISION) * deviation))
+
+
+@pytest.fixture(scope="module")
+def sampler() -> NutsSampler:
+    return NutsSampler(model, SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def whole(sampler) -> tuple[Draws, dict[int, dict[str, np.ndarray]]]:
+    """One run without interruption, and its checkpoints by their step."""
+    checkpoints: dict[int, dict[str, np.ndarray]] = {}
+    draws = sampler.run((DATA,), jax.random.key(1), record=checkpoints.__setitem__)
+    return draws, checkpoints
+
+
+def assert_same(first: Draws, second: Draws) -> None:
+    """Check equality to the last bit."""
+    for one, other in zip(first, second, strict=True):
+        assert one.keys() == other.keys()
+        for name, array in one.items():
+            np.testing.assert_array_equal(array, other[name], err_msg=name)
+
+
+def test_a_gaussian_posterior_is_recovered(whole):
+    precision = np.eye(2) / PRIOR_SD**2 + len(DATA) * PRECISION
+    covariance = np.linalg.inv(precision)
+    mean = covariance @ (PRIOR_MEAN / PRIOR_SD**2 + PRECISION @ DATA.sum(axis=0))
+    draws = whole[0].sites["mean"]
+    offset = draws - mean
+    statistics = {
+        "mean 0": (offset[..., 0], 0.0),
+        "mean 1": (offset[..., 1], 0.0),
+        "variance 0": (offset[..., 0] ** 2, covariance[0, 0]),
+        "variance 1": (offset[..., 1] ** 2, covariance[1, 1]),
+        "covariance": (offset[..., 0] * offset[..., 1], covariance[0, 1]),
+    }
+    for name, (values, expected) in statistics.items():
+        error = values.std() / np.sqrt(float(az.ess(values, method="mean")))
+        # Five standard errors, five numbers: false alarm 3e-6
+        assert abs(values.mean() - expected) < 5.0 * error, name
+    # ... each narrow enough to mean something: 3 % of the sd, and 4 % of the variance
+    assert float(az.ess(draws[..., 0])) > 1000
+    assert float(az.rhat(draws[..., 0])) < 1.01
+
+
+def test_draws_have_their_shapes_and_names(whole):
+    draws, checkpoints = whole
+    assert list(checkpoints) == [150 * (i + 1) for i in range(8)]
+    assert draws.sites["mean"].shape == (4, 900, 2)
+    np.testing.assert_allclose(draws.sites["total"], draws.sites["mean"].sum(axis=-1), rtol=1e-14)
+    assert set(draws.statistics) == set(ARVIZ_NAMES.values())
+    assert all(value.shape == (4, 900) for value in draws.statistics.values())
+    assert not draws.statistics["diverging"].any()
+    assert 0.6 < draws.statistics["acceptance_rate"].mean() < 1.0
+    # ArviZ's lp is the log density, up to a constant of the model
+    deviation = DATA - draws.sites["mean"][:, :, None]
+    squared = np.einsum("cdni,ij,cdnj->cd", deviation, PRECISION, deviation)
+    prior = np.sum((draws.sites["mean"] - PRIOR_MEAN) ** 2, axis=-1) / PRIOR_SD**2
+    constant = draws.statistics["lp"] + 0.5 * (squared + prior)
+    np.testing.assert_allclose(constant, constant[0, 0], rtol=1e-10)
+
+
+def test_chains_differ(whole):
+    draws = whole[0].sites["mean"]
+    assert len(np.unique(draws[:, 0, 0])) == len(draws)
+
+
+@pytest.mark.parametrize("step", [150, 300, 450, 1200])
+def test_a_resumed_run_ends_with_the_same_bits(step, sampler, whole, tmp_path):
+    draws, checkpoints = whole
+    np.savez(tmp_path / "checkpoint.npz", **checkpoints[step])
+    with np.load(tmp_path / "checkpoint.npz", allow_pickle=False) as file:
+        checkpoint = dict(file)
+    steps: list[int] = []
+    resumed = sampler.run(
+        (DATA,), jax.random.key(1), resume=checkpoint, record=lambda s, _: steps.append(s)
+    )
+    assert steps == [s for s in checkpoints if s > step]
+    assert_same(resumed, draws)
+
+
+def test_the_key_decides_the_draws(sampler, whole):
+    assert_same(sampler.run((DATA,), jax.random.key(1)), whole[0])
+    other = sampler.run((DATA,), jax.random.key(2))
+    assert np.all(other.sites["mean"] != whole[0].sites["mean"])
+
+
+def test_one_sampler_serves_other_data(sampler, whole):
+    first, second = whole[0], sampler.run((DATA + 1.0,), jax.random.key(1))
+    weight = np.linalg.inv(np.eye(2) / PRIOR_SD**2 + len(DATA) * PRECISION) @ (
+        len(DATA) * PRECISION
+    )
+    shift = (second.sites["mean"] - first.sites["mean"]).mean(axis=(0, 1))
+    # Two means, each of sd 0.5 and more than 1000 independent draws: five of their errors
+    np.testing.assert_allclose(shift, weight @ np.ones(2), atol=5.0 * 0.5 * np.sqrt(2.0 / 1000))
+
+
+# --- devices -----------------------------------------------------------------------------------
+
+ON_FOUR_DEVICES = """
+import sys
+import jax
+import numpy as np
+
+jax.config.update("jax_enable_x64", True)
+sys.path.insert(0, sys.argv[1])
+import test_sampling
+from bayesxs.inference.sampling import NutsSampler, chain_mesh
+
+assert len(jax.devices()) == 4
+assert [chain_mesh(n).size for n in (1, 2, 3, 4, 5, 6, 8)] == [1, 2, 3, 4, 1, 3, 4]
+sampler = NutsSampler(test_sampling.model, test_sampling.SETTINGS)
+draws = sampler.run((test_sampling.DATA,), jax.random.key(1))
+np.savez(sys.argv[2], **draws.sites)
+"""
+
+
+def test_one_device_takes_all_chains():
+    assert [chain_mesh(n).size for n in (1, 2, 5)] == [min(1, len(jax.devices()))] * 3
+
+
+def test_several_devices_draw_what_one_draws(whole, tmp_path):
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+    subprocess.run(
+        [sys.executable, "-c", ON_FOUR_DEVICES, str(Path(__file__).parent), tmp_path / "d.npz"],
+        env=os.environ | {"XLA_FLAGS": flags.strip(), "JAX_PLATFORMS": "cpu"},
+        check=True,
+        timeout=300,
+    )
+    with np.load(tmp_path / "d.npz") as spread:
+        for name, array in whole[0].sites.items():
+            np.testing.assert_allclose(spread[name], array, rtol=1e-6, atol=1e-9)
