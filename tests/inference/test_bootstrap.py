@@ -94,7 +94,8 @@ def test_replicas_have_shapes_and_stay_within_bounds(both, priors):
 def test_replicas_do_not_depend_on_how_many_follow(both, channel, priors, nature, start):
     done: list[int] = []
     few = bootstrap(KEY, [channel], priors, nature, start, 20, done.append)
-    assert done == [20]
+    assert done == sorted(done)
+    assert done[-1] == 20
     assert few.mle == both.mle
     for name, values in few.replicas.items():
         np.testing.assert_array_equal(values, both.replicas[name][:20])
@@ -151,14 +152,15 @@ def test_the_spread_is_fishers(single, channel, nature):
 def test_a_bound_binds_below_the_maximum_and_batches_do_not_matter(
     monkeypatch, single, channel, nature
 ):
-    monkeypatch.setattr(boot, "BATCH", 7)
+    for name in ("BATCH", "ACCELERATOR_BATCH"):
+        monkeypatch.setattr(boot, name, 51)
     bound = 2.48e-3
     assert single.mle["dm31"] > bound + 1e-5
     fit = bootstrap(KEY, [channel], {"dm31": Flat(2.2e-3, bound)}, nature, {"dm31": 2.3e-3}, 50)
     assert fit.converged.shape == (51,)
     assert fit.converged.all()
     assert fit.mle["dm31"] == pytest.approx(bound, rel=1e-12)
-    # Every replica ends where it did in batches of a hundred, or at the bound if that lay beyond
+    # Every replica ends where it did in smaller batches, or at the bound if that lay beyond
     free = single.replicas["dm31"][:50]
     assert 5 < np.sum(free < bound) < 45
     expected = np.minimum(free, bound)
