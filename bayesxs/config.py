@@ -12,12 +12,42 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, ValidationError, model_validator
 
 from bayesxs.cardfile import merge, nearest, one_line, parse_overrides, read_toml, show
 from bayesxs.errors import InputError
 from bayesxs.presets import PRESETS
+from bayesxs.sections import (
+    BeamCard,
+    BootstrapCard,
+    CertainCard,
+    EnsembleCard,
+    FarCard,
+    FlatPrior,
+    FluxShape,
+    FluxShapeFile,
+    GaussianProcessCard,
+    GaussianResponse,
+    GridCard,
+    LaplaceCard,
+    ModesFileCard,
+    NatureCard,
+    NearCard,
+    NetworkCard,
+    NoFluxShape,
+    NoResponse,
+    NormalPrior,
+    NufitPrior,
+    OscillationCard,
+    ParametricFluxShape,
+    PriorsCard,
+    ReportCard,
+    SampleCard,
+    SamplerCard,
+    Section,
+    TrainingCard,
+    conflict,
+)
 
 # Keys that hold a path, resolved against the folder of the card that writes them.
 _PATH_KEYS: Final = (
@@ -25,292 +55,13 @@ _PATH_KEYS: Final = (
     ("far", "file"),
     ("beam", "flux", "path"),
     ("nature", "pdf", "name"),
+    ("assumed", "pdf", "name"),
+    ("uncertainty", "path"),
+    ("flux_shape", "path"),
 )
 
-Parameter = Literal["s2_12", "s2_13", "s2_23", "dcp", "dm21", "dm31"]
-# Mass splittings are bounded above to catch values written in 1e-3 or 1e-5 eV^2.
-_PHYSICAL_RANGE: Final[dict[str, tuple[float, float]]] = {
-    "s2_12": (0.0, 1.0),
-    "s2_13": (0.0, 1.0),
-    "s2_23": (0.0, 1.0),
-    "dcp": (-360.0, 360.0),
-    "dm21": (0.0, 0.01),
-    "dm31": (-0.1, 0.1),
-}
 
-Count = Annotated[int, Field(ge=1, le=10_000_000)]
-Positive = Annotated[float, Field(gt=0)]
-Sin2 = Annotated[float, Field(gt=0, lt=1)]
-
-
-def _conflict(key: str, value: object, allowed: str) -> PydanticCustomError:
-    context = {"key": key, "value": value, "allowed": allowed}
-    return PydanticCustomError("conflict", "{key} = {value}: {allowed}", context)
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class OscillationCard(_Section):
-    """True oscillation parameters, and the baseline; one given here overrides the named set's."""
-
-    parameters: Literal["nufit-6.0-ic24", "nufit-6.0-ic19"] = "nufit-6.0-ic24"
-    s2_12: Sin2 | None = None
-    s2_13: Sin2 | None = None
-    s2_23: Sin2 | None = None
-    dcp_deg: Annotated[float, Field(ge=-360, le=360)] | None = None
-    dm21: Annotated[float, Field(gt=0, le=0.01)] | None = None  # eV^2
-    dm31: Annotated[float, Field(ge=-0.1, le=0.1)] | None = None  # eV^2, < 0: inverted ordering
-    baseline_km: Annotated[float, Field(gt=0, le=20_000)] = 1300.0
-    density_g_cm3: Annotated[float, Field(ge=0, le=20)] = 2.848
-    electron_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
-    newton_steps: Literal[0, 1, 2, "exact"] = 1
-
-    @field_validator("newton_steps", mode="before")
-    @classmethod
-    def _no_bool(cls, value: object) -> object:
-        # Python holds true equal to 1, and so would the literal.
-        if isinstance(value, bool):
-            raise _conflict("", str(value).lower(), 'allowed: 0, 1, 2 or "exact"')
-        return value
-
-    @model_validator(mode="after")
-    def _check(self) -> OscillationCard:
-        if self.dm31 == 0.0:
-            raise _conflict("dm31", self.dm31, "must not be zero")
-        return self
-
-    def given(self) -> dict[Parameter, float]:
-        """Return the parameters written in the card, in card units (dcp in degrees)."""
-        values: dict[Parameter, float | None] = {
-            "s2_12": self.s2_12,
-            "s2_13": self.s2_13,
-            "s2_23": self.s2_23,
-            "dcp": self.dcp_deg,
-            "dm21": self.dm21,
-            "dm31": self.dm31,
-        }
-        return {name: value for name, value in values.items() if value is not None}
-
-
-class EmbeddedPDF(_Section):
-    """The package's own CT18NNLO table."""
-
-    type: Literal["embedded"] = "embedded"
-
-
-class LhapdfPDF(_Section):
-    """A set in the LHAPDF6 format: a name found on ``$LHAPDF_DATA_PATH``, or its folder's path."""
-
-    type: Literal["lhapdf"] = "lhapdf"
-    name: Annotated[str, Field(min_length=1)]
-    member: Annotated[int, Field(ge=0, le=100_000)] = 0
-    reader: Literal["builtin", "official"] = "builtin"
-
-
-class NatureCard(_Section):
-    """The cross section that makes the data."""
-
-    pdf: Annotated[EmbeddedPDF | LhapdfPDF, Field(discriminator="type")] = EmbeddedPDF()
-    protons: Annotated[int, Field(ge=0, le=150)] = 18
-    neutrons: Annotated[int, Field(ge=0, le=250)] = 22
-
-    @model_validator(mode="after")
-    def _check(self) -> NatureCard:
-        if self.protons + self.neutrons == 0:
-            raise _conflict("protons", 0, "protons + neutrons must be at least 1")
-        return self
-
-
-class DuneFlux(_Section):
-    """The package's own DUNE near-detector fluxes."""
-
-    type: Literal["dune"] = "dune"
-
-
-class GlobesFlux(_Section):
-    """A flux file in the GLoBES format."""
-
-    type: Literal["globes"] = "globes"
-    path: Annotated[str, Field(min_length=1)]
-
-
-class CsvFlux(_Section):
-    """A flux table with a header line."""
-
-    type: Literal["csv"] = "csv"
-    path: Annotated[str, Field(min_length=1)]
-
-
-class BeamCard(_Section):
-    """The beam and the energy range of the analysis."""
-
-    mode: Literal["neutrino", "antineutrino"] = "neutrino"
-    flux: Annotated[DuneFlux | GlobesFlux | CsvFlux, Field(discriminator="type")] = DuneFlux()
-    energy_min_GeV: Positive = 0.5
-    energy_max_GeV: Positive = 10.0
-
-    @model_validator(mode="after")
-    def _check(self) -> BeamCard:
-        if not self.energy_min_GeV < self.energy_max_GeV:
-            allowed = f"must be below energy_max_GeV = {self.energy_max_GeV}"
-            raise _conflict("energy_min_GeV", self.energy_min_GeV, allowed)
-        return self
-
-
-class SampleCard(_Section):
-    """One kind of counted event."""
-
-    flavor_in: Literal["e", "mu"] = "mu"
-    flavor_out: Literal["e", "mu", "tau"] = "mu"
-    antineutrino: bool = False
-
-
-class GridCard(_Section):
-    """Quadrature and interpolation grids."""
-
-    energy_order: Annotated[int, Field(ge=1, le=12)] = 3  # Gauss points between flux knots
-    lepton_energies: Annotated[int, Field(ge=8, le=4000)] = 80
-    z: Annotated[int, Field(ge=8, le=4000)] = 80
-    nodes_x: Annotated[int, Field(ge=8, le=1000)] = 48
-    nodes_q2: Annotated[int, Field(ge=8, le=1000)] = 48
-
-
-class NetworkCard(_Section):
-    """The network that stands for the structure functions."""
-
-    weights: str = ""  # pinned weights; training is skipped
-    head: Literal["positive", "unconstrained"] = "positive"
-    inputs: Literal["multi", "plain"] = "multi"
-    layers: Annotated[int, Field(ge=1, le=32)] = 3
-    width: Annotated[int, Field(ge=1, le=4096)] = 48
-    activation: Literal["algebraic", "silu", "leaky_relu", "tanh"] = "algebraic"
-    members: Annotated[int, Field(ge=1, le=100)] = 1
-    precision: Literal["float64", "float32"] = "float64"
-
-
-class TrainingCard(_Section):
-    """How the network is fitted; method "adam" takes the Adam steps only."""
-
-    method: Literal["lbfgs", "adam"] = "lbfgs"
-    adam_steps: Annotated[int, Field(ge=0, le=10_000_000)] = 500
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
-    lbfgs_steps: Annotated[int, Field(ge=0, le=10_000_000)] = 5000
-    weighting: Literal["relative", "uniform"] = "relative"
-    floor: Annotated[float, Field(gt=0, le=1)] = 0.02
-
-    @model_validator(mode="after")
-    def _check(self) -> TrainingCard:
-        key = "adam_steps" if self.method == "adam" else "lbfgs_steps"
-        if getattr(self, key) < 1:
-            allowed = f'must be at least 1 with method = "{self.method}"'
-            raise _conflict(key, getattr(self, key), allowed)
-        return self
-
-
-class FarCard(_Section):
-    """Far-detector events: simulated, or read from a file."""
-
-    events: Count = 6200
-    file: str = ""
-
-
-class FlatPrior(_Section):
-    """Uniform between low and high (dcp in degrees)."""
-
-    type: Literal["flat"] = "flat"
-    low: float
-    high: float
-
-
-class NormalPrior(_Section):
-    """Gaussian (dcp in degrees)."""
-
-    type: Literal["normal"] = "normal"
-    mean: float
-    sd: Positive
-
-
-class NufitPrior(_Section):
-    """Gaussian of NuFit-6.0 for the parameter."""
-
-    type: Literal["nufit"] = "nufit"
-
-
-Prior = Annotated[FlatPrior | NormalPrior | NufitPrior, Field(discriminator="type")]
-
-
-class PriorsCard(_Section):
-    """The sampled parameters; those left out stay at the truth."""
-
-    s2_12: Prior | None = None
-    s2_13: Prior | None = None
-    s2_23: Prior | None = None
-    dcp: Prior | None = None
-    dm21: Prior | None = None
-    dm31: Prior | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> PriorsCard:
-        for name, prior in self.free().items():
-            _check_prior(name, prior)
-        return self
-
-    def free(self) -> dict[str, FlatPrior | NormalPrior | NufitPrior]:
-        """Return the prior of each sampled parameter, in the order of the fields."""
-        pairs = ((name, getattr(self, name)) for name in type(self).model_fields)
-        return {name: prior for name, prior in pairs if prior is not None}
-
-
-def _check_prior(name: str, prior: FlatPrior | NormalPrior | NufitPrior) -> None:
-    lowest, highest = _PHYSICAL_RANGE[name]
-    bounds = f"between {lowest:g} and {highest:g}"
-    if isinstance(prior, FlatPrior):
-        for side, value in (("low", prior.low), ("high", prior.high)):
-            if not lowest <= value <= highest:
-                raise _conflict(f"{name}.{side}", value, f"must lie {bounds}")
-        if not prior.low < prior.high:
-            raise _conflict(f"{name}.low", prior.low, f"must be below high = {prior.high:g}")
-        if name == "dm31" and prior.low * prior.high <= 0.0:
-            allowed = (
-                f"must have the sign of high = {prior.high:g} (one mass ordering), and not be 0"
-            )
-            raise _conflict("dm31.low", prior.low, allowed)
-        if name == "dcp" and prior.high - prior.low > 360.0:
-            raise _conflict("dcp.high", prior.high, f"must be within 360 of low = {prior.low:g}")
-    elif isinstance(prior, NormalPrior):
-        at_edge = name != "dcp" and prior.mean in (lowest, highest)
-        if at_edge or not lowest <= prior.mean <= highest:
-            raise _conflict(f"{name}.mean", prior.mean, f"must lie {bounds}")
-        if name == "dm31" and abs(prior.mean) < 5.0 * prior.sd:
-            allowed = f"must be at least 5 sd (sd = {prior.sd:g}) from zero (one mass ordering)"
-            raise _conflict("dm31.mean", prior.mean, allowed)
-
-
-class SamplerCard(_Section):
-    """The No-U-Turn sampler."""
-
-    chains: Annotated[int, Field(ge=1, le=10_000)] = 4
-    warmup: Count = 1000
-    draws: Annotated[int, Field(ge=4, le=10_000_000)] = 1000
-    target_accept: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    octant: Literal["marginalized", "crossed"] = "marginalized"
-
-
-class BootstrapCard(_Section):
-    """The bootstrap of the maximum-likelihood estimate."""
-
-    replicas: Annotated[int, Field(ge=2, le=10_000_000)] = 1000
-
-
-class ReportCard(_Section):
-    """Figures and tables."""
-
-    predictive_draws: Count = 200
-
-
-class Card(_Section):
+class Card(Section):
     """A whole analysis. Frozen; `load_card` reads it, `to_toml` writes it."""
 
     preset: Literal["quick", "default", "paper"] = "default"
@@ -323,7 +74,17 @@ class Card(_Section):
     grid: GridCard = GridCard()
     network: NetworkCard = NetworkCard()
     training: TrainingCard = TrainingCard()
+    near: NearCard = NearCard()
     far: FarCard = FarCard()
+    uncertainty: Annotated[
+        CertainCard | EnsembleCard | GaussianProcessCard | LaplaceCard | ModesFileCard,
+        Field(discriminator="type"),
+    ] = CertainCard()
+    flux_shape: Annotated[
+        NoFluxShape | ParametricFluxShape | FluxShapeFile, Field(discriminator="type")
+    ] = NoFluxShape()
+    response: Annotated[NoResponse | GaussianResponse, Field(discriminator="type")] = NoResponse()
+    assumed: NatureCard | None = None  # a cross section to be assumed instead of learned
     priors: PriorsCard = PriorsCard(
         dm31=FlatPrior(low=2.0e-3, high=3.0e-3), s2_23=FlatPrior(low=0.0, high=1.0)
     )
@@ -334,16 +95,39 @@ class Card(_Section):
     @model_validator(mode="after")
     def _check(self) -> Card:
         if not self.priors.free():
-            raise _conflict("priors", "{}", f"at least one of {', '.join(PriorsCard.model_fields)}")
+            raise conflict("priors", "{}", f"at least one of {', '.join(PriorsCard.model_fields)}")
         if len(set(self.sample)) < len(self.sample):
-            raise _conflict("sample", f"{len(self.sample)} entries", "each sample once")
+            raise conflict("sample", f"{len(self.sample)} entries", "each sample once")
         if self.training.method == "lbfgs" and self.network.precision == "float32":
             allowed = 'must be "float64" with training.method = "lbfgs"'
-            raise _conflict("network.precision", '"float32"', allowed)
-        conflict = prior_conflict(self.priors, self.oscillation.given())
-        if conflict is not None:
-            raise _conflict(*conflict)
+            raise conflict("network.precision", '"float32"', allowed)
+        for found in (
+            prior_conflict(self.priors, self.oscillation.given()),
+            _uncertainty_conflict(self),
+        ):
+            if found is not None:
+                raise conflict(*found)
         return self
+
+
+def _uncertainty_conflict(card: Card) -> tuple[str, object, str] | None:
+    """Return (key, value, allowed) of the first choice that its source of modes cannot meet."""
+    source, members = card.uncertainty, card.network.members
+    if isinstance(source, EnsembleCard):
+        if members < 2:
+            allowed = 'at least 2 with uncertainty.type = "ensemble"'
+            return "network.members", members, allowed
+        if source.modes is not None and source.modes > members - 1:
+            allowed = f"at most {members - 1}, one less than network.members = {members}"
+            return "uncertainty.modes", source.modes, allowed
+    elif isinstance(source, LaplaceCard) and members != 1:
+        return "network.members", members, '1 with uncertainty.type = "laplace"'
+    if isinstance(card.flux_shape, FluxShape) and isinstance(source, CertainCard | ModesFileCard):
+        allowed = (
+            "ensemble, gaussian_process or laplace: the learned cross section follows the flux"
+        )
+        return "uncertainty.type", f'"{source.type}"', f"with flux_shape must be {allowed}"
+    return None
 
 
 def prior_conflict(priors: PriorsCard, truth: Mapping[Any, float]) -> tuple[str, str, str] | None:

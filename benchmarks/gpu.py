@@ -31,7 +31,8 @@ from shared import (
 
 if TYPE_CHECKING:
     from bayesxs.detector.grid import EnergyGrid
-    from bayesxs.inference.model import FarChannel, Prior
+    from bayesxs.inference.channel import FarChannel
+    from bayesxs.inference.priors import Prior
     from bayesxs.inputs.flux import Flux
     from bayesxs.physics.oscillation import OscillationParameters
     from bayesxs.physics.structure_functions import QuarkParton
@@ -176,7 +177,8 @@ def far_detector(settings: dict[str, Any]) -> Far:
 
     from bayesxs.detector.density import Response, Sample, simulate_events
     from bayesxs.detector.operator import exact_response, row_quadrature, total_quadrature
-    from bayesxs.inference.model import Flat, far_channel, probability_span
+    from bayesxs.inference.channel import far_channel, probability_span
+    from bayesxs.inference.priors import Flat
     from bayesxs.physics.oscillation import DUNE, nufit_6_0, probability
 
     flux, energies, truth = beam(settings)

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bayesxs.inference.model import FarChannel, Prior
+    from bayesxs.inference.channel import FarChannel
+    from bayesxs.inference.priors import Prior
     from bayesxs.inference.sampling import Draws, NutsSampler, SamplerSettings
     from bayesxs.physics.oscillation import OscillationParameters
 
@@ -128,7 +129,8 @@ def far_sampler(
     """Return a sampler of the far-detector posterior, started where a run starts it."""
     import jax.numpy as jnp
 
-    from bayesxs.inference.model import crosses_octants, far_detector_model
+    from bayesxs.inference.model import far_detector_model
+    from bayesxs.inference.priors import crosses_octants
     from bayesxs.inference.sampling import NutsSampler
 
     def model(channels: list[FarChannel]) -> None:

@@ -34,7 +34,7 @@ from shared import (
 if TYPE_CHECKING:
     from bayesxs.app.experiment import Experiment
     from bayesxs.config import Card
-    from bayesxs.inference.model import FarChannel
+    from bayesxs.inference.channel import FarChannel
 
 
 class Row(NamedTuple):
@@ -232,7 +232,7 @@ def far_detector(card: Card) -> tuple[Experiment, list[FarChannel]]:
 
     from bayesxs.app.experiment import Experiment
     from bayesxs.detector.density import simulate_events
-    from bayesxs.inference.model import far_channel, probability_span
+    from bayesxs.inference.channel import far_channel, probability_span
 
     experiment = Experiment(card)
     sample = experiment.samples[0]
@@ -267,7 +267,7 @@ def likelihood(card: Card, options: argparse.Namespace) -> list[Row]:
     import jax
     import jax.numpy as jnp
 
-    from bayesxs.inference.model import log_likelihood
+    from bayesxs.inference.channel import log_likelihood
 
     fixed = experiment.parameters
     names = tuple(experiment.priors)

@@ -11,20 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bayesxs.config import (
-    BeamCard,
-    Card,
-    CsvFlux,
-    FlatPrior,
-    LhapdfPDF,
-    NormalPrior,
-    NufitPrior,
-    load_card,
-    prior_conflict,
-    to_toml,
-)
+from bayesxs.config import Card, load_card, prior_conflict, to_toml
 from bayesxs.errors import InputError
 from bayesxs.presets import PRESETS
+from bayesxs.sections import BeamCard, CsvFlux, FlatPrior, LhapdfPDF, NormalPrior, NufitPrior
 
 
 @pytest.fixture

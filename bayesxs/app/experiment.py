@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayesxs.config import Card, FlatPrior, LhapdfPDF, NufitPrior, prior_conflict
+from bayesxs.config import Card, prior_conflict
 from bayesxs.detector.density import Response, Sample
 from bayesxs.detector.grid import (
     EnergyGrid,
@@ -34,7 +34,7 @@ from bayesxs.detector.operator import (
     total_quadrature,
 )
 from bayesxs.errors import InputError
-from bayesxs.inference.model import Flat, Gaussian, Prior
+from bayesxs.inference.priors import Flat, Gaussian, Prior
 from bayesxs.inputs.events import COLUMNS, LeptonEvents, load_events
 from bayesxs.inputs.flux import Flux, embedded_dune_flux, load_csv_flux, load_globes_flux
 from bayesxs.inputs.pdf import (
@@ -57,6 +57,7 @@ from bayesxs.physics.oscillation import (
     probability,
 )
 from bayesxs.physics.structure_functions import PARTONS, QuarkParton, StructureFunctions
+from bayesxs.sections import FlatPrior, LhapdfPDF, NufitPrior
 
 # Bins in each direction of spectra that are integrated rather than looked at: their edge effects
 # stay below 1 % of a bin of the predictive spectra

@@ -19,7 +19,7 @@ from bayesxs.atomic import write_csv, write_json
 from bayesxs.detector.density import density
 from bayesxs.detector.grid import Float
 from bayesxs.detector.operator import exact_cross_section
-from bayesxs.inference.model import channel_probability
+from bayesxs.inference.channel import channel_probability
 from bayesxs.inference.posterior import (
     add_log_likelihood,
     batched,

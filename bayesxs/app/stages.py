@@ -28,14 +28,10 @@ from bayesxs.detector.density import Response, Sample, simulate_events
 from bayesxs.detector.grid import Float
 from bayesxs.errors import InputError
 from bayesxs.inference import bootstrap as boot
-from bayesxs.inference.model import (
-    FarChannel,
-    crosses_octants,
-    far_channel,
-    far_detector_model,
-    probability_span,
-)
+from bayesxs.inference.channel import FarChannel, far_channel, probability_span
+from bayesxs.inference.model import far_detector_model
 from bayesxs.inference.posterior import add_bootstrap, posterior_tree
+from bayesxs.inference.priors import crosses_octants
 from bayesxs.inference.sampling import NutsSampler, SamplerSettings
 from bayesxs.physics.kinematics import cosine_from_z, z_from_cosine
 from bayesxs.store import RunFolder, Stage

@@ -2,7 +2,8 @@
 
 Each replica draws as many events as there are, with replacement (arXiv:2412.16303, after Efron),
 which is the same as multinomial weights on the events; the estimate maximises
-sum_e w_e log p_FD(e | theta).
+sum_e w_e log p_FD(e | theta, xi) - |xi - xi_0|^2/2, nuisances xi fitted along with the parameters,
+their constraints xi_0 fluctuated as measurements would be.
 """
 
 from __future__ import annotations
@@ -17,15 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bayesxs.inference.model import (
-    FarChannel,
-    Gaussian,
-    Prior,
-    channel_probability,
-    crosses_octants,
-    log_prior,
-    prior_box,
-)
+from bayesxs.inference.channel import FarChannel, features
+from bayesxs.inference.priors import Gaussian, Prior, crosses_octants, log_prior, prior_box
 from bayesxs.physics.oscillation import OscillationParameters
 
 # Newton steps at most; about six suffice from the original estimate
@@ -34,6 +28,9 @@ ITERATIONS = 50
 # A fit has converged when a Newton step promises less than half this in log-likelihood: 1 % of a
 # sigma
 TOLERANCE = 1e-4
+
+# Bound of a nuisance in units of its prior width
+NUISANCE_RANGE = 8.0
 
 # Replicas fitted at once: few on a CPU, so that they share its caches; many to fill an accelerator
 BATCH = 8
@@ -75,12 +72,14 @@ def bootstrap(
         record: called as record(replicas done) from time to time.
     """
     names = tuple(priors)
-    low, high = (jnp.array(edge) for edge in zip(*prior_box(priors).values(), strict=True))
+    count = max((c.nuisances for c in channels), default=0)
+    box = [*prior_box(priors).values(), *[(-NUISANCE_RANGE, NUISANCE_RANGE)] * count]
+    low, high = (jnp.array(edge) for edge in zip(*box, strict=True))
     starts = [start]
     if crosses_octants(priors):
         starts.append(dict(start) | {"s2_23": 1.0 - start["s2_23"]})
-    begin = jnp.array([[point[name] for name in names] for point in starts])
-    begin = jnp.clip((begin - low) / (high - low), *_edges(priors))
+    begin = jnp.array([[*(point[name] for name in names), *[0.0] * count] for point in starts])
+    begin = jnp.clip((begin - low) / (high - low), *_edges(priors, count))
     values, converged = [], []
     batch = BATCH if jax.default_backend() == "cpu" else ACCELERATOR_BATCH
     for first in range(0, replicas + 1, batch):
@@ -88,8 +87,9 @@ def bootstrap(
             bootstrap_weights(jax.random.fold_in(key, index), first, batch, channel.weights)
             for index, channel in enumerate(channels)
         )
+        centers = constraint_centers(jax.random.fold_in(key, len(channels)), first, batch, count)
         unit, good = _climb_all(
-            tuple(channels), weights, begin, low, high, fixed, tuple(priors.items())
+            tuple(channels), weights, centers, begin, low, high, fixed, tuple(priors.items())
         )
         values.append(np.asarray(low + unit * (high - low)))
         converged.append(np.asarray(good))
@@ -125,11 +125,27 @@ def bootstrap_weights(key: Array, first: int, number: int, weights: Array) -> Ar
     return jax.vmap(one)(first + jnp.arange(number))
 
 
-def _edges(priors: Mapping[str, Prior]) -> tuple[Array, Array]:
+@partial(jax.jit, static_argnames=("number", "count"))
+def constraint_centers(key: Array, first: int, number: int, count: int) -> Array:
+    """Return where each replica's nuisances are constrained to, shape (number, count).
+
+    A nuisance's prior stands for a measurement, which another experiment would have found
+    elsewhere: standard normal, but zero for replica 0, the data themselves.
+    """
+
+    def one(index: Array) -> Array:
+        drawn = jax.random.normal(jax.random.fold_in(key, index), (count,))
+        return jnp.where(index == 0, 0.0, drawn)
+
+    return jax.vmap(one)(first + jnp.arange(number))
+
+
+def _edges(priors: Mapping[str, Prior], nuisances: int) -> tuple[Array, Array]:
     """Return the bounds of the unit box; a phase that is free on its whole circle has none."""
     box = prior_box(priors)
     full = 2.0 * np.pi - 1e-9
-    circle = jnp.array([n == "dcp" and high - low >= full for n, (low, high) in box.items()])
+    free = [n == "dcp" and high - low >= full for n, (low, high) in box.items()]
+    circle = jnp.array(free + [False] * nuisances)
     return jnp.where(circle, -jnp.inf, 0.0), jnp.where(circle, jnp.inf, 1.0)
 
 
@@ -142,10 +158,11 @@ class _Point(NamedTuple):
     hessian: Array
 
 
-@partial(jax.jit, static_argnums=6)
+@partial(jax.jit, static_argnums=7)
 def _climb_all(
     channels: tuple[FarChannel, ...],
     weights: tuple[Array, ...],
+    centers: Array,
     begin: Array,
     low: Array,
     high: Array,
@@ -156,20 +173,26 @@ def _climb_all(
     names = [name for name, _ in priors]
     penalties = {name: prior for name, prior in priors if isinstance(prior, Gaussian)}
     bare = [replace(c, weights=jnp.zeros(())) for c in channels]
-    edges = _edges(dict(priors))
+    edges = _edges(dict(priors), begin.shape[1] - len(names))
 
-    def parameters(unit: Array) -> OscillationParameters:
-        values = low + unit * (high - low)
-        return fixed._replace(**{name: values[i] for i, name in enumerate(names)})
+    def values(unit: Array) -> tuple[OscillationParameters, Array]:
+        scaled = low + unit * (high - low)
+        parameters = fixed._replace(**{name: scaled[i] for i, name in enumerate(names)})
+        return parameters, scaled[len(names) :]
 
-    def look(unit: Array, replica: tuple[Array, ...]) -> _Point:
-        terms = [_derivatives(c, w, parameters, unit) for c, w in zip(bare, replica, strict=True)]
-        if penalties:
-            penalty = lambda u: log_prior(penalties, parameters(u))  # noqa: E731
+    def look(unit: Array, replica: tuple[tuple[Array, ...], Array]) -> _Point:
+        weights, centers = replica
+
+        def penalty(unit: Array) -> Array:
+            parameters, nuisances = values(unit)
+            return log_prior(penalties, parameters) - 0.5 * jnp.sum((nuisances - centers) ** 2)
+
+        terms = [_derivatives(c, w, values, unit) for c, w in zip(bare, weights, strict=True)]
+        if penalties or len(centers):
             terms.append((penalty(unit), jax.grad(penalty)(unit), jax.hessian(penalty)(unit)))
         return _Point(unit, *(sum(parts) for parts in zip(*terms, strict=True)))
 
-    def climb(unit: Array, replica: tuple[Array, ...]) -> tuple[_Point, Array]:
+    def climb(unit: Array, replica: tuple[tuple[Array, ...], Array]) -> tuple[_Point, Array]:
         def unfinished(carry: tuple[_Point, Array, Array]) -> Array:
             point, length, count = carry
             climbing = (_gain(point, edges) > TOLERANCE) & (length > 1e-6) & (count < ITERATIONS)
@@ -188,51 +211,47 @@ def _climb_all(
 
         # The first step stays where it is and looks: a second place that looks would double the
         # compilation
-        blind = _Point(unit, jnp.array(-jnp.inf), jnp.zeros(len(names)), -jnp.eye(len(names)))
+        blind = _Point(unit, jnp.array(-jnp.inf), jnp.zeros(len(unit)), -jnp.eye(len(unit)))
         start = (blind, jnp.array(1.0), jnp.array(0))
         point, _, _ = jax.lax.while_loop(unfinished, step, start)
         return point, jnp.isfinite(point.height) & (_gain(point, edges) <= TOLERANCE)
 
-    def best(replica: tuple[Array, ...]) -> tuple[Array, Array]:
+    def best(replica: tuple[tuple[Array, ...], Array]) -> tuple[Array, Array]:
         ends, converged = jax.vmap(climb, (0, None))(begin, replica)
         winner = jnp.argmax(ends.height)
         unit = ends.unit[winner]
         return jnp.where(jnp.isinf(edges[1]), unit % 1.0, unit), converged[winner]
 
-    return jax.vmap(best)(weights)
+    return jax.vmap(best)((weights, centers))
 
 
 def _derivatives(
     channel: FarChannel,
     weights: Array,
-    parameters: Callable[[Array], OscillationParameters],
+    values: Callable[[Array], tuple[OscillationParameters, Array]],
     unit: Array,
 ) -> tuple[Array, Array, Array]:
     """Value, gradient and Hessian of sum_e w_e log p_e, from one product with the response.
 
-    Densities are linear in the probabilities, so with f = left @ right @ P and n = total @ P
-    d_i log p = f_i/f - n_i/n and d_ij log p = f_ij/f - f_i f_j/f^2 - (n_ij/n - n_i n_j/n^2).
+    With p = left @ g(u) / h(u), f = left @ g and lambda = left^T (w/f):
+    d log L = lambda . dg - N dh/h, and
+    d2 log L = lambda . d2g - (df)^T diag(w/f^2) df - N (d2h/h - dh dh/h^2).
     """
 
-    def probabilities(u: Array) -> Array:
-        return channel_probability(channel, parameters(u))
+    def both(u: Array) -> Array:
+        g, h = features(channel, *values(u))
+        return jnp.append(g, h)
 
-    n = len(unit)
-    value = probabilities(unit)[None]
-    first = jax.jacfwd(probabilities)(unit).T
-    second = jax.jacfwd(jax.jacfwd(probabilities))(unit).reshape(-1, n * n).T
-    stacked = jnp.concatenate([value, first, second])
-    rows = (stacked @ channel.right.T) @ channel.left.T
-    total = stacked @ channel.total
-    f = jnp.maximum(rows[0], jnp.finfo(rows.dtype).tiny)
-    slopes = rows[1 : n + 1] / f
+    here, slopes = both(unit), jax.jacfwd(both)(unit)
+    f = jnp.maximum(channel.left @ here[:-1], jnp.finfo(here.dtype).tiny)
     counts = weights.sum()
-    drift = total[1 : n + 1] / total[0]
-    height = weights @ jnp.log(f) - counts * jnp.log(total[0])
-    gradient = slopes @ weights - counts * drift
-    bends = (rows[n + 1 :] @ (weights / f)).reshape(n, n) - (slopes * weights) @ slopes.T
-    bend = total[n + 1 :].reshape(n, n) / total[0] - jnp.outer(drift, drift)
-    return height, gradient, bends - counts * bend
+    multiplier = jnp.append((weights / f) @ channel.left, -counts / here[-1])
+    bends = jax.hessian(lambda u: multiplier @ both(u))(unit)
+    relative = (channel.left @ slopes[:-1]) / f[:, None]
+    drift = slopes[-1] / here[-1]
+    height = weights @ jnp.log(f) - counts * jnp.log(here[-1])
+    hessian = bends - (relative.T * weights) @ relative + counts * jnp.outer(drift, drift)
+    return height, multiplier @ slopes, hessian
 
 
 def _ascent(point: _Point, edges: tuple[Array, Array]) -> Array:

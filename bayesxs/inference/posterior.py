@@ -15,12 +15,8 @@ from jax.scipy.special import logsumexp
 from scipy.stats import wasserstein_distance
 
 from bayesxs.inference.bootstrap import Bootstrap
-from bayesxs.inference.model import (
-    FarChannel,
-    log_likelihood,
-    pointwise_log_density,
-    resolve_octant,
-)
+from bayesxs.inference.channel import FarChannel, log_likelihood, pointwise_log_density
+from bayesxs.inference.model import resolve_octant
 from bayesxs.inference.sampling import Draws
 from bayesxs.physics.oscillation import OscillationParameters
 
@@ -35,7 +31,7 @@ PUBLIC_NAMES = {
 }
 
 
-def posterior_tree(draws: Draws, key: Array) -> xr.DataTree:
+def posterior_tree(draws: Draws, key: Array, nuisances: Sequence[str] = ()) -> xr.DataTree:
     """Assemble draws of the far-detector model, the octant drawn where it was marginalised.
 
     Adds sin2_2theta23 = 4 s (1 - s), and octant_upper_probability, the exact conditional
@@ -45,8 +41,14 @@ def posterior_tree(draws: Draws, key: Array) -> xr.DataTree:
     Args:
         draws: of `far_detector_model`.
         key: random key for the octant.
+        nuisances: names of the nuisances, in units of whose prior widths the variable "nuisance"
+            is.
     """
     sites = {PUBLIC_NAMES[k]: v for k, v in draws.sites.items() if k in PUBLIC_NAMES}
+    coords: dict[str, Any] = {}
+    if "nuisance" in draws.sites:
+        sites["nuisance"] = draws.sites["nuisance"]
+        coords = {"nuisance_name": list(nuisances)}
     if "s2_23_offset" in draws.sites:
         s2_23, upper = resolve_octant(
             key, draws.sites["s2_23_offset"], draws.sites["octant_log_odds"]
@@ -56,7 +58,10 @@ def posterior_tree(draws: Draws, key: Array) -> xr.DataTree:
         sites["octant_upper_probability"] = (sites["sin2_theta23"] > 0.5).astype(float)
     if "sin2_theta23" in sites:
         sites["sin2_2theta23"] = 4.0 * sites["sin2_theta23"] * (1.0 - sites["sin2_theta23"])
-    return az.from_dict({"posterior": sites, "sample_stats": draws.statistics})
+    dims = {"nuisance": ["nuisance_name"]} if coords else {}
+    return az.from_dict(
+        {"posterior": sites, "sample_stats": draws.statistics}, coords=coords, dims=dims
+    )
 
 
 def parameters_of(
@@ -71,19 +76,37 @@ def parameters_of(
     return fixed._replace(**drawn)
 
 
-def batched(function: Any, parameters: OscillationParameters, batch: int = 64) -> Array:
-    """Map a function of one set of parameters over arrays of them, a batch at a time.
+def nuisances_of(posterior: xr.Dataset, thin: int = 1) -> Array:
+    """Return the drawn nuisances, flattened over chains and thinned, shape (draws, q)."""
+    if "nuisance" not in posterior:
+        return jnp.zeros((posterior.sizes["chain"] * len(posterior.draw[::thin]), 0))
+    values = posterior["nuisance"].transpose("chain", "draw", ...).values[:, ::thin]
+    return jnp.asarray(values.reshape(-1, values.shape[-1]))
+
+
+def batched(
+    function: Any,
+    parameters: OscillationParameters,
+    nuisances: Array | None = None,
+    batch: int = 64,
+) -> Array:
+    """Map a function over arrays of parameters and nuisances, a batch at a time.
 
     Args:
-        function: of `OscillationParameters` with scalar fields.
+        function: of `OscillationParameters` with scalar fields and, if there are any, of nuisances
+            of shape (q,).
         parameters: fields are scalars or arrays of one length.
+        nuisances: shape (length, q).
         batch: evaluations at once.
     """
     arrays = {n: v for n, v in parameters._asdict().items() if np.ndim(v)}
     scalars = {n: v for n, v in parameters._asdict().items() if not np.ndim(v)}
-    return jax.lax.map(
-        lambda a: function(OscillationParameters(**a, **scalars)), arrays, batch_size=batch
-    )
+
+    def one(item: Any) -> Array:
+        point = OscillationParameters(**item[0], **scalars)
+        return function(point) if nuisances is None else function(point, item[1])
+
+    return jax.lax.map(one, (arrays, nuisances), batch_size=batch)
 
 
 def add_log_likelihood(
@@ -96,15 +119,18 @@ def add_log_likelihood(
     posterior = tree["posterior"].dataset
     chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
     thin = max(1, draws // keep)
-    points = parameters_of(posterior, fixed, thin)
+    points, nuisances = parameters_of(posterior, fixed, thin), nuisances_of(posterior, thin)
 
     @jax.jit
-    def evaluate(points: OscillationParameters) -> Array:
+    def evaluate(points: OscillationParameters, nuisances: Array) -> Array:
         return batched(
-            lambda p: jnp.concatenate([pointwise_log_density(c, p) for c in channels]), points
+            lambda p, xi: jnp.concatenate([pointwise_log_density(c, p, xi) for c in channels]),
+            points,
+            nuisances,
         )
 
-    values = np.asarray(evaluate(points)).reshape(chains, -1, sum(len(c.weights) for c in channels))
+    values = np.asarray(evaluate(points, nuisances))
+    values = values.reshape(chains, -1, sum(len(c.weights) for c in channels))
     dims = ("chain", "draw", "event")
     coords = {"chain": posterior.chain, "draw": posterior.draw[::thin]}
     data = xr.Dataset({"events": (dims, values.astype(np.float32))}, coords)

@@ -151,25 +151,69 @@ def q_knots() -> tuple[Vector, Vector]:
     continuation to low Q^2 starts from.
     """
 
-    def steps(start: float, stop: float, count: int) -> Vector:
-        first, last = math.log(math.log(start / 0.1)), math.log(math.log(stop / 0.1))
-        q = 0.1 * np.exp(np.exp(np.linspace(first, last, count + 1)))
-        q[0], q[-1] = start, stop
-        return q
-
-    below = steps(CHARM_MASS, BOTTOM_MASS, 9)
-    return np.array([Q0, 1.29875, *below[1:]]), steps(BOTTOM_MASS, Q_MAX, 26)
+    below = even_steps(CHARM_MASS, BOTTOM_MASS, 9)
+    return np.array([Q0, 1.29875, *below[1:]]), even_steps(BOTTOM_MASS, Q_MAX, 26)
 
 
-def evolve(dy: float = 0.05) -> tuple[Vector, Vector, Vector]:
+def even_steps(start: float, stop: float, count: int) -> Vector:
+    """Return count + 1 values of Q in GeV from start to stop, even in ln ln(Q/0.1 GeV)."""
+    first, last = math.log(math.log(start / 0.1)), math.log(math.log(stop / 0.1))
+    q = 0.1 * np.exp(np.exp(np.linspace(first, last, count + 1)))
+    q[0], q[-1] = start, stop
+    return q
+
+
+class Evolution(NamedTuple):
+    """What HOPPET evolves at NNLO in the MSbar scheme, pole masses, no top."""
+
+    name: str
+    start: Input
+    q0: float  # GeV, where the input is given
+    alpha_s: float
+    alpha_s_scale: float  # GeV
+    charm_mass: float  # GeV
+    bottom_mass: float  # GeV
+    q_min: float  # GeV, lower end of HOPPET's own table
+
+
+class Table(NamedTuple):
+    """A table of x f(x, Q), with the bottom threshold as a knot twice."""
+
+    x: Vector  # (nx,)
+    q: Vector  # (nq,), GeV
+    values: Vector  # (nx, nq, len(STORED_FLAVORS))
+
+
+def evolve(dy: float = 0.05) -> Table:
     """Evolve the input with HOPPET at NNLO: alpha_s(91.187 GeV) = 0.118, pole masses, no top.
 
     Args:
         dy: step of HOPPET's grid in ln 1/x.
 
-    Returns:
-        x knots (nx,), Q knots in GeV (nq,) with the bottom threshold twice, and x f of shape
-        (nx, nq, len(STORED_FLAVORS)).
+    Raises:
+        InputError: if HOPPET is not installed.
+    """
+    setup = Evolution(
+        name="CT18NNLO",
+        start=ct18_input(),
+        q0=Q0,
+        alpha_s=ALPHA_S_MZ,
+        alpha_s_scale=MZ,
+        charm_mass=CHARM_MASS,
+        bottom_mass=BOTTOM_MASS,
+        q_min=Q0,
+    )
+    return tabulate(setup, *q_knots(), dy)
+
+
+def tabulate(setup: Evolution, q_below: Vector, q_above: Vector, dy: float = 0.05) -> Table:
+    """Evolve any input with HOPPET and tabulate it at `x_knots`.
+
+    Args:
+        setup: the input and its constants.
+        q_below: Q knots in GeV up to the bottom threshold.
+        q_above: Q knots in GeV from the bottom threshold on.
+        dy: step of HOPPET's grid in ln 1/x.
 
     Raises:
         InputError: if HOPPET is not installed.
@@ -178,20 +222,23 @@ def evolve(dy: float = 0.05) -> tuple[Vector, Vector, Vector]:
         hoppet = importlib.import_module("hoppet")
     except ImportError:
         raise InputError(
-            "CT18NNLO: the module hoppet is not installed: install bayesxs with the extra hoppet"
+            f"{setup.name}: the module hoppet is not installed: "
+            "install bayesxs with the extra hoppet"
         ) from None
-    x, (q_below, q_above) = x_knots(), q_knots()
+    x = x_knots()
     q = np.concatenate([q_below, q_above])
     at = q.copy()
     at[len(q_below) - 1] *= 1 - BESIDE
     at[len(q_below)] *= 1 + BESIDE
 
-    hoppet.SetPoleMassVFN(CHARM_MASS, BOTTOM_MASS, NO_TOP)
+    hoppet.SetPoleMassVFN(setup.charm_mass, setup.bottom_mass, NO_TOP)
     nnlo = 3
     y_max = -np.log(x[0]) + 0.2
-    hoppet.StartExtended(y_max, dy, Q0, Q_MAX, dy / 4, nnlo, -6, hoppet.factscheme_MSbar)
+    scheme = hoppet.factscheme_MSbar
+    hoppet.StartExtended(y_max, dy, setup.q_min, q[-1], dy / 4, nnlo, -6, scheme)
     try:
-        hoppet.Evolve(ALPHA_S_MZ, MZ, nnlo, 1.0, _hoppet_input(ct18_input()), Q0)
+        callback = _hoppet_input(setup.start)
+        hoppet.Evolve(setup.alpha_s, setup.alpha_s_scale, nnlo, 1.0, callback, setup.q0)
         columns = [_hoppet_index(pid) for pid in STORED_FLAVORS]
         values = np.zeros((len(x), len(q), len(columns)))
         for i, point in enumerate(x[:-1]):  # x f(1) = 0
@@ -199,7 +246,7 @@ def evolve(dy: float = 0.05) -> tuple[Vector, Vector, Vector]:
                 values[i, j] = np.asarray(hoppet.Eval(point, scale))[columns]
     finally:
         hoppet.DeleteAll()
-    return x, q, values
+    return Table(x, q, values)
 
 
 def _hoppet_index(pid: int) -> int:
@@ -236,16 +283,20 @@ def regenerate(path: str | Path) -> None:
     Raises:
         InputError: if HOPPET is not installed.
     """
-    x, q, values = evolve()
+    write_table(path, evolve(), DATA_VERSION, SOURCE)
+
+
+def write_table(path: str | Path, table: Table, data_version: int, source: str) -> None:
+    """Write a table in the format of the package's own."""
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
-        x=x,
-        q2=q * q,
+        x=table.x,
+        q2=table.q * table.q,
         flavors=np.array(STORED_FLAVORS),
-        xf=values.astype(np.float32),
-        data_version=np.array(DATA_VERSION),
-        source=np.array(SOURCE),
+        xf=table.values.astype(np.float32),
+        data_version=np.array(data_version),
+        source=np.array(source),
     )
     Path(path).write_bytes(buffer.getvalue())
 

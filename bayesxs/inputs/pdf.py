@@ -26,6 +26,7 @@ __all__ = [
     "GridPDF",
     "LHAPDFSet",
     "embedded_ct18nnlo",
+    "embedded_les_houches",
     "find_pdf_set",
     "list_pdf_sets",
     "load_lhapdf_grid",
@@ -92,8 +93,8 @@ class GridPDF:
 
     Inside the table: cubic Hermite in ln x and ln Q^2 with finite-difference slopes, one-sided at
     the edges of each subgrid. Outside: LHAPDF's "continuation". Build one with
-    `load_lhapdf_grid`, `embedded_ct18nnlo` or `GridPDF.from_knots`. It is a JAX pytree, so that it
-    may be an argument of a jitted function or be closed over.
+    `load_lhapdf_grid`, `embedded_ct18nnlo`, `embedded_les_houches` or `GridPDF.from_knots`. It is a
+    JAX pytree, so that it may be an argument of a jitted function or be closed over.
     """
 
     x_axis: _Axis
@@ -316,7 +317,19 @@ def load_lhapdf_grid(folder: str | Path, member: int = 0) -> GridPDF:
 
 def embedded_ct18nnlo() -> GridPDF:
     """Load the package's own CT18NNLO table (arXiv:1912.10053), made by `bayesxs.inputs.ct18`."""
-    resource = importlib.resources.files("bayesxs.data") / "ct18nnlo.npz"
+    return _embedded("ct18nnlo.npz", "CT18NNLO (embedded)")
+
+
+def embedded_les_houches() -> GridPDF:
+    """Load the Les Houches benchmark (hep-ph/0204316), made by `bayesxs.inputs.les_houches`.
+
+    A benchmark, not a fit: it serves as a nature that differs from CT18NNLO.
+    """
+    return _embedded("les_houches.npz", "Les Houches benchmark (embedded)")
+
+
+def _embedded(file: str, name: str) -> GridPDF:
+    resource = importlib.resources.files("bayesxs.data") / file
     with resource.open("rb") as stream, np.load(stream, allow_pickle=False) as table:
         stored = table["flavors"].tolist()
         # s, c and b equal their antiquarks: the table holds them once.
@@ -329,7 +342,7 @@ def embedded_ct18nnlo() -> GridPDF:
             values=table["xf"].astype(np.float64)[:, :, columns],
             force_positive=0,
         )
-    return GridPDF.from_knots("CT18NNLO (embedded)", grid)
+    return GridPDF.from_knots(name, grid)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,10 @@
 """Fit a network's near-detector density to the observed one: Adam, then a quasi-Newton finish.
 
-The loss is the squared error of the normalised density, ||D (K w / sum(K w) - p)||^2, with w the
-network on the nodes. K is dense and projected on the row combinations that structure functions can
-reach, which is exact for the gradient to the accuracy of the projection (see `near_problem`).
+For expected data the loss is the squared error of the normalised density,
+||D (K w / sum(K w) - p)||^2, with w the network on the nodes; for a finite number of events it is
+the multinomial deviance, or chi-square. K is dense and projected on the row combinations that
+structure functions can reach, which is exact for the gradient to the accuracy of the projection
+(see `near_problem`).
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +27,9 @@ from bayesxs.checkpoint import flatten, restore
 from bayesxs.detector.grid import Float, NodeGrid
 from bayesxs.learning.network import Network
 
+# Smallest density of a bin, over the sum of all, that the multinomial loss takes the logarithm of
+DENSITY_FLOOR = 1e-12
+
 
 class NearProblem(NamedTuple):
     """Everything a training step reads.
@@ -35,6 +40,8 @@ class NearProblem(NamedTuple):
         matrix: projected, weighted near-detector operator, shape (r, 3 n).
         total: column sums of the unweighted operator, shape (3 n,).
         target: projected, weighted observed density, shape (r,).
+        lift: takes a projected density back to the bins, shape (rows, r); None but for counts.
+        counts: observed events in the bins over their sum, shape (rows,); None but for counts.
     """
 
     x: Array
@@ -42,6 +49,8 @@ class NearProblem(NamedTuple):
     matrix: Array
     total: Array
     target: Array
+    lift: Array | None = None
+    counts: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,7 @@ class Schedule:
         adam_steps: full-batch Adam steps.
         learning_rate: of Adam.
         lbfgs_steps: quasi-Newton steps that follow.
+        anchor: what the loss adds per squared change of a weight since its initial value.
         memory: past steps that L-BFGS remembers.
         record_every: steps between records (and checkpoints).
     """
@@ -59,6 +69,7 @@ class Schedule:
     adam_steps: int = 500
     learning_rate: float = 1e-3
     lbfgs_steps: int = 5000
+    anchor: float = 0.0
     memory: int = 50
     record_every: int = 250
 
@@ -78,23 +89,26 @@ def near_problem(
     observed: ArrayLike,
     nodes: NodeGrid,
     *,
-    floor: float | None = 0.02,
+    loss: Literal["relative", "uniform", "multinomial", "chi_square"] = "relative",
+    floor: float = 0.02,
     rank: int | None = 700,
     smoothing: float = 2.0,
 ) -> NearProblem:
     """Weight, project and densify the near-detector operator.
 
-    Rows are weighted by 1/(p + floor p_max), so that the loss also sees small densities.
-    Projection: the weighted K is applied to `rank` random functions on the nodes, Gaussian-smooth
-    over `smoothing` node spacings, and the rows are projected on the space that these images and
-    the observed density span. Functions that the nodes resolve lie in it to about 1e-5; the part of
-    the data outside is a constant of the loss.
+    Rows are weighted by 1/(p + floor p_max), so that the loss also sees small densities, not at all
+    ("uniform"), or by 1/sqrt(max(n, 1)) for counts n ("chi_square"). Projection: the weighted K is
+    applied to `rank` random functions on the nodes, Gaussian-smooth over `smoothing` node spacings,
+    and the rows are projected on the space that these images and the observed density span.
+    Functions that the nodes resolve lie in it to about 1e-5; the part of the data outside is a
+    constant of a quadratic loss.
 
     Args:
         matrix: K of `Operator.near_matrix`, shape (rows, 3 n_nodes).
-        observed: near density, any normalisation, shape (rows,).
+        observed: near density, any normalisation, or counts, shape (rows,).
         nodes: the nodes.
-        floor: relative floor of the weights; None for the plain mean squared error.
+        loss: "relative" and "uniform" for expected data, the others for counts.
+        floor: relative floor of the weights.
         rank: random functions; None keeps every row.
         smoothing: correlation length of the random functions in node spacings.
     """
@@ -107,20 +121,29 @@ def near_problem(
     total = dense.sum(axis=0)
     scale = np.abs(total).max()  # keeps the numbers near one, for float32's sake
     dense, total = dense / scale, total / scale
-    weights = np.ones_like(p) if floor is None else 1.0 / (p + floor * p.max())
+    if loss == "uniform":
+        weights = np.ones_like(p)
+    elif loss == "chi_square":
+        weights = 1.0 / np.sqrt(np.maximum(observed[seen], 1.0))
+    else:
+        weights = 1.0 / (p + floor * p.max())
     weights /= np.linalg.norm(weights * p)
     dense *= weights[:, None]
     target = weights * p
+    basis = None
     if rank is not None and rank < len(seen):
-        images = dense @ _smooth_functions(nodes, active, rank, smoothing)
+        images = dense @ smooth_functions(nodes, active, rank, smoothing)
         basis, _ = np.linalg.qr(np.column_stack([target, images]))
         dense, target = basis.T @ dense, basis.T @ target
-    arrays = (nodes.x[active], nodes.q2[active], dense, total, target)
-    return NearProblem(*(jnp.asarray(a) for a in arrays))
+    arrays = [jnp.asarray(a) for a in (nodes.x[active], nodes.q2[active], dense, total, target)]
+    if loss != "multinomial":
+        return NearProblem(*arrays)
+    lift = (np.eye(len(seen)) if basis is None else basis) / weights[:, None]
+    return NearProblem(*arrays, jnp.asarray(lift), jnp.asarray(p))
 
 
-def _smooth_functions(nodes: NodeGrid, active: np.ndarray, number: int, smoothing: float) -> Float:
-    """Random smooth structure functions on the active nodes, shape (3 n_active, number)."""
+def smooth_functions(nodes: NodeGrid, active: np.ndarray, number: int, smoothing: float) -> Float:
+    """Return random smooth structure functions on the active nodes, shape (3 n_active, number)."""
 
     def kernel(n: int) -> Float:
         distance = np.subtract.outer(np.arange(n), np.arange(n)) / smoothing
@@ -136,10 +159,20 @@ def _smooth_functions(nodes: NodeGrid, active: np.ndarray, number: int, smoothin
 
 
 def near_loss(network: Network, problem: NearProblem) -> Array:
-    """Return ||D (K w / sum(K w) - p)||^2 / ||D p||^2."""
+    """Return the distance of a network's near density p from the observed one p_obs.
+
+    ||D (p - p_obs)||^2 / ||D p_obs||^2, or for counts 2 sum p_obs log(p_obs/p), the multinomial
+    deviance per event.
+    """
     w = network(problem.x, problem.q2).ravel()
-    residual = problem.matrix @ w / (problem.total @ w) - problem.target
-    return residual @ residual
+    density = problem.matrix @ w / (problem.total @ w)
+    if problem.lift is None or problem.counts is None:
+        residual = density - problem.target
+        return residual @ residual
+    observed = problem.counts
+    # The projection's error may reach below zero beside bins that hold next to nothing
+    p = jnp.maximum(problem.lift @ density, DENSITY_FLOOR)
+    return 2.0 * jnp.sum(jnp.where(observed > 0.0, observed * jnp.log(observed / p), 0.0))
 
 
 def train(
@@ -166,12 +199,16 @@ def train(
         FloatingPointError: the loss became NaN or infinite.
     """
     dtype = network.architecture.precision
-    problem = NearProblem(*(a.astype(dtype) for a in problem))
+    problem = jax.tree.map(lambda a: a.astype(dtype), problem)
     # The stub of split counts its results only where no filter is given
     graph, params, rest = nnx.split(network, nnx.Param, ...)  # type: ignore[misc]
 
     def loss(weights: Any) -> Array:
-        return near_loss(nnx.merge(graph, weights, rest), problem)
+        value = near_loss(nnx.merge(graph, weights, rest), problem)
+        if schedule.anchor:
+            changes = jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), weights, params)
+            value += schedule.anchor * jax.tree.reduce(jnp.add, changes)
+        return value
 
     adam = optax.adam(schedule.learning_rate)
     lbfgs = optax.lbfgs(

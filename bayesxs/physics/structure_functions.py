@@ -21,6 +21,7 @@ from jax.typing import ArrayLike
 from bayesxs.constants import NUCLEON_MASS
 from bayesxs.inputs.pdf import PDF
 from bayesxs.physics.kinematics import y_max
+from bayesxs.physics.modification import Modification
 
 # PDG ids of the partons that the leading-order formula reads
 PARTONS = (1, 2, 3, 4, -1, -2, -3, -4)
@@ -92,7 +93,8 @@ class QuarkParton:
     F2^p = 2x (d + s + ubar + cbar), x F3^p = 2x (d + s - ubar - cbar) for neutrinos, the neutron by
     isospin, antineutrinos by charge conjugation (Bjorken-Paschos 1969); 2x F1 = F2 (Callan-Gross),
     F4 = 0 and 2x F5 = F2 (Albright-Jarlskog). Variables are per nucleon (Ruiz et al.,
-    arXiv:2301.07715): A nucleons share the momentum evenly, and x runs to 1.
+    arXiv:2301.07715): A nucleons share the momentum evenly, and x runs to 1. A `modification` says
+    how nature departs from all this.
     """
 
     pdf: PDF
@@ -100,6 +102,7 @@ class QuarkParton:
     neutrons: float
     lepton_mass: float
     antineutrino: bool = False
+    modification: Modification | None = None
 
     def five(self, x: ArrayLike, q2: ArrayLike) -> Array:
         """Return F1..F5 per nucleus, shape (..., 5)."""
@@ -116,7 +119,8 @@ class QuarkParton:
         f2 = 2.0 * (quarks + antiquarks)
         f1 = f5 = f2 / (2.0 * x)
         f3 = 2.0 * (quarks - antiquarks) / x
-        return jnp.stack([f1, f2, f3, jnp.zeros_like(f2), f5], axis=-1)
+        five = jnp.stack([f1, f2, f3, jnp.zeros_like(f2), f5], axis=-1)
+        return five if self.modification is None else self.modification.apply(five, x, q2)
 
     def __call__(self, x: ArrayLike, q2: ArrayLike) -> Array:
         """Return the Bernstein coefficients (b0, b1, b2) per nucleus, shape (..., 3)."""

@@ -20,10 +20,11 @@ class Caption(NamedTuple):
 
 
 RESULT: Final = "Oscillation parameters"
+SYSTEMATICS: Final = "Systematics"
 LEARNING: Final = "What the near detector taught"
 CHAINS: Final = "Chains"
 FURTHER: Final = "Further figures"
-SECTIONS: Final = (RESULT, LEARNING, CHAINS, FURTHER)
+SECTIONS: Final = (RESULT, SYSTEMATICS, LEARNING, CHAINS, FURTHER)
 
 _REGIONS: Final = (
     "Grey: with the true cross section. Orange: with the learned one. Regions hold 68 % and "
@@ -65,6 +66,45 @@ FIGURES: Final[dict[str, Caption]] = {
         RESULT,
         "Observed spectra and what the posterior predicts (true cross section)",
         "For comparison: what the same events look like to the cross section that made them.",
+    ),
+    "budget": Caption(
+        SYSTEMATICS,
+        "What each systematic adds to the uncertainties",
+        "Each bar is the part of the standard deviation that comes on top of statistics, in "
+        "quadrature, with one group of systematics on. Alone they need not add up to what they do "
+        "together, because the data constrain them jointly. The outline is the standard deviation "
+        "with everything on.",
+    ),
+    "pulls": Caption(
+        SYSTEMATICS,
+        "Nuisance parameters after the fit",
+        "Left: mean and standard deviation in units of the prior's, whose band is grey. A short "
+        "line is a parameter that the data measure; one far from the band's middle has been "
+        "pulled there. Right: correlations with the oscillation parameters. Long bars are what "
+        "limits the result.",
+    ),
+    "sources": Caption(
+        SYSTEMATICS,
+        "Far spectrum from each source of the learned cross section",
+        "Lines are posterior means over the truth, bands hold 68 %; the sources should agree "
+        "within them, and the bands should cover one. Below: half the width of the bands beside "
+        "the statistical error of the events in a bin, both in percent.",
+    ),
+    "cancellation": Caption(
+        SYSTEMATICS,
+        "How much of the flux uncertainty cancels between near and far",
+        "Relative uncertainty of the far spectrum from the shape of the flux. A flux that is wrong"
+        " at the near detector is absorbed by the cross section that is learned with it, which "
+        "undoes most of the error at the far one. In brackets: root mean square over the far "
+        "events.",
+    ),
+    "comparison": Caption(
+        SYSTEMATICS,
+        "Learned cross section against an assumed one",
+        "Grey: with the cross section that made the events. Orange: with the learned one. Blue: "
+        "with a wrong one taken for granted. Regions hold 68 % and 95 % of the posterior, the star "
+        "is the value the events were made with. The learned region should lie on the grey one and "
+        "not share the bias of the blue one.",
     ),
     "density_near": Caption(
         LEARNING,

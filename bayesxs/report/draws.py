@@ -10,13 +10,17 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayesxs.report.hdr import Support
-from bayesxs.report.style import LEARNED, QUANTITIES, TRUTH, quantity
+from bayesxs.report.style import ASSUMED, LEARNED, QUANTITIES, TRUTH, quantity
 
 type Float = NDArray[np.float64]
 type Trees = Mapping[str, xr.DataTree]
 
-COLORS: Final = {"truth": TRUTH, "learned": LEARNED}
-NAMES: Final = {"truth": "true cross section", "learned": "learned cross section"}
+COLORS: Final = {"truth": TRUTH, "learned": LEARNED, "assumed": ASSUMED}
+NAMES: Final = {
+    "truth": "true cross section",
+    "learned": "learned cross section",
+    "assumed": "assumed cross section",
+}
 
 
 def parameters(*trees: xr.DataTree | None) -> list[str]:
@@ -58,17 +62,20 @@ def bootstrap(tree: xr.DataTree, name: str) -> Float | None:
     return np.asarray(tree["bootstrap"][name], dtype=float).ravel() * quantity(name).scale
 
 
-def true_value(trees: Trees, name: str) -> float | None:
-    """Return the value that the events were simulated with, None for real or unknown ones.
+def simulated_with(trees: Trees) -> dict[str, float]:
+    """Return the values that the events were simulated with, in the shown unit.
 
-    It is the constant true_NAME of a tree whose attribute `source` begins with "simulated".
+    They are the constants true_NAME of trees whose attribute `source` begins with "simulated";
+    real events have none.
     """
-    key = f"true_{name}"
+    found: dict[str, float] = {}
     for tree in trees.values():
         simulated = str(tree.attrs.get("source", "")).startswith("simulated")
-        if simulated and "constant_data" in tree.children and key in tree["constant_data"]:
-            return float(tree["constant_data"][key]) * quantity(name).scale
-    return None
+        if simulated and "constant_data" in tree.children:
+            constants = tree["constant_data"]
+            for name in (n for n in QUANTITIES if f"true_{n}" in constants and n not in found):
+                found[name] = float(constants[f"true_{name}"]) * quantity(name).scale
+    return found
 
 
 def support(name: str) -> Support:

@@ -8,9 +8,23 @@ from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Any, Final, NamedTuple
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
-from bayesxs.report.captions import FIGURES, SECTIONS, Caption, caption
+from bayesxs.report.budget import BudgetTables, budget_tables
+from bayesxs.report.captions import FIGURES, RESULT, SECTIONS, SYSTEMATICS, Caption, caption
+from bayesxs.report.numbers import (
+    MISSING,
+    Row,
+    deviation,
+    interval,
+    listed,
+    number,
+    plus_minus,
+    power,
+    scaled,
+    with_unit,
+)
+from bayesxs.report.provenance import provenance, stages
 from bayesxs.report.style import QUANTITIES, quantity
 
 # Beyond these a posterior is not to be trusted (Vehtari et al., arXiv:1903.08008, Secs. 4 and 5:
@@ -18,20 +32,12 @@ from bayesxs.report.style import QUANTITIES, quantity
 R_HAT_LIMIT: Final = 1.01
 ESS_LIMIT: Final = 400.0
 
-KINDS: Final = {"learned": "learned cross section", "truth": "true cross section"}
+KINDS: Final = {
+    "learned": "learned cross section",
+    "truth": "true cross section",
+    "assumed": "assumed cross section",
+}
 HEADLINES: Final = ("dm31", "sin2_2theta23")
-MISSING: Final = "–"
-
-_STAGES: Final = (
-    "operator",
-    "train",
-    "simulate",
-    "bootstrap",
-    "sample",
-    "density",
-    "posterior",
-    "report",
-)
 
 # Summary numbers in plain words: path, words, what the number is in
 _WORDS: Final = (
@@ -43,13 +49,6 @@ _WORDS: Final = (
         "Fraction of the phase space where the learned cross section is negative",
     ),
 )
-
-
-class Row(NamedTuple):
-    """A line of a table: what, and its cells."""
-
-    head: str
-    cells: tuple[str, ...]
 
 
 class Verdict(NamedTuple):
@@ -64,6 +63,7 @@ class Verdict(NamedTuple):
 class Picture(NamedTuple):
     """A figure on the page."""
 
+    number: int
     stem: str
     words: Caption
     source: str
@@ -77,6 +77,7 @@ def render_report(
     *,
     name: str = "",
     true_values: Mapping[str, float] | None = None,
+    budget: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the report as one HTML page that fetches nothing.
 
@@ -88,13 +89,12 @@ def render_report(
         name: of the run or its card.
         true_values: parameters that the events were made with, where they were simulated
             (eV^2, rad).
+        budget: rows and nuisances, as `plots_systematics` draws them, for the section on
+            systematics.
     """
-    template = resources.files("bayesxs.report").joinpath("report.html.j2").read_text("utf-8")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    tables = None if budget is None else budget_tables(budget, ESS_LIMIT)
     kinds = {k: words for k, words in KINDS.items() if isinstance(summary.get(k), Mapping)}
-    return environment.from_string(template).render(
+    return _template("report.html.j2").render(
         name=name,
         created=str(manifest.get("created", "")),
         package=str(manifest.get("package", "")),
@@ -104,11 +104,57 @@ def render_report(
         limits=(R_HAT_LIMIT, ESS_LIMIT),
         parameters=_parameter_tables(summary, kinds),
         numbers=_numbers(summary),
-        pictures=_pictures(figures),
-        provenance=_provenance(manifest),
-        stages=_stages(summary, manifest),
+        kinds=listed([words.split()[0] for words in (kinds or KINDS).values()]).capitalize(),
+        result=RESULT,
+        systematics=SYSTEMATICS,
+        sections=_sections(figures, tables),
+        budget=tables,
+        provenance=provenance(manifest),
+        stages=stages(summary, manifest),
         config=config_text,
     )
+
+
+def render_budget(
+    budget: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    config_text: str,
+    figures: Mapping[str, bytes],
+    name: str = "",
+) -> str:
+    """Return the budget of uncertainties as one HTML page that fetches nothing.
+
+    Args:
+        budget: rows and nuisances, as `plots_systematics` draws them.
+        manifest: what manifest.json holds.
+        config_text: the resolved card.
+        figures: PNG images by file stem, such as budget and pulls.
+        name: of the run or its card.
+    """
+    return _template("budget.html.j2").render(
+        name=name,
+        created=str(manifest.get("created", "")),
+        package=str(manifest.get("package", "")),
+        budget=budget_tables(budget, ESS_LIMIT),
+        sections=_sections(figures),
+        provenance=provenance(manifest),
+        stages=stages({}, manifest),
+        config=config_text,
+    )
+
+
+def _template(file: str) -> Template:
+    """Template of a page, its parts found beside it; all that it is given is escaped."""
+    environment = Environment(
+        loader=FunctionLoader(
+            lambda part: resources.files("bayesxs.report").joinpath(part).read_text("utf-8")
+        ),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(file)
 
 
 def headlines(summary: Mapping[str, Any], true_values: Mapping[str, float]) -> list[dict[str, str]]:
@@ -125,10 +171,11 @@ def headlines(summary: Mapping[str, Any], true_values: Mapping[str, float]) -> l
                 "symbol": shown.plain,
                 "words": shown.words,
                 "unit": shown.plain_unit,
-                "learned": _plus_minus(results.get("learned"), shown.scale),
-                "truth": _plus_minus(results.get("truth"), shown.scale),
+                "learned": plus_minus(results.get("learned"), shown.scale),
+                "truth": plus_minus(results.get("truth"), shown.scale),
+                "assumed": plus_minus(results.get("assumed"), shown.scale),
                 "put_in": f"{true_values[name] * shown.scale:.4g}" if name in true_values else "",
-                "shift": _number(shift, "{:.2f}") if shift is not None else "",
+                "shift": number(shift, "{:.2f}") if shift is not None else "",
             }
         )
     return entries
@@ -143,31 +190,29 @@ def sentences(summary: Mapping[str, Any], true_values: Mapping[str, float]) -> l
         for kind, words in KINDS.items():
             result = (summary.get(kind) or {}).get(name)
             if result:
-                value = _with_unit(_plus_minus(result, shown.scale), shown.plain_unit)
-                interval = _interval(result, "hdi68", shown.scale)
-                parts.append(f"{value} with the {words} (68 % interval {interval})")
+                value = with_unit(plus_minus(result, shown.scale), shown.plain_unit)
+                ends = interval(result, "hdi68", shown.scale)
+                parts.append(f"{value} with the {words} (68 % interval {ends})")
         if not parts:
             continue
-        text = f"{shown.plain} is {', and '.join(parts)}."
+        text = f"{shown.plain} is {listed(parts, ', and ')}."
         shift = _lookup(summary, f"asimov.shift_sigma.{name}")
         if shift is not None:
             text += (
                 " On expected data the learned cross section shifts it by "
-                f"{_number(shift, '{:.2f}')} σ."
+                f"{number(shift, '{:.2f}')} σ."
             )
         if name in true_values:
-            put_in = _with_unit(f"{true_values[name] * shown.scale:.4g}", shown.plain_unit)
+            put_in = with_unit(f"{true_values[name] * shown.scale:.4g}", shown.plain_unit)
             text += f" The events were made with {put_in}."
         out.append(text)
     octant = [
-        f"{_number(100.0 * float(upper), '{:.0f}')} % with the {words}"
+        f"{number(100.0 * float(upper), '{:.0f}')} % with the {words}"
         for kind, words in KINDS.items()
         if (upper := (summary.get(kind) or {}).get("octant_upper_probability")) is not None
     ]
     if octant:
-        out.append(
-            f"The probability of the upper octant, sin²θ₂₃ > 1/2, is {' and '.join(octant)}."
-        )
+        out.append(f"The probability of the upper octant, sin²θ₂₃ > 1/2, is {listed(octant)}.")
     return out
 
 
@@ -194,15 +239,15 @@ def verdict(result: Mapping[str, Any], name: str) -> Verdict:
             )
     if divergences is None or divergences > 0:
         reasons.append(
-            f"{_number(divergences, '{:.0f}')} divergent transitions: parts of the posterior may "
+            f"{number(divergences, '{:.0f}')} divergent transitions: parts of the posterior may "
             "be missed; raise target_accept"
         )
     cells = (
         _worst(worst["r_hat"], "{:.3f}"),
         _worst(worst["bulk"], "{:.0f}"),
         _worst(worst["tail"], "{:.0f}"),
-        _number(divergences, "{:.0f}"),
-        _number(result.get("seconds"), "{:.1f}"),
+        number(divergences, "{:.0f}"),
+        number(result.get("seconds"), "{:.1f}"),
     )
     return Verdict(name, not reasons, tuple(reasons), cells)
 
@@ -221,7 +266,7 @@ def _extreme(parameters: Mapping[str, Mapping[str, Any]], key: str, choose: Any)
 
 
 def _worst(entry: _Extreme, form: str) -> str:
-    return MISSING if entry is None else f"{_number(entry[0], form)} ({quantity(entry[1]).plain})"
+    return MISSING if entry is None else f"{number(entry[0], form)} ({quantity(entry[1]).plain})"
 
 
 def _parameters_of(result: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -242,15 +287,15 @@ def _parameter_tables(
         for name, entry in _parameters_of(summary[kind]):
             scale = quantity(name).scale
             cells = (
-                _plus_minus(entry, scale),
-                _scaled(entry, "median", scale),
-                _interval(entry, "hdi68", scale),
-                _interval(entry, "hdi90", scale),
-                _scaled(entry, "mle", scale),
-                _deviation(entry, "bootstrap_sd", scale),
-                _number(entry.get("r_hat"), "{:.3f}"),
-                _number(entry.get("ess_bulk"), "{:.0f}"),
-                _number(entry.get("ess_tail"), "{:.0f}"),
+                plus_minus(entry, scale),
+                scaled(entry, "median", scale),
+                interval(entry, "hdi68", scale),
+                interval(entry, "hdi90", scale),
+                scaled(entry, "mle", scale),
+                deviation(entry, "bootstrap_sd", scale),
+                number(entry.get("r_hat"), "{:.3f}"),
+                number(entry.get("ess_bulk"), "{:.0f}"),
+                number(entry.get("ess_tail"), "{:.0f}"),
             )
             tables.setdefault(name, []).append(Row(words.split()[0], cells))
     order = [*QUANTITIES, *(n for n in tables if n not in QUANTITIES)]
@@ -266,69 +311,34 @@ def _parameter_tables(
 def _numbers(summary: Mapping[str, Any]) -> list[Row]:
     """Summary numbers in plain words."""
     rows = [
-        Row(words, (_power(float(value)),))
+        Row(words, (power(float(value)),))
         for path, words in _WORDS
         if (value := _lookup(summary, path)) is not None
     ]
     shifts = _lookup(summary, "asimov.shift_sigma")
     for name, value in (shifts or {}).items():
         words = f"Shift of {quantity(name).plain} on expected data, learned against true"
-        rows.append(Row(words, (f"{_number(value, '{:.3f}')} σ",)))
+        rows.append(Row(words, (f"{number(value, '{:.3f}')} σ",)))
     return rows
 
 
-def _pictures(figures: Mapping[str, bytes]) -> list[tuple[str, list[Picture]]]:
-    """Figures by section, in the report's order."""
+def _sections(
+    figures: Mapping[str, bytes], budget: BudgetTables | None = None
+) -> list[tuple[str, list[Picture]]]:
+    """Figures by section, in the report's order; a budget has its section without figures too."""
     order = [*(s for s in FIGURES if s in figures), *(s for s in figures if s not in FIGURES)]
+    order.sort(key=lambda stem: SECTIONS.index(caption(stem).section))
     pictures = [
-        Picture(
-            stem, caption(stem), f"data:image/png;base64,{base64.b64encode(figures[stem]).decode()}"
-        )
-        for stem in order
+        Picture(i, stem, caption(stem), f"data:image/png;base64,{_base64(figures[stem])}")
+        for i, stem in enumerate(order, 1)
     ]
     sections = [(s, [p for p in pictures if p.words.section == s]) for s in SECTIONS]
-    return [(title, members) for title, members in sections if members]
+    kept = {SYSTEMATICS} if budget is not None else set()
+    return [(title, members) for title, members in sections if members or title in kept]
 
 
-def _provenance(manifest: Mapping[str, Any]) -> list[Row]:
-    """What made the run: everything in the manifest but the stages, mappings on one line."""
-    skip = {"stages", "format"}
-    words = {"package": "bayesxs", "schema": "layout of the run folder"}
-    return [
-        Row(words.get(key, key.replace("_", " ")), (_flat(value),))
-        for key, value in manifest.items()
-        if key not in skip
-    ]
-
-
-def _stages(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[Row]:
-    """Seconds, content key and time of finish of each stage."""
-    seconds = dict(summary.get("seconds") or {})
-    records = dict(manifest.get("stages") or {})
-    present = [*seconds, *records]
-    others = [n for n in dict.fromkeys(present) if n not in _STAGES and n != "total"]
-    rows = []
-    for name in [*(n for n in _STAGES if n in present), *others, "total"]:
-        if name not in present:
-            continue
-        record = records.get(name, {})
-        spent = seconds.get(name, record.get("seconds"))
-        cells = (
-            _number(spent, "{:.1f}"),
-            str(record.get("key", MISSING)),
-            str(record.get("finished", MISSING)),
-        )
-        rows.append(Row(name, cells))
-    return rows
-
-
-def _flat(value: Any) -> str:
-    """Value on one line."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_flat(v)}" for k, v in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(_flat(v) for v in value)
-    return str(value)
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _lookup(summary: Mapping[str, Any], path: str) -> Any:
@@ -339,64 +349,3 @@ def _lookup(summary: Mapping[str, Any], path: str) -> Any:
             return None
         value = value[key]
     return value
-
-
-def _number(value: Any, form: str) -> str:
-    """Formatted number, a dash where there is none."""
-    if value is None or not math.isfinite(float(value)):
-        return MISSING
-    return form.format(float(value))
-
-
-def _power(value: float) -> str:
-    """Number below one as a power of ten."""
-    if value == 0.0 or not math.isfinite(value):
-        return "0" if value == 0.0 else MISSING
-    mantissa, exponent = f"{value:.2e}".split("e")
-    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{mantissa} × 10{power}"
-
-
-def _decimals(entry: Mapping[str, Any], scale: float) -> int:
-    """Decimals that show two digits of the standard deviation."""
-    sd = abs(float(entry.get("sd") or 0.0)) * scale
-    return max(0, 1 - math.floor(math.log10(sd))) if sd > 0.0 and math.isfinite(sd) else 4
-
-
-def _scaled(entry: Mapping[str, Any], key: str, scale: float) -> str:
-    """Value in the shown unit, to two digits of its standard deviation."""
-    value = entry.get(key)
-    return MISSING if value is None else _number(float(value) * scale, _form(entry, scale))
-
-
-def _deviation(entry: Mapping[str, Any], key: str, scale: float) -> str:
-    value = entry.get(key)
-    return MISSING if value is None else _number(float(value) * scale, "{:.2g}")
-
-
-def _form(entry: Mapping[str, Any], scale: float) -> str:
-    return f"{{:.{_decimals(entry, scale)}f}}"
-
-
-def _plus_minus(entry: Mapping[str, Any] | None, scale: float) -> str:
-    """Mean and standard deviation."""
-    if entry is None:
-        return ""
-    return f"{_scaled(entry, 'mean', scale)} ± {_scaled(entry, 'sd', scale)}"
-
-
-def _interval(entry: Mapping[str, Any], key: str, scale: float) -> str:
-    """Interval in the shown unit."""
-    ends = entry.get(key)
-    if ends is None:
-        return MISSING
-    return " to ".join(_number(float(end) * scale, _form(entry, scale)) for end in ends)
-
-
-def _with_unit(value: str, unit: str) -> str:
-    """Value with its unit; a power of ten takes brackets around a value with an error."""
-    if not unit:
-        return value
-    if unit.startswith("10"):
-        return f"({value}) × {unit}" if "±" in value else f"{value} × {unit}"
-    return f"{value} {unit}"

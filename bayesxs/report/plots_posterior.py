@@ -20,15 +20,24 @@ from bayesxs.report.draws import (
     bootstrap,
     parameters,
     posterior,
+    simulated_with,
     support,
-    true_value,
     upper_octant,
     values,
 )
 from bayesxs.report.hdr import smooth
 from bayesxs.report.style import GUIDE, STAR, TRUTH, Plate, quantity, style
 
+type Point = Mapping[str, float]  # true values, in the shown unit
+
 MASSES: Final = (0.68, 0.95)
+
+# Per kind: line widths of the 95 % and the 68 % outline, and dashes of the outer one
+_OUTLINES: Final[dict[str, tuple[tuple[float, float], Any]]] = {
+    "truth": ((1.0, 1.7), "solid"),
+    "learned": ((1.3, 2.1), (0, (5, 1.5))),
+    "assumed": ((1.3, 2.1), (0, (1.5, 1.2))),
+}
 
 
 def posterior_figure(truth: xr.DataTree | None, learned: xr.DataTree | None) -> Figure:
@@ -50,8 +59,38 @@ def posterior_figure(truth: xr.DataTree | None, learned: xr.DataTree | None) -> 
     names = parameters(*trees.values())
     if not names:
         raise ValueError("no posterior with a free parameter")
+    true = simulated_with(trees)
     with style():
-        return _joint(trees, names[0], names[1]) if len(names) == 2 else _corner(trees, names)
+        if len(names) == 2:
+            return _joint(trees, names[0], names[1], true)
+        return _corner(trees, names, true)
+
+
+def comparison_figure(
+    trees: Mapping[str, xr.DataTree], true_values: Mapping[str, float] | None = None
+) -> Figure:
+    """Draw the regions of (sin2_2theta23, dm31) for a true, a learned and an assumed cross section.
+
+    Args:
+        trees: posteriors by kind, any of truth, learned and assumed.
+        true_values: what the events were made with (eV^2), where it is known.
+
+    Raises:
+        ValueError: no posterior, a kind that is not known, or one without the two parameters.
+    """
+    names = ("sin2_2theta23", "dm31")
+    unknown = [kind for kind in trees if kind not in COLORS]
+    if unknown or not trees:
+        raise ValueError(f"posteriors of {unknown or 'nothing'}: any of {', '.join(COLORS)}")
+    draws = {kind: posterior(trees[kind]) for kind in COLORS if kind in trees}
+    lacking = [kind for kind, d in draws.items() if not all(name in d for name in names)]
+    if lacking:
+        raise ValueError(f"posterior of {lacking[0]}: has no {' and '.join(names)}")
+    alone = {kind: xr.DataTree(d[list(names)]) for kind, d in draws.items()}
+    known = true_values or {}
+    true = {name: known[name] * quantity(name).scale for name in names if name in known}
+    with style():
+        return _joint(alone, *names, true)
 
 
 def asimov_figure(asimov: xr.DataTree, shifts: Mapping[str, float] | None = None) -> Figure:
@@ -63,13 +102,14 @@ def asimov_figure(asimov: xr.DataTree, shifts: Mapping[str, float] | None = None
     """
     trees = {name: asimov.children[name] for name in COLORS if name in asimov.children}
     names = parameters(*trees.values())
+    true = simulated_with(trees)
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)
     with style():
         figure = Plate(figsize=(max(4.1 * columns, 5.0), 3.1 * rows + 0.4))
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for ax, name in zip(axes, names, strict=False):
-            _marginals(ax, trees, name)
+            _marginals(ax, trees, name, true)
             ax.set_xlabel(quantity(name).axis)
             _window(ax, trees, name, "x", central=0.998)
             if shifts and name in shifts:
@@ -79,7 +119,7 @@ def asimov_figure(asimov: xr.DataTree, shifts: Mapping[str, float] | None = None
             ax.set_axis_off()
         for ax in axes[::columns]:
             ax.set_ylabel("posterior density")
-        figure.legend(handles=_legend(trees), loc="outside upper center", ncols=3)
+        figure.legend(handles=_legend(trees, true), loc="outside upper center", ncols=3)
     return figure
 
 
@@ -101,7 +141,8 @@ def octant_figure(truth: xr.DataTree | None, learned: xr.DataTree | None) -> Fig
     with style():
         figure = Plate(figsize=(7.2, 3.6))
         ax = figure.subplots()
-        _marginals(ax, trees, name)
+        true = simulated_with(trees)
+        _marginals(ax, trees, name, true)
         ax.axvline(0.5, color=GUIDE, lw=0.9)
         ax.set_xlabel(quantity(name).axis)
         ax.set_ylabel("posterior density")
@@ -119,11 +160,11 @@ def octant_figure(truth: xr.DataTree | None, learned: xr.DataTree | None) -> Fig
                     va="top",
                     transform=ax.transAxes,
                 )
-        figure.legend(handles=_legend(trees), loc="outside upper center", ncols=3)
+        figure.legend(handles=_legend(trees, true), loc="outside upper center", ncols=3)
     return figure
 
 
-def _joint(trees: Trees, horizontal: str, vertical: str) -> Figure:
+def _joint(trees: Trees, horizontal: str, vertical: str, true: Point) -> Figure:
     """Two parameters: regions and points, marginals along the sides."""
     figure = Plate(figsize=(7.2, 6.4))
     figure.set_layout_engine("none")
@@ -136,16 +177,16 @@ def _joint(trees: Trees, horizontal: str, vertical: str) -> Figure:
         gridspec_kw={**sides, "wspace": 0.0, "hspace": 0.0},
     )
     blank.set_axis_off()
-    _plane(main, trees, horizontal, vertical)
+    _plane(main, trees, horizontal, vertical, true)
     for key, tree in trees.items():
         _curve(top, tree, horizontal, COLORS[key])
         _curve(side, tree, vertical, COLORS[key], along="y")
-    _guide(top, trees, horizontal)
-    _guide(side, trees, vertical, along="y")
+    _guide(top, horizontal, true)
+    _guide(side, vertical, true, along="y")
     for ax, along in ((main, "x"), (top, "x")):
-        _window(ax, trees, horizontal, along)
+        _window(ax, trees, horizontal, along, true)
     for ax, along in ((main, "y"), (side, "y")):
-        _window(ax, trees, vertical, along)
+        _window(ax, trees, vertical, along, true)
     top.set_ylim(0.0, 1.05 * float(top.dataLim.ymax))
     side.set_xlim(0.0, 1.05 * float(side.dataLim.xmax))
     for ax in (top, side):
@@ -155,11 +196,11 @@ def _joint(trees: Trees, horizontal: str, vertical: str) -> Figure:
     main.xaxis.set_major_locator(MaxNLocator(6, prune="both"))
     main.set_xlabel(quantity(horizontal).axis)
     main.set_ylabel(quantity(vertical).axis)
-    main.legend(handles=_legend(trees, regions=True), loc="best")
+    main.legend(handles=_legend(trees, true, regions=True), loc="best")
     return figure
 
 
-def _corner(trees: Trees, names: Sequence[str]) -> Figure:
+def _corner(trees: Trees, names: Sequence[str], true: Point) -> Figure:
     """Any number of parameters: marginals on the diagonal, pairs below."""
     n = len(names)
     size = max(5.0, min(1.9 * n + 1.6, 12.5))
@@ -172,9 +213,9 @@ def _corner(trees: Trees, names: Sequence[str]) -> Figure:
                 ax.set_axis_off()
                 continue
             if column == row:
-                _marginals(ax, trees, horizontal)
+                _marginals(ax, trees, horizontal, true)
             else:
-                _plane(ax, trees, horizontal, vertical, small=True)
+                _plane(ax, trees, horizontal, vertical, true, small=True)
                 _window(ax, trees, vertical, "y")
             _window(ax, trees, horizontal, "x")
             ax.xaxis.set_major_locator(MaxNLocator(3, prune="both"))
@@ -187,11 +228,13 @@ def _corner(trees: Trees, names: Sequence[str]) -> Figure:
             if column == 0 and row > 0:
                 ax.set_ylabel(quantity(vertical).axis)
     figure.align_labels()
-    figure.legend(handles=_legend(trees, regions=True), loc="outside upper right")
+    figure.legend(handles=_legend(trees, true, regions=True), loc="outside upper right")
     return figure
 
 
-def _plane(ax: Axes, trees: Trees, horizontal: str, vertical: str, small: bool = False) -> None:
+def _plane(
+    ax: Axes, trees: Trees, horizontal: str, vertical: str, true: Point, small: bool = False
+) -> None:
     """Draw regions, bootstrap points and the true value of two parameters."""
     for layer, (key, tree) in enumerate(trees.items()):
         color = COLORS[key]
@@ -203,6 +246,7 @@ def _plane(ax: Axes, trees: Trees, horizontal: str, vertical: str, small: bool =
         density = smooth(pair, [support(horizontal), support(vertical)])
         levels = [density.level(mass) for mass in sorted(MASSES, reverse=True)]
         grid = (*density.axes, density.density.T)
+        widths, dashes = _OUTLINES[key]
         if key == "truth":
             ceiling = max(float(density.density.max()), levels[-1]) * 1.01
             fills = ("#e3e6ea", "#c3c9d0")
@@ -211,23 +255,22 @@ def _plane(ax: Axes, trees: Trees, horizontal: str, vertical: str, small: bool =
             *grid,
             levels=levels,
             colors=color,
-            linewidths=(1.0, 1.7) if key == "truth" else (1.3, 2.1),
-            linestyles=["solid" if key == "truth" else (0, (5, 1.5)), "solid"],
+            linewidths=widths,
+            linestyles=[dashes, "solid"],
             zorder=3 + layer,
         )
-    _guide(ax, trees, horizontal)
-    _guide(ax, trees, vertical, along="y")
-    x, y = true_value(trees, horizontal), true_value(trees, vertical)
-    if x is not None and y is not None:
-        size = 40 if small else 130
+    _guide(ax, horizontal, true)
+    _guide(ax, vertical, true, along="y")
+    if horizontal in true and vertical in true:
+        x, y, size = true[horizontal], true[vertical], 40 if small else 130
         ax.scatter(x, y, marker="*", s=size, c=STAR, ec=TRUTH, lw=0.8, zorder=6)
 
 
-def _marginals(ax: Axes, trees: Trees, name: str) -> None:
+def _marginals(ax: Axes, trees: Trees, name: str, true: Point) -> None:
     """Draw the marginals of one parameter and its true value."""
     for key, tree in trees.items():
         _curve(ax, tree, name, COLORS[key])
-    _guide(ax, trees, name)
+    _guide(ax, name, true)
     ax.set_yticks([])
     ax.set_ylim(0.0, 1.08 * float(ax.dataLim.ymax))
     ax.xaxis.set_major_locator(MaxNLocator(5))
@@ -247,26 +290,29 @@ def _curve(ax: Axes, tree: xr.DataTree, name: str, color: str, along: str = "x")
         fill(grid, height, where=inside.tolist(), color=color, alpha=0.16, lw=0)
 
 
-def _guide(ax: Axes, trees: Trees, name: str, along: str = "x") -> None:
+def _guide(ax: Axes, name: str, true: Point, along: str = "x") -> None:
     """Draw a dotted line at the true value."""
-    true = true_value(trees, name)
-    if true is not None:
+    if name in true:
         line = ax.axvline if along == "x" else ax.axhline
-        line(true, color=TRUTH, lw=0.9, ls=(0, (1, 2)), zorder=1.5)
+        line(true[name], color=TRUTH, lw=0.9, ls=(0, (1, 2)), zorder=1.5)
 
 
-def _window(ax: Axes, trees: Trees, name: str, along: str, central: float = 0.996) -> None:
-    """Show where the draws are: the central part and a margin, never beyond a bound."""
+def _window(
+    ax: Axes, trees: Trees, name: str, along: str, true: Point | None = None, central: float = 0.996
+) -> None:
+    """Show the central part of the draws, the true value and a margin, never beyond a bound."""
     bounds = support(name)
     drawn = np.concatenate([values(tree, name) for tree in trees.values()])
     low, high = np.quantile(drawn, [0.5 - 0.5 * central, 0.5 + 0.5 * central])
+    if true and name in true:
+        low, high = min(low, true[name]), max(high, true[name])
     margin = 0.08 * (high - low)
     low = low - margin if bounds.low is None else max(low - margin, bounds.low)
     high = high + margin if bounds.high is None else min(high + margin, bounds.high)
     (ax.set_xlim if along == "x" else ax.set_ylim)(low, high)
 
 
-def _legend(trees: Trees, regions: bool = False) -> list[Any]:
+def _legend(trees: Trees, true: Point, regions: bool = False) -> list[Any]:
     """Entries for posteriors, points and the true value."""
     handles: list[Any] = [
         Patch(facecolor=COLORS[k], edgecolor=COLORS[k], alpha=0.55, label=NAMES[k]) for k in trees
@@ -275,7 +321,7 @@ def _legend(trees: Trees, regions: bool = False) -> list[Any]:
         handles.append(
             Line2D([], [], ls="", marker="o", ms=3, color=GUIDE, label="bootstrap estimates")
         )
-    if any(true_value(trees, name) is not None for name in parameters(*trees.values())):
+    if any(name in true for name in parameters(*trees.values())):
         handles.append(_true_handle(regions))
     return handles
 

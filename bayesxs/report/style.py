@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
@@ -12,13 +12,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-# Truth is dark and neutral, what is learned is one accent: told apart by lightness too, so that
-# neither color blindness nor a grey printer merges them.
+# Truth is dark and neutral, what is learned is warm, what is merely assumed is cold: told apart by
+# lightness and by dashes too, so that neither color blindness nor a grey printer merges them.
 TRUTH: Final = "#2f3640"
 LEARNED: Final = "#d9541e"
+ASSUMED: Final = "#2a6db0"
 SHADE: Final = "#9fb6cd"  # fluxes, behind everything else
 STAR: Final = "#f2c230"  # the true value
 CHAINS: Final = ("#2f3640", "#d9541e", "#3b7ea1", "#8a6fae", "#4f9d69", "#b08a2e")
+SOURCES: Final = ("#d9541e", "#1f6f9f", "#9a5a94", "#3c8a5a")  # of one quantity, with dashes
 GUIDE: Final = "#8a929c"  # lines of reference
 
 DENSITY_MAP: Final = "YlGnBu"
@@ -167,6 +169,51 @@ QUANTITIES: Final[dict[str, Quantity]] = {
         periodic=True,
     ),
 }
+
+
+# An uncertainty is a small part of its parameter, and is shown in a smaller unit
+_ERROR_UNITS: Final[dict[str, tuple[float, str, str]]] = {
+    "dm31": (1e5, r"$10^{-5}\,\mathrm{eV}^2$", "10⁻⁵ eV²"),
+    "sin2_2theta23": (1e3, r"$10^{-3}$", "10⁻³"),
+}
+
+
+class Group(NamedTuple):
+    """A group of nuisance parameters: what it is in words, and its color."""
+
+    words: str
+    color: str
+
+
+# What a budget is made of, in the order of its tables
+GROUPS: Final[dict[str, Group]] = {
+    "statistics": Group("statistics", GUIDE),
+    "cross_section": Group("cross section", LEARNED),
+    "flux": Group("flux shape", "#1f6f9f"),
+    "response": Group("detector response", "#9a5a94"),
+}
+
+
+def group(name: str) -> Group:
+    """Return how a group of nuisances is shown; one that is not known keeps its name."""
+    return GROUPS.get(name, Group(name.replace("_", " "), TRUTH))
+
+
+def grouped(members: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """Return nuisances by their entry `group`, the known groups first, in their order within."""
+    found: dict[str, list[Mapping[str, Any]]] = {name: [] for name in GROUPS}
+    for member in members:
+        found.setdefault(str(member.get("group", "")), []).append(member)
+    return [(name, entries) for name, entries in found.items() if entries]
+
+
+def error_of(name: str) -> Quantity:
+    """Return how uncertainties of a parameter are shown: its symbols, a smaller unit."""
+    shown = quantity(name)
+    if name not in _ERROR_UNITS:
+        return shown
+    scale, unit, plain_unit = _ERROR_UNITS[name]
+    return shown._replace(scale=scale, unit=unit, plain_unit=plain_unit)
 
 
 def quantity(name: str) -> Quantity:

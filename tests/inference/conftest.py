@@ -15,14 +15,9 @@ from bayesxs.constants import MUON_MASS
 from bayesxs.detector.density import Events, Response, Sample, simulate_events
 from bayesxs.detector.grid import EnergyGrid, energy_grid
 from bayesxs.detector.operator import exact_response, row_quadrature, total_quadrature
-from bayesxs.inference.model import (
-    FarChannel,
-    Flat,
-    Prior,
-    far_channel,
-    far_detector_model,
-    probability_span,
-)
+from bayesxs.inference.channel import FarChannel, far_channel, probability_span
+from bayesxs.inference.model import far_detector_model
+from bayesxs.inference.priors import Flat, Prior
 from bayesxs.inference.sampling import Draws, NutsSampler, SamplerSettings
 from bayesxs.inputs.flux import Flux, embedded_dune_flux
 from bayesxs.physics.oscillation import DUNE, OscillationParameters, nufit_6_0, probability

@@ -16,14 +16,8 @@ from scipy.optimize import minimize
 from bayesxs.detector.density import Response, Sample
 from bayesxs.inference import bootstrap as boot
 from bayesxs.inference.bootstrap import Bootstrap, bootstrap, bootstrap_weights
-from bayesxs.inference.model import (
-    Flat,
-    Gaussian,
-    Prior,
-    log_likelihood,
-    pointwise_log_density,
-    prior_box,
-)
+from bayesxs.inference.channel import log_likelihood, pointwise_log_density
+from bayesxs.inference.priors import Flat, Gaussian, Prior, prior_box
 from bayesxs.physics.oscillation import OscillationParameters
 
 KEY = jax.random.key(5)

@@ -18,19 +18,20 @@ from scipy.stats import binom
 from bayesxs.constants import ELECTRON_MASS
 from bayesxs.detector.density import Response, Sample, density
 from bayesxs.detector.grid import lepton_grid
-from bayesxs.inference.model import (
+from bayesxs.inference.channel import (
+    far_channel,
+    log_likelihood,
+    pointwise_log_density,
+    probability_span,
+)
+from bayesxs.inference.model import far_detector_model, resolve_octant
+from bayesxs.inference.priors import (
     Flat,
     Gaussian,
     crosses_octants,
-    far_channel,
-    far_detector_model,
-    log_likelihood,
     log_prior,
-    pointwise_log_density,
     prior_box,
     prior_distribution,
-    probability_span,
-    resolve_octant,
 )
 from bayesxs.physics.kinematics import lepton_from_invariants, y_range
 from bayesxs.physics.oscillation import DUNE, OscillationParameters, probability

@@ -13,7 +13,7 @@ import xarray as xr
 from scipy.stats import norm
 
 from bayesxs.inference.bootstrap import Bootstrap
-from bayesxs.inference.model import log_likelihood, pointwise_log_density
+from bayesxs.inference.channel import log_likelihood, pointwise_log_density
 from bayesxs.inference.posterior import (
     Comparison,
     add_bootstrap,

@@ -222,6 +222,105 @@ def make_manifest() -> dict:
     }
 
 
+def make_budget(modes: int = 3) -> dict:
+    """Budget in which systematics add to statistics in quadrature.
+
+    Args:
+        modes: how many nuisances the cross section and the flux have each.
+    """
+    groups = {
+        "statistics": ("statistics", 0.0, 0.0),
+        "cross_section": ("learned cross section", 0.62e-5, 0.9e-3),
+        "flux": ("flux shape", 0.41e-5, 0.3e-3),
+        "response": ("detector response", 1.10e-5, 0.7e-3),
+        "all": ("everything", 1.33e-5, 1.19e-3),
+    }
+    centers = {"dm31": (2.514e-3, 1.83e-5), "sin2_2theta23": (0.9957, 3.1e-3)}
+    rows = []
+    for number, (name, (label, *added)) in enumerate(groups.items()):
+        row: dict = {"name": name, "label": label, "divergences": 0, "ess_bulk": 1850.0 + number}
+        for (parameter, (mean, sd)), extra in zip(centers.items(), added, strict=True):
+            row[parameter] = {
+                "mean": mean,
+                "sd": float(np.hypot(sd, extra)),
+                "contribution": extra or sd,
+                "shift": 0.03 * number * (-1) ** number,
+            }
+        rows.append(row | {"seconds": 14.2})
+    names = [(f"flux_{k}", "flux", f"flux mode {k + 1}") for k in range(modes)]
+    names += [(f"eta_{k}", "cross_section", f"cross-section mode {k + 1}") for k in range(modes)]
+    names += [
+        ("energy_scale", "response", "energy scale"),
+        ("angular_resolution", "response", "angular resolution"),
+    ]
+    rng = np.random.default_rng(7)
+    nuisances = [
+        {
+            "name": name,
+            "group": group,
+            "label": label,
+            "mean": float(0.3 * rng.standard_normal()),
+            "sd": float(rng.uniform(0.4, 1.0)),
+            "correlation": {
+                "dm31": float(0.2 * rng.standard_normal()),
+                "sin2_2theta23": float(0.1 * rng.standard_normal()),
+            },
+        }
+        for name, group, label in names
+    ]
+    return {"rows": rows, "nuisances": nuisances}
+
+
+@pytest.fixture
+def budget() -> dict:
+    """Budget with three groups of systematics."""
+    return make_budget()
+
+
+@pytest.fixture
+def long_budget() -> dict:
+    """Budget with forty nuisances."""
+    return make_budget(19)
+
+
+@pytest.fixture
+def spectrum() -> tuple[np.ndarray, np.ndarray]:
+    """Lepton energies and a far density over them that has died out before the last."""
+    energy = np.linspace(0.1, 20.0, 150)
+    density = energy**1.5 * np.exp(-energy / 1.2)
+    return energy, density / density.sum()
+
+
+@pytest.fixture
+def sources(spectrum) -> xr.Dataset:
+    """Three sources that agree, bands a tenth of the statistical error."""
+    energy, density = spectrum
+    mean = np.stack([1.0 + 0.003 * np.sin(energy + i) for i in range(3)])
+    half = 0.004 + 0.001 * np.arange(3)[:, None] + 0.0 * energy
+    both = ("source", "lepton_energy")
+    return xr.Dataset(
+        {
+            "mean": (both, mean),
+            "low": (both, mean - half),
+            "high": (both, mean + half),
+            "weight": ("lepton_energy", density),
+            "statistical": ("lepton_energy", 0.05 + 0.01 * energy),
+        },
+        coords={"source": ["ensemble", "gaussian_process", "laplace"], "lepton_energy": energy},
+    )
+
+
+@pytest.fixture
+def cancellation(spectrum) -> xr.Dataset:
+    """Flux uncertainty that falls from stage to stage, and grows where there are no events."""
+    energy, density = spectrum
+    sd = np.stack([level * (1.0 + 1e-3 * energy**3) for level in (0.05, 0.012, 0.006)])
+    return xr.Dataset(
+        {"sd": (("stage", "lepton_energy"), sd), "weight": ("lepton_energy", density)},
+        coords={"stage": ["prior", "response", "constrained"], "lepton_energy": energy},
+    )
+
+
 @pytest.fixture
 def truth() -> xr.DataTree:
     """Posterior of two parameters with the true cross section."""
@@ -232,6 +331,12 @@ def truth() -> xr.DataTree:
 def learned() -> xr.DataTree:
     """The same with another cross section, dm31 shifted."""
     return make_posterior(0.3, seed=2)
+
+
+@pytest.fixture
+def assumed() -> xr.DataTree:
+    """The same with a wrong cross section: dm31 far off."""
+    return make_posterior(4.0, seed=4)
 
 
 @pytest.fixture

@@ -10,8 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from bayesxs.report.captions import FIGURES
-from bayesxs.report.html import ESS_LIMIT, R_HAT_LIMIT, render_report, sentences, verdict
+from bayesxs.report.captions import FIGURES, SYSTEMATICS
+from bayesxs.report.html import (
+    ESS_LIMIT,
+    R_HAT_LIMIT,
+    headlines,
+    render_budget,
+    render_report,
+    sentences,
+    verdict,
+)
 from bayesxs.report.style import QUANTITIES
 
 CARD = 'seed = 0\n[far]\nfile = "<b>events.csv</b> & more"\n'
@@ -177,3 +185,115 @@ def test_missing_numbers_are_dashes(summary, manifest):
     summary["far"]["rel_l2"] = float("nan")
     text = Page(render_report(summary, manifest, "", {})).text
     assert not re.search(r"\b(nan|None)\b", text)
+
+
+def table(page: str, head: str) -> list[str]:
+    """Cells of the first row that opens with a heading."""
+    row = re.search(rf"<th>{re.escape(head)}</th>(.*?)</tr>", page, re.DOTALL)
+    assert row is not None, head
+    return re.findall(r"<td>(.*?)</td>", row.group(1))
+
+
+def test_three_cross_sections_read_as_a_list(summary, manifest, true_values):
+    summary["assumed"] = summary["learned"] | {"octant_upper_probability": 0.9}
+    text = " ".join(Page(render_report(summary, manifest, "", {})).text.split())
+    assert text.count("Chains are sound") == 3
+    assert "Learned, true and assumed name the cross section" in text
+    first, _, octant = sentences(summary, true_values)
+    assert re.search(r"learned .*\), .* true .*\), and .* with the assumed cross section", first)
+    assert "43 % with the true cross section and 90 % with the assumed cross section" in octant
+    assert headlines(summary, {})[0]["assumed"] == headlines(summary, {})[0]["learned"]
+
+
+def test_assumed_cross_section_is_named_only_where_there_is_one(summary, manifest):
+    text = Page(render_report(summary, manifest, "", {})).text
+    assert "assumed cross section" not in text
+    assert "Learned and true name the cross section" in text
+
+
+def test_systematics_stand_between_result_and_learning(summary, manifest, budget):
+    figures = {stem: png() + stem.encode() for stem in ("density_near", "pulls", "posterior")}
+    page = render_report(summary, manifest, "", figures, budget=budget)
+    headings = re.findall(r"<h2>(.*?)</h2>", page)
+    assert headings[0] == FIGURES["posterior"].section
+    assert headings.index("Numbers") < headings.index(SYSTEMATICS)
+    assert headings.index(SYSTEMATICS) < headings.index(FIGURES["density_near"].section)
+    assert re.findall(r'<figure id="(.*?)">', page) == ["posterior", "pulls", "density_near"]
+    assert re.findall(r"Figure (\d+)\.", page) == ["1", "2", "3"]
+
+
+def test_section_on_systematics_needs_a_budget_or_figures(summary, manifest, budget):
+    assert SYSTEMATICS not in render_report(summary, manifest, "", {})
+    assert f"<h2>{SYSTEMATICS}</h2>" in render_report(summary, manifest, "", {}, budget=budget)
+    alone = render_report(summary, manifest, "", {"sources": png()})
+    assert f"<h2>{SYSTEMATICS}</h2>" in alone
+    assert "prior sd" not in alone
+
+
+def test_budget_table_has_a_row_for_each_run(summary, manifest, budget):
+    page = render_report(summary, manifest, "", {}, budget=budget)
+    page = page[page.index(f"<h2>{SYSTEMATICS}</h2>") :]
+    dm31 = ["1.83", "1.83", "0.00"]
+    assert table(page, "statistics") == [*dm31, "3.10", "3.10", "0.00", "0", "1850", "14.2"]
+    cells = table(page, "learned cross section")
+    assert cells[:3] == ["1.93", "0.62", "−0.03"]
+    assert cells[3:6] == ["3.23", "0.90", "−0.03"]
+    assert table(page, "everything")[:2] == ["2.26", "1.33"]
+    text = Page(page).text
+    assert "Δm²₃₁ [10⁻⁵ eV²]" in text
+    assert "sin²2θ₂₃ [10⁻³]" in text
+    assert "the standard deviation of Δm²₃₁ is 2.26 × 10⁻⁵ eV²" in text
+    assert "1.10 × 10⁻⁵ eV² (detector response)" in text
+
+
+def test_every_nuisance_is_in_a_folded_table(manifest, budget):
+    page = render_budget(budget, manifest, "", {})
+    folded = page[page.index("<details>") :]
+    for nuisance in budget["nuisances"]:
+        mean, sd, first, second = table(folded, nuisance["label"])
+        assert float(mean.replace("−", "-")) == pytest.approx(nuisance["mean"], abs=6e-3)
+        assert float(sd) == pytest.approx(nuisance["sd"], abs=6e-3)
+        found = [float(cell.replace("−", "-")) for cell in (first, second)]
+        assert found == pytest.approx(list(nuisance["correlation"].values()), abs=6e-3)
+    groups = re.findall(r'class="group"><th[^>]*>(.*?)</th>', folded)
+    assert groups == ["cross section", "flux shape", "detector response"]
+
+
+def test_budget_page_stands_alone_and_escapes_everything(manifest, budget):
+    budget["rows"][1]["label"] = budget["nuisances"][0]["label"] = HOSTILE
+    budget["nuisances"][1]["group"] = HOSTILE
+    budget["rows"][1]["divergences"] = 2
+    figures = {"budget": png(), "pulls": png() + b"2", "my_own": png() + b"3"}
+    page = render_budget(budget, manifest, CARD, figures, HOSTILE)
+    parsed = Page(page)
+    assert "<script" not in page
+    assert "script" not in parsed.tags
+    assert parsed.text.count(HOSTILE) >= 5
+    targets = {v for _, key, v in parsed.attributes if key in {"src", "href", "srcset", "action"}}
+    assert len(targets) == 3
+    assert all(target.startswith("data:image/png;base64,") for target in targets)
+    assert "default-src 'none'" in page
+    assert CARD.strip() in parsed.text
+    assert "jax 0.12.0" in parsed.text
+    assert re.findall(r"<h1>(.*?)</h1>", page) == ["Budget of uncertainties"]
+
+
+def test_bad_chains_of_a_budget_are_called_out(manifest, budget):
+    assert "Look at the chains" not in render_budget(budget, manifest, "", {})
+    budget["rows"][2]["divergences"] = 7
+    budget["rows"][3]["ess_bulk"] = ESS_LIMIT - 1.0
+    budget["rows"][4]["ess_bulk"] = float("nan")
+    text = Page(render_budget(budget, manifest, "", {})).text
+    assert "flux shape: 7 divergent" in text
+    assert f"detector response: bulk effective sample size {ESS_LIMIT - 1:.0f}" in text
+    assert "everything: bulk effective sample size –" in text
+
+
+def test_missing_numbers_of_a_budget_are_dashes(manifest, budget):
+    del budget["rows"][1]["sin2_2theta23"], budget["rows"][2]["seconds"]
+    budget["rows"][3]["dm31"]["shift"] = float("nan")
+    del budget["nuisances"][0]["correlation"], budget["nuisances"][1]["mean"]
+    page = render_budget(budget, {}, "", {})
+    assert table(page, "learned cross section")[3:6] == ["–", "–", "–"]
+    assert not re.search(r"\b(nan|None)\b", Page(page).text)
+    assert 'class="budget"' not in render_budget({}, {}, "", {})

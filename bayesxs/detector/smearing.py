@@ -1,0 +1,474 @@
+"""Detector response: from the true (E_l, theta) of the lepton to bins of what is reconstructed.
+
+    E_rec = (1 + scale) E_l (1 + resolution n1),    theta_rec = theta + sigma n2,
+
+with standard normal n1 and n2, and theta_rec folded back into [0, pi]. A lepton is seen with
+probability efficiency (1 - exp(-T/turn_on)), T = E_l - m its true kinetic energy, and lost where
+the reconstructed one is below threshold. Energy and angle smear independently, so the response is a
+product of two small factors. It is smooth in its parameters: a sampler works with the second-order
+Taylor expansion of whatever it is folded with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import ndtr
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+from bayesxs.constants import NUCLEON_MASS
+from bayesxs.errors import InputError
+from bayesxs.physics.kinematics import lepton_momentum, z_from_cosine
+
+type Float = NDArray[np.float64]
+
+# Muons in DUNE's far detector. Response: CDR vol. 2, arXiv:1512.06148, thresholds and resolutions
+# of single particles in the Fast Monte Carlo
+DUNE_THRESHOLD: Final = 0.030  # kinetic energy, GeV
+DUNE_ENERGY_RESOLUTION: Final = 0.05  # contained tracks, by range; exiting tracks have 0.30
+DUNE_ANGLE_RESOLUTION: Final = float(np.deg2rad(1.0))
+# Uncertainties, both relative: TDR vol. II, arXiv:2002.03005, chapter 5, as DUNE's CAFAna has them
+# (RecoEnergyFDSysts.h: ERecoScaleMuLArFD, MuonRecoResFD)
+DUNE_ENERGY_SCALE_SD: Final = 0.02  # of muons in liquid argon
+DUNE_RESOLUTION_SD: Final = 0.02  # relative change of the width
+
+# Widths below this, in GeV or rad, count as zero: derivatives of sharper steps would overflow
+SHARP = 1e-9
+
+
+@dataclass(frozen=True)
+class RecoGrid:
+    """Bins in reconstructed energy and angle; flattened bins run over the angle fastest.
+
+    Attributes:
+        energy_edges: total lepton energy in GeV, shape (n_energy + 1,). The last bin collects
+            everything above, whatever its upper edge; what lies below the first edge is lost.
+        angle_edges: angle to the beam in rad, from 0 to pi, shape (n_angle + 1,).
+
+    Raises:
+        InputError: edges that do not increase, or angles that do not run from 0 to pi.
+    """
+
+    energy_edges: Float
+    angle_edges: Float
+
+    def __post_init__(self) -> None:
+        for name in ("energy_edges", "angle_edges"):
+            edges = getattr(self, name)
+            if not (
+                np.ndim(edges) == 1
+                and len(edges) > 1
+                and np.all(np.isfinite(edges))
+                and np.all(np.diff(edges) > 0.0)
+            ):
+                raise InputError.at("reco grid", name, edges, "two or more that increase")
+        if not np.allclose(self.angle_edges[[0, -1]], [0.0, np.pi], rtol=0.0, atol=1e-9):
+            raise InputError.at("reco grid", "angle_edges", self.angle_edges, "from 0 to pi")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of bins in (E_rec, theta_rec)."""
+        return len(self.energy_edges) - 1, len(self.angle_edges) - 1
+
+    @property
+    def size(self) -> int:
+        """Number of bins."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def energy_centers(self) -> Float:
+        """Bin centers in E_rec, GeV."""
+        return 0.5 * (self.energy_edges[1:] + self.energy_edges[:-1])
+
+    @property
+    def angle_centers(self) -> Float:
+        """Bin centers in theta_rec, rad."""
+        return 0.5 * (self.angle_edges[1:] + self.angle_edges[:-1])
+
+    def count(self, energy: ArrayLike, theta: ArrayLike) -> Float:
+        """Count reconstructed events (GeV, rad) per bin, shape (size,)."""
+        n_energy, n_angle = self.shape
+        i = np.searchsorted(self.energy_edges, np.asarray(energy), side="right") - 1
+        j = np.searchsorted(self.angle_edges, np.asarray(theta), side="right") - 1
+        bins = np.minimum(i, n_energy - 1) * n_angle + np.clip(j, 0, n_angle - 1)
+        return np.bincount(bins[i >= 0], minlength=self.size).astype(float)
+
+
+def reco_grid(
+    lepton_energy: ArrayLike,
+    theta: ArrayLike,
+    weights: ArrayLike,
+    n_energy: int,
+    n_angle: int,
+    lepton_mass: float,
+    energy_max: float,
+    even: float = 0.25,
+) -> RecoGrid:
+    """Choose edges so that each bin takes the same share of events and of the range, blended.
+
+    The edges are quantiles of (1 - even) p + even u, p the marginal density of the events and u the
+    even one: a row or column of bins holds at most 1/(1 - even) of an equal share of the events and
+    spans at most 1/even of an equal share of the range.
+
+    Args:
+        lepton_energy: E_l of the events or cells in GeV, shape (n,).
+        theta: angle in rad, shape (n,).
+        weights: expected events of each, any scale, shape (n,).
+        n_energy: bins in energy, from the lepton's mass to `energy_max`.
+        n_angle: bins in angle, from 0 to pi.
+        lepton_mass: m in GeV.
+        energy_max: upper edge of the last energy bin in GeV.
+        even: share of the even density, in (0, 1].
+
+    Raises:
+        InputError: no bins, weights that are negative or vanish, or `even` outside (0, 1].
+    """
+    weights = np.asarray(weights, dtype=float)
+    if min(n_energy, n_angle) < 1:
+        raise InputError.at("reco grid", "bins", (n_energy, n_angle), "at least 1 x 1")
+    if not (np.all(weights >= 0.0) and 0.0 < weights.sum() < np.inf):
+        raise InputError.at("reco grid", "weights", weights, ">= 0 and not all zero")
+    if not 0.0 < even <= 1.0:
+        raise InputError.at("reco grid", "even", even, "in (0, 1]")
+    return RecoGrid(
+        _blended_edges(lepton_energy, weights, n_energy, lepton_mass, energy_max, even),
+        _blended_edges(theta, weights, n_angle, 0.0, np.pi, even),
+    )
+
+
+def _blended_edges(
+    values: ArrayLike, weights: Float, bins: int, low: float, high: float, even: float
+) -> Float:
+    """Quantiles of a blend of weighted values, each spread half way to its neighbors, and even."""
+    distinct, which = np.unique(np.clip(np.asarray(values), low, high), return_inverse=True)
+    knots = np.concatenate([[low], 0.5 * (distinct[1:] + distinct[:-1]), [high]])
+    share = np.concatenate([[0.0], np.cumsum(np.bincount(which.ravel(), weights))])
+    blend = (1.0 - even) * share / share[-1] + even * (knots - low) / (high - low)
+    edges = np.interp(np.linspace(0.0, 1.0, bins + 1), blend, knots)
+    edges[[0, -1]] = low, high
+    return edges
+
+
+class TrueCells(NamedTuple):
+    """Cells, flattened: centers (E_l in GeV, theta in rad, z) and areas dE_l dz in GeV."""
+
+    lepton_energy: Float
+    theta: Float
+    z: Float
+    areas: Float
+
+
+def true_cells(energy_max: float, n_energy: int, n_angle: int, lepton_mass: float) -> TrueCells:
+    """Cut all (E_l, theta) up to `energy_max` into cells that a response can be applied to.
+
+    The response takes a cell for a point at its center, so cells must be narrower than about two
+    standard deviations: they are even in ln E_l, like a relative width, and in theta^(2/3), finer
+    forward. Up to 10 GeV, 120 x 80 of them resolve 5 % and 1 degree; as many cells that are even in
+    (E_l, z) do not, below 2 GeV. A spectrum at (E_l, z) times the areas is the events in each.
+    """
+    log_energy = np.linspace(np.log(lepton_mass), np.log(energy_max), n_energy + 1)
+    energy_edges, angle_edges = np.exp(log_energy), np.pi * np.linspace(0, 1, n_angle + 1) ** 1.5
+    energy = np.repeat(0.5 * (energy_edges[1:] + energy_edges[:-1]), n_angle)
+    theta = np.tile(0.5 * (angle_edges[1:] + angle_edges[:-1]), n_energy)
+    # dz = (p_l / M) sin(theta) dtheta at fixed E_l
+    density = lepton_momentum(energy, lepton_mass) / NUCLEON_MASS * np.sin(theta)
+    areas = density * np.outer(np.diff(energy_edges), np.diff(angle_edges)).ravel()
+    return TrueCells(energy, theta, z_from_cosine(energy, np.cos(theta), lepton_mass), areas)
+
+
+class ResponseParameters(NamedTuple):
+    """What a detector's response is known to some precision only; a pytree, so `jacfwd` applies.
+
+    Attributes:
+        energy_scale: relative shift of the reconstructed energy, 0 nominal.
+        energy_resolution: standard deviation of E_rec over its mean; the scale moves both.
+        angle_resolution: standard deviation of the angle in rad, before folding.
+    """
+
+    energy_scale: ArrayLike = 0.0
+    energy_resolution: ArrayLike = DUNE_ENERGY_RESOLUTION
+    angle_resolution: ArrayLike = DUNE_ANGLE_RESOLUTION
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """Which leptons are seen.
+
+    Attributes:
+        threshold: reconstructed kinetic energy in GeV below which events are lost.
+        efficiency: plateau of the efficiency, in (0, 1].
+        turn_on: GeV; the efficiency is efficiency (1 - exp(-T/turn_on)) in the true kinetic energy
+            T, and flat where turn_on is 0.
+
+    Raises:
+        InputError: a value outside its range.
+    """
+
+    threshold: float = DUNE_THRESHOLD
+    efficiency: float = 1.0
+    turn_on: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.threshold < np.inf:
+            raise InputError.at("acceptance", "threshold", self.threshold, "finite and >= 0 GeV")
+        if not 0.0 < self.efficiency <= 1.0:
+            raise InputError.at("acceptance", "efficiency", self.efficiency, "in (0, 1]")
+        if not 0.0 <= self.turn_on < np.inf:
+            raise InputError.at("acceptance", "turn_on", self.turn_on, "finite and >= 0 GeV")
+
+    def probability(self, kinetic_energy: jax.Array) -> jax.Array:
+        """Return the probability to see a lepton of true kinetic energy T, GeV."""
+        if self.turn_on == 0.0:
+            return jnp.full_like(kinetic_energy, self.efficiency)
+        return -self.efficiency * jnp.expm1(-jnp.maximum(kinetic_energy, 0.0) / self.turn_on)
+
+
+def response_factors(
+    parameters: ResponseParameters,
+    lepton_energy: ArrayLike,
+    theta: ArrayLike,
+    grid: RecoGrid,
+    acceptance: Acceptance,
+    lepton_mass: float,
+) -> tuple[jax.Array, jax.Array]:
+    """Return the probabilities of energy bins, efficiency included, and of angle bins.
+
+    S_E[i, t] = eff(T_t) P(E_rec in bin i and above threshold), with E_rec normal of mean
+    (1 + scale) E_t and standard deviation `energy_resolution` times that mean; the last bin has no
+    upper end. S_theta[j, t] = P(theta_rec in bin j) with the normal law of mean theta_t reflected
+    at 0 and at pi (images of one turn either way: widths up to about a radian); columns sum to one.
+    The response of bin (i, j) is S_E[i, t] S_theta[j, t]. Zero widths give the indicator of the
+    bin; derivatives along them are zero.
+
+    Args:
+        parameters: scale and widths.
+        lepton_energy: true E_l in GeV, shape (n_true,).
+        theta: true angle in rad, in [0, pi], shape (n_true,).
+        grid: reconstructed bins.
+        acceptance: threshold and efficiency.
+        lepton_mass: m in GeV.
+
+    Returns:
+        S_E, shape (n_energy, n_true), and S_theta, shape (n_angle, n_true).
+
+    Raises:
+        InputError: a negative width, a scale below -1, or an angle outside [0, pi].
+    """
+    arrays = _checked(parameters, lepton_energy, theta, grid)
+    return _factors(parameters, *arrays, acceptance, lepton_mass)
+
+
+def smear(
+    parameters: ResponseParameters,
+    rows: ArrayLike,
+    lepton_energy: ArrayLike,
+    theta: ArrayLike,
+    grid: RecoGrid,
+    acceptance: Acceptance,
+    lepton_mass: float,
+) -> jax.Array:
+    """Return sum_t S_E[i, t] S_theta[j, t] rows[t, k], shape (grid.size, k).
+
+    One energy bin at a time: memory stays at n_angle x n_true beyond input and output. `rows`, of
+    shape (n_true, k), hold what to smear times the areas of the true cells; the other arguments and
+    the errors are those of `response_factors`.
+    """
+    arrays = _checked(parameters, lepton_energy, theta, grid)
+    return _smear(parameters, jnp.asarray(rows), *arrays, acceptance, lepton_mass)
+
+
+def response_matrix(
+    parameters: ResponseParameters,
+    lepton_energy: ArrayLike,
+    theta: ArrayLike,
+    grid: RecoGrid,
+    acceptance: Acceptance,
+    lepton_mass: float,
+) -> Float:
+    """Return the dense response, shape (grid.size, n_true), for sparse operators on its right.
+
+    Arguments and errors are those of `response_factors`.
+    """
+    by_energy, by_angle = response_factors(
+        parameters, lepton_energy, theta, grid, acceptance, lepton_mass
+    )
+    product = np.asarray(by_energy)[:, None, :] * np.asarray(by_angle)
+    return product.reshape(grid.size, -1)
+
+
+def smear_events(
+    key: jax.Array,
+    lepton_energy: ArrayLike,
+    theta: ArrayLike,
+    parameters: ResponseParameters,
+    acceptance: Acceptance,
+    lepton_mass: float,
+) -> tuple[Float, Float]:
+    """Draw what is reconstructed of each event; return (E_rec, theta_rec) of those that are kept.
+
+    The law, the arguments and the errors are those of `response_factors`.
+    """
+    energy, angle = _checked(parameters, lepton_energy, theta)
+    scale, energy_resolution, angle_resolution = parameters
+    energy_key, angle_key, seen_key = jax.random.split(key, 3)
+    shape = energy.shape
+    shift = energy_resolution * jax.random.normal(energy_key, shape, energy.dtype)
+    smeared = (1.0 + scale) * energy * (1.0 + shift)
+    turned = angle + angle_resolution * jax.random.normal(angle_key, shape, energy.dtype)
+    # The distance to the nearest even multiple of pi folds at 0 and at pi
+    folded = jnp.abs(turned - 2.0 * jnp.pi * jnp.round(turned / (2.0 * jnp.pi)))
+    seen = jax.random.uniform(seen_key, shape, energy.dtype) < acceptance.probability(
+        energy - lepton_mass
+    )
+    kept = np.asarray(seen & (smeared >= lepton_mass + acceptance.threshold))
+    return np.asarray(smeared)[kept], np.asarray(folded)[kept]
+
+
+def free_parameters(sds: ResponseParameters) -> tuple[str, ...]:
+    """Name the parameters with a positive prior sd, in the order of `taylor_terms`."""
+    for name, sd in zip(sds._fields, sds, strict=True):
+        if not 0.0 <= np.asarray(sd) < np.inf:
+            raise InputError.at("response prior", name, sd, "finite and >= 0")
+    return tuple(name for name, sd in zip(sds._fields, sds, strict=True) if np.asarray(sd) > 0.0)
+
+
+def taylor_terms(
+    function: Callable[[ResponseParameters], jax.Array],
+    parameters: ResponseParameters,
+    sds: ResponseParameters,
+) -> jax.Array:
+    """Expand a function of the parameters to second order, in units of their prior sds.
+
+    f(p + sum_i delta_i sd_i e_i) ~ f + sum_i delta_i F_i + sum_{i<=j} delta_i delta_j F_ij, with
+    F_i = sd_i d_i f, F_ij = sd_i sd_j d_i d_j f off the diagonal and half that on it. The first
+    axis of the result runs over [f, F_i, F_ij], F_ij by rows of the upper triangle: the order of
+    `taylor_weights`. Parameters with sd 0 are left out; one whose value is a zero width must be.
+
+    Args:
+        function: differentiable, returns an array of any shape S.
+        parameters: where to expand.
+        sds: prior standard deviations, in the units of the parameters.
+
+    Returns:
+        Shape (1 + n + n (n + 1)/2, *S) with n the number of positive sds.
+
+    Raises:
+        InputError: a negative sd.
+    """
+    free = free_parameters(sds)
+
+    def along(deltas: jax.Array) -> jax.Array:
+        moved = {
+            name: getattr(parameters, name) + delta * getattr(sds, name)
+            for name, delta in zip(free, deltas, strict=True)
+        }
+        return function(parameters._replace(**moved))
+
+    value = function(parameters)
+    if not free:
+        return value[None]
+    origin = jnp.zeros(len(free))
+    first = jnp.moveaxis(jax.jacfwd(along)(origin), -1, 0)
+    second = jnp.moveaxis(jax.jacfwd(jax.jacfwd(along))(origin), (-2, -1), (0, 1))
+    i, j = np.triu_indices(len(free))
+    half = np.where(i == j, 0.5, 1.0).reshape(-1, *[1] * value.ndim)
+    return jnp.concatenate([value[None], first, half * second[i, j]])
+
+
+def taylor_weights(deltas: ArrayLike) -> jax.Array:
+    """Return [1, delta_i, delta_i delta_j with i <= j], the factors of `taylor_terms`.
+
+    Args:
+        deltas: shifts of the free parameters in units of their sds, shape (n,).
+    """
+    deltas = jnp.asarray(deltas)
+    i, j = np.triu_indices(len(deltas))
+    return jnp.concatenate([jnp.ones(1, deltas.dtype), deltas, deltas[i] * deltas[j]])
+
+
+def _checked(
+    parameters: ResponseParameters,
+    lepton_energy: ArrayLike,
+    theta: ArrayLike,
+    grid: RecoGrid | None = None,
+) -> tuple[jax.Array, ...]:
+    """Return true coordinates and edges as JAX arrays; refuse impossible values.
+
+    Parameters that a JAX transformation traces have no value yet.
+    """
+    for name, value in zip(parameters._fields, parameters, strict=True):
+        low = -1.0 if name == "energy_scale" else 0.0
+        if not isinstance(value, jax.core.Tracer) and not low <= np.asarray(value) < np.inf:
+            raise InputError.at("response", name, value, f"finite and >= {low:g}")
+    tops = (("lepton_energy", lepton_energy, np.finfo(float).max), ("theta", theta, np.pi))
+    for name, value, top in tops:
+        if not np.all((np.asarray(value) >= 0.0) & (np.asarray(value) <= top)):
+            raise InputError.at("response", name, value, f"in [0, {top:.3g}]")
+    edges = (grid.energy_edges, grid.angle_edges) if grid else ()
+    return tuple(jnp.asarray(a, dtype=float) for a in (lepton_energy, theta, *edges))
+
+
+def _below(edge: jax.Array, mean: jax.Array, sd: jax.Array) -> jax.Array:
+    """Probability of a normal variable below an edge; a step where the width vanishes."""
+    wide = sd > SHARP
+    standard = (edge - mean) / jnp.where(wide, sd, 1.0)
+    return jnp.where(wide, ndtr(standard), edge > mean)
+
+
+def _between(cumulative: jax.Array) -> jax.Array:
+    """Probability between edges, cut at 0: rounding may leave -1e-17 in the tails."""
+    return jnp.maximum(jnp.diff(cumulative, axis=0), 0.0)
+
+
+@partial(jax.jit, static_argnames=("acceptance", "lepton_mass"))
+def _factors(
+    parameters: ResponseParameters,
+    lepton_energy: jax.Array,
+    theta: jax.Array,
+    energy_edges: jax.Array,
+    angle_edges: jax.Array,
+    acceptance: Acceptance,
+    lepton_mass: float,
+) -> tuple[jax.Array, jax.Array]:
+    """Return S_E and S_theta."""
+    scale, energy_resolution, angle_resolution = (jnp.asarray(p) for p in parameters)
+    mean = (1.0 + scale) * lepton_energy
+    lower = jnp.maximum(energy_edges[:-1], lepton_mass + acceptance.threshold)[:, None]
+    one = jnp.ones((1, len(theta)))
+    by_energy = _between(
+        jnp.concatenate([_below(lower, mean, energy_resolution * mean), one])
+    ) * acceptance.probability(lepton_energy - lepton_mass)
+    # The inner edges and their images; all that lies between 0 and pi makes one
+    edge = angle_edges[1:-1, None]
+    folded = jnp.zeros((len(angle_edges) - 2, len(theta)))
+    for turn in (-2.0 * jnp.pi, 0.0, 2.0 * jnp.pi):
+        folded += _below(turn + edge, theta, angle_resolution)
+        folded -= _below(turn - edge, theta, angle_resolution)
+    by_angle = _between(jnp.concatenate([0.0 * one, folded, one]))
+    return by_energy, by_angle
+
+
+@partial(jax.jit, static_argnames=("acceptance", "lepton_mass"))
+def _smear(
+    parameters: ResponseParameters,
+    rows: jax.Array,
+    lepton_energy: jax.Array,
+    theta: jax.Array,
+    energy_edges: jax.Array,
+    angle_edges: jax.Array,
+    acceptance: Acceptance,
+    lepton_mass: float,
+) -> jax.Array:
+    """Contract the response with rows, one energy bin at a time."""
+    by_energy, by_angle = _factors(
+        parameters, lepton_energy, theta, energy_edges, angle_edges, acceptance, lepton_mass
+    )
+    blocks = jax.lax.map(lambda probability: (by_angle * probability) @ rows, by_energy)
+    return blocks.reshape(-1, rows.shape[1])

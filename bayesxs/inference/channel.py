@@ -1,0 +1,304 @@
+"""The far-detector likelihood: data of one sample, folded with a cross section and its nuisances.
+
+log L(theta, xi) = sum over samples and events of log p_FD(event | theta, xi) (arXiv:2412.16303,
+Eq. 6). The density is bilinear: with nuisances xi of unit prior width,
+
+    p = [T_0 + sum_k c_k(xi) T_k] phi (1 + sum_k xi_k f_k) P(theta) / norm,
+
+c = (xi, products of pairs of xi). Cross-section modes and the response of the learned cross section
+to the flux are T_k, flux shapes are f_k, detector response enters T_k to second order. Events and
+expected (Asimov) bins differ only in their weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from bayesxs.detector.density import Response, Sample
+from bayesxs.detector.grid import Float
+from bayesxs.inference.priors import Prior, prior_box
+from bayesxs.physics.oscillation import Baseline, NewtonSteps, OscillationParameters, probability
+
+# Singular values of the probability family, over the largest, below which directions are dropped.
+# Probabilities and densities then agree with the full ones to about 1e-8.
+SPAN_TOLERANCE = 1e-9
+
+# Largest error of a density, over the density without oscillation, that compressing the modes makes
+MODE_TOLERANCE = 1e-6
+
+# A density over its nominal value below which its logarithm is continued as a straight line: modes
+# may reach zero and below, and a sampler needs a slope that leads back
+POSITIVE_FLOOR = 1e-9
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=[
+        "left",
+        "core",
+        "right",
+        "total",
+        "flux_modes",
+        "log_reference",
+        "weights",
+        "energies",
+    ],
+    meta_fields=["pairs", "sample", "baseline", "newton_steps"],
+)
+@dataclass(frozen=True)
+class FarChannel:
+    """Far-detector data of one sample, the response folded for speed.
+
+    With c = (1, xi, products of pairs) and P' = (1 + xi flux_modes) P, the numerator of the density
+    is left @ (core . c) @ right @ P', its normalisation c @ total @ P'.
+
+    Attributes:
+        left: shape (n, R), in units of the unoscillated nominal density.
+        core: shape (R, 1 + q + pairs, r), for q nuisances.
+        right: orthonormal directions of the probabilities that the priors allow, shape (r, E).
+        total: v phi of each mode, shape (1 + q + pairs, E).
+        flux_modes: relative change of the flux by each nuisance, shape (q, E).
+        log_reference: log of the unoscillated density's numerator, shape (n,).
+        weights: multiplicity of each row: 1 for an event, expected counts for Asimov bins, shape
+            (n,).
+        energies: shared energies in GeV, shape (E,).
+        pairs: nuisances whose products have modes of their own.
+        sample: what is counted.
+        baseline: length, density, electron fraction.
+        newton_steps: of the oscillation probability.
+    """
+
+    left: Array
+    core: Array
+    right: Array
+    total: Array
+    flux_modes: Array
+    log_reference: Array
+    weights: Array
+    energies: Array
+    pairs: tuple[tuple[int, int], ...]
+    sample: Sample
+    baseline: Baseline
+    newton_steps: NewtonSteps
+
+    @property
+    def nuisances(self) -> int:
+        """Number of nuisances."""
+        return len(self.flux_modes)
+
+
+def far_channel(
+    response: Response,
+    flux: ArrayLike,
+    energies: ArrayLike,
+    weights: ArrayLike,
+    sample: Sample,
+    baseline: Baseline,
+    span: ArrayLike,
+    newton_steps: NewtonSteps = 1,
+    *,
+    modes: Sequence[Response | None] = (),
+    flux_modes: ArrayLike | None = None,
+    pairs: tuple[tuple[int, int], ...] = (),
+) -> FarChannel:
+    """Fold response and flux onto the directions that the probabilities span.
+
+    Args:
+        response: T[row, E] and v[E] of the events or bins.
+        flux: near-detector flux at the shared energies.
+        energies: shared energies in GeV.
+        weights: multiplicity of each row.
+        sample: what is counted.
+        baseline: length, density, electron fraction.
+        span: orthonormal rows from `probability_span`, or the identity for no compression.
+        newton_steps: of the oscillation probability.
+        modes: change of the response per unit of each nuisance, then of each product of a pair;
+            None where there is none.
+        flux_modes: relative change of the flux per unit of each nuisance, shape (q, E).
+        pairs: index pairs of the products.
+
+    Raises:
+        ValueError: a row with weight has no density at any energy, or modes and nuisances differ
+            in number.
+    """
+    flux, span = np.asarray(flux), np.asarray(span)
+    flux_modes = np.zeros((0, len(flux))) if flux_modes is None else np.asarray(flux_modes)
+    if len(modes) != len(flux_modes) + len(pairs):
+        raise ValueError(
+            f"{len(modes)} modes for {len(flux_modes)} nuisances and {len(pairs)} products"
+        )
+    folded = np.asarray(response.rows) * flux
+    reference = folded.sum(axis=1)
+    weights = np.asarray(weights, dtype=float)
+    dead = np.nonzero((reference <= 0.0) & (weights > 0.0))[0]
+    if len(dead):
+        raise ValueError(
+            f"no density at {len(dead)} of {len(weights)} rows, the first is {dead[0]}"
+        )
+    alive = weights > 0.0
+
+    def project(rows: Float) -> Float:
+        return (rows[alive] / reference[alive, None]) @ span.T
+
+    nominal = project(folded)
+    if modes:
+        blocks = [
+            np.zeros_like(nominal) if m is None else project(np.asarray(m.rows) * flux)
+            for m in modes
+        ]
+        left, core = _compress(np.stack([nominal, *blocks], axis=1))
+    else:
+        left, core = nominal, np.eye(nominal.shape[1])[:, None, :]
+    totals = [response.total, *(np.zeros(len(flux)) if m is None else m.total for m in modes)]
+    return FarChannel(
+        jnp.asarray(left),
+        jnp.asarray(core),
+        jnp.asarray(span),
+        jnp.asarray(np.stack([np.asarray(t) for t in totals]) * flux),
+        jnp.asarray(flux_modes),
+        jnp.asarray(np.log(reference[alive])),
+        jnp.asarray(weights[alive]),
+        jnp.asarray(energies),
+        pairs,
+        sample,
+        baseline,
+        newton_steps,
+    )
+
+
+def _compress(blocks: Float) -> tuple[Float, Float]:
+    """Factor rows (n, m, r) into left (n, R) and core (R, m, r) by a randomised range finder.
+
+    The rows of a response are smooth functions of lepton energy and angle, so that a few hundred
+    directions carry all modes (Halko, Martinsson and Tropp, arXiv:0909.4061, Algorithm 4.1).
+    """
+    n = len(blocks)
+    matrix = blocks.reshape(n, -1)
+    rng = np.random.default_rng(0)  # a fixed sketch: it decides the accuracy, not the result
+    rank = 64
+    while rank < min(matrix.shape):
+        basis, _ = np.linalg.qr(matrix @ rng.standard_normal((matrix.shape[1], rank)))
+        core = basis.T @ matrix
+        probe = rng.standard_normal((matrix.shape[1], 8)) / np.sqrt(matrix.shape[1])
+        if np.abs(matrix @ probe - basis @ (core @ probe)).max() < MODE_TOLERANCE:
+            # Drop what the sketch took beyond need
+            u, size, rows = np.linalg.svd(core, full_matrices=False)
+            kept = size > 1e-2 * MODE_TOLERANCE * np.sqrt(n)
+            core = size[kept, None] * rows[kept]
+            return basis @ u[:, kept], core.reshape(-1, *blocks.shape[1:])
+        rank *= 2
+    return np.eye(n), blocks
+
+
+def probability_span(
+    sample: Sample,
+    energies: ArrayLike,
+    baseline: Baseline,
+    priors: Mapping[str, Prior],
+    fixed: OscillationParameters,
+    newton_steps: NewtonSteps = 1,
+    flux_modes: ArrayLike | None = None,
+) -> Array:
+    """Return orthonormal rows spanning P(E; theta) for all theta in the prior's box, shape (r, E).
+
+    Oscillation probabilities of one channel form a family of few dimensions (about 20 of 144
+    energies), found from the singular values of 4000 of them. With flux modes the products f_k P
+    are spanned too.
+    """
+    rng = np.random.default_rng(0)  # a fixed cover of the box, not a sample
+    box = prior_box(priors)
+    drawn = {name: rng.uniform(low, high, (4000, 1)) for name, (low, high) in box.items()}
+    points = fixed._replace(**drawn)
+
+    @jax.jit
+    def family(points: OscillationParameters) -> Array:
+        return probability(
+            sample.flavor_in,
+            sample.flavor_out,
+            points,
+            jnp.asarray(energies),
+            baseline,
+            antineutrino=sample.antineutrino,
+            newton_steps=newton_steps,
+        )
+
+    rows = np.atleast_2d(family(points))
+    tolerance = SPAN_TOLERANCE
+    if flux_modes is not None and np.any(flux_modes):
+        shapes = [f for f in np.asarray(flux_modes) if np.any(f)]
+        rows = np.concatenate([rows, *(rows[:1000] * f for f in shapes)])
+        tolerance = 1e-2 * MODE_TOLERANCE
+    _, size, directions = np.linalg.svd(rows, full_matrices=False)
+    return jnp.asarray(directions[size > tolerance * size[0]])
+
+
+def channel_probability(channel: FarChannel, parameters: OscillationParameters) -> Array:
+    """Return the oscillation probability of a channel's sample at its energies."""
+    return probability(
+        channel.sample.flavor_in,
+        channel.sample.flavor_out,
+        parameters,
+        channel.energies,
+        channel.baseline,
+        antineutrino=channel.sample.antineutrino,
+        newton_steps=channel.newton_steps,
+    )
+
+
+def mode_weights(channel: FarChannel, nuisances: Array) -> Array:
+    """Return c = (1, xi, products of pairs)."""
+    products = [nuisances[i] * nuisances[j] for i, j in channel.pairs]
+    return jnp.concatenate([jnp.ones(1), nuisances, jnp.asarray(products)])
+
+
+def features(
+    channel: FarChannel, parameters: OscillationParameters, nuisances: Array
+) -> tuple[Array, Array]:
+    """Return g with p numerator = left @ g, shape (R,), and the normalisation."""
+    flux = channel_probability(channel, parameters)
+    if not channel.nuisances:
+        return channel.core[:, 0] @ (channel.right @ flux), channel.total[0] @ flux
+    flux = (1.0 + nuisances @ channel.flux_modes) * flux
+    weights = mode_weights(channel, nuisances)
+    inner = jnp.einsum("Rmr,r->Rm", channel.core, channel.right @ flux)
+    return inner @ weights, weights @ (channel.total @ flux)
+
+
+def positive_log(ratio: Array) -> Array:
+    """Return log(ratio), continued below POSITIVE_FLOOR by its tangent."""
+    line = jnp.log(POSITIVE_FLOOR) + ratio / POSITIVE_FLOOR - 1.0
+    return jnp.where(ratio > POSITIVE_FLOOR, jnp.log(jnp.maximum(ratio, POSITIVE_FLOOR)), line)
+
+
+def pointwise_log_density(
+    channel: FarChannel, parameters: OscillationParameters, nuisances: Array | None = None
+) -> Array:
+    """Return log p_FD of every event, p in 1/GeV, shape (n,).
+
+    Args:
+        channel: data and response.
+        parameters: oscillation parameters.
+        nuisances: in units of their prior widths, shape (q,); zero if None.
+    """
+    xi = jnp.zeros(channel.nuisances) if nuisances is None else nuisances
+    g, norm = features(channel, parameters, xi)
+    return positive_log(channel.left @ g) + channel.log_reference - jnp.log(norm)
+
+
+@jax.jit  # the passes that NumPyro makes over a model before sampling would compile op by op
+def log_likelihood(
+    channels: Sequence[FarChannel],
+    parameters: OscillationParameters,
+    nuisances: Array | None = None,
+) -> Array:
+    """Return the sum over samples and events of weight times log p_FD."""
+    terms = (c.weights @ pointwise_log_density(c, parameters, nuisances) for c in channels)
+    return sum(terms, jnp.zeros(()))

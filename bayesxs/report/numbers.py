@@ -1,0 +1,91 @@
+"""Numbers as the pages write them: rounded by their errors, a dash where there is none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+MISSING: Final = "–"
+
+
+class Row(NamedTuple):
+    """A line of a table: what, and its cells."""
+
+    head: str
+    cells: tuple[str, ...]
+
+
+def number(value: Any, form: str) -> str:
+    """Return a formatted number, a dash where there is none."""
+    if value is None or not math.isfinite(float(value)):
+        return MISSING
+    return form.format(float(value))
+
+
+def power(value: float) -> str:
+    """Return a number below one as a power of ten."""
+    if value == 0.0 or not math.isfinite(value):
+        return "0" if value == 0.0 else MISSING
+    mantissa, exponent = f"{value:.2e}".split("e")
+    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{mantissa} × 10{raised}"
+
+
+def _decimals(entry: Mapping[str, Any], scale: float) -> int:
+    """Decimals that show two digits of the standard deviation."""
+    sd = abs(float(entry.get("sd") or 0.0)) * scale
+    return max(0, 1 - math.floor(math.log10(sd))) if sd > 0.0 and math.isfinite(sd) else 4
+
+
+def scaled(entry: Mapping[str, Any], key: str, scale: float) -> str:
+    """Return a value in the shown unit, to two digits of its standard deviation."""
+    value = entry.get(key)
+    return MISSING if value is None else number(float(value) * scale, _form(entry, scale))
+
+
+def deviation(entry: Mapping[str, Any], key: str, scale: float) -> str:
+    """Return a standard deviation in the shown unit, to two digits."""
+    value = entry.get(key)
+    return MISSING if value is None else number(float(value) * scale, "{:.2g}")
+
+
+def _form(entry: Mapping[str, Any], scale: float) -> str:
+    return f"{{:.{_decimals(entry, scale)}f}}"
+
+
+def plus_minus(entry: Mapping[str, Any] | None, scale: float) -> str:
+    """Return mean and standard deviation in the shown unit."""
+    if entry is None:
+        return ""
+    return f"{scaled(entry, 'mean', scale)} ± {scaled(entry, 'sd', scale)}"
+
+
+def interval(entry: Mapping[str, Any], key: str, scale: float) -> str:
+    """Return an interval in the shown unit."""
+    ends = entry.get(key)
+    if ends is None:
+        return MISSING
+    return " to ".join(number(float(end) * scale, _form(entry, scale)) for end in ends)
+
+
+def with_unit(value: str, unit: str) -> str:
+    """Return a value with its unit; a power of ten takes brackets around a value with an error."""
+    if not unit:
+        return value
+    if unit.startswith("10"):
+        return f"({value}) × {unit}" if "±" in value else f"{value} × {unit}"
+    return f"{value} {unit}"
+
+
+def signed(value: Any, form: str) -> str:
+    """Return a number with its sign, a dash where there is none; `form` as in "{:.2f}"."""
+    text = number(value, form)
+    if text == MISSING or float(text) == 0.0:
+        return text.removeprefix("-")
+    return text.replace("-", "−") if text.startswith("-") else f"+{text}"
+
+
+def listed(parts: Sequence[str], last: str = " and ") -> str:
+    """Return parts of a sentence in a row: a and b; a, b and c."""
+    return last.join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
