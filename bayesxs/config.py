@@ -52,6 +52,7 @@ from bayesxs.sections import (
 # Keys that hold a path, resolved against the folder of the card that writes them.
 _PATH_KEYS: Final = (
     ("network", "weights"),
+    ("near", "file"),
     ("far", "file"),
     ("beam", "flux", "path"),
     ("nature", "pdf", "name"),

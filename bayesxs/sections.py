@@ -189,6 +189,8 @@ class TrainingCard(Section):
     lbfgs_steps: Annotated[int, Field(ge=0, le=10_000_000)] = 5000
     weighting: Literal["relative", "uniform"] = "relative"
     floor: Annotated[float, Field(gt=0, le=1)] = 0.02
+    # With a finite number of near events: prior sd of the weights about their initial values
+    weight_sd: Annotated[float, Field(gt=0, le=100)] = 0.5
 
     @model_validator(mode="after")
     def _check(self) -> TrainingCard:
@@ -204,6 +206,7 @@ class NearCard(Section):
 
     # "infinite" is the expected density; with a number the counts fluctuate
     events: int | Literal["infinite"] = "infinite"
+    file: str = ""  # counts in the analysis's own bins, instead of simulated ones
 
     @field_validator("events", mode="before")
     @classmethod
@@ -214,6 +217,12 @@ class NearCard(Section):
             shown = f'"{value}"' if isinstance(value, str) else value
             raise conflict("", shown, 'allowed: "infinite", or an integer from 10000 to 1e12')
         return value
+
+    @model_validator(mode="after")
+    def _check(self) -> NearCard:
+        if self.file and self.events == "infinite":
+            raise conflict("events", '"infinite"', "must be the number of events in near.file")
+        return self
 
 
 class CertainCard(Section):

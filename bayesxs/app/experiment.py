@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from math import pi
 from pathlib import Path
 from typing import Literal
@@ -13,33 +12,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bayesxs.app.geometry import Geometry, Target
 from bayesxs.config import Card, prior_conflict
-from bayesxs.detector.density import Response, Sample
-from bayesxs.detector.grid import (
-    EnergyGrid,
-    Float,
-    LeptonGrid,
-    NodeGrid,
-    energy_grid,
-    lepton_grid,
-    node_grid,
-)
-from bayesxs.detector.operator import (
-    Operator,
-    Quadrature,
-    build_operator,
-    exact_cross_section,
-    fold,
-    row_quadrature,
-    total_quadrature,
-)
+from bayesxs.detector.density import Sample
+from bayesxs.detector.grid import EnergyGrid, Float, energy_grid
 from bayesxs.errors import InputError
 from bayesxs.inference.priors import Flat, Gaussian, Prior
+from bayesxs.inputs.covariance import flux_modes, load_covariance, parametric_covariance
 from bayesxs.inputs.events import COLUMNS, LeptonEvents, load_events
 from bayesxs.inputs.flux import Flux, embedded_dune_flux, load_csv_flux, load_globes_flux
 from bayesxs.inputs.pdf import (
     PDF,
     embedded_ct18nnlo,
+    embedded_les_houches,
     find_pdf_set,
     load_lhapdf_grid,
     load_official,
@@ -48,6 +33,7 @@ from bayesxs.inputs.pdf import (
 from bayesxs.learning.network import Architecture
 from bayesxs.learning.training import Schedule
 from bayesxs.physics.kinematics import is_physical, z_from_cosine
+from bayesxs.physics.modification import Modification
 from bayesxs.physics.oscillation import (
     Baseline,
     NewtonSteps,
@@ -56,26 +42,16 @@ from bayesxs.physics.oscillation import (
     nufit_6_0_errors,
     probability,
 )
-from bayesxs.physics.structure_functions import PARTONS, QuarkParton, StructureFunctions
-from bayesxs.sections import FlatPrior, LhapdfPDF, NufitPrior
-
-# Bins in each direction of spectra that are integrated rather than looked at: their edge effects
-# stay below 1 % of a bin of the predictive spectra
-FINE_BINS = 160
-
-
-@dataclass(frozen=True)
-class Target:
-    """What one network describes: the cross section of neutrinos that make one kind of lepton."""
-
-    sample: Sample  # the near-detector sample that it is learned from
-    truth: QuarkParton
-    near_flux: Float  # at the shared energies
-
-    @property
-    def name(self) -> str:
-        """Short name used in files: "mu", "anti_mu", "e", ..."""
-        return ("anti_" if self.sample.antineutrino else "") + self.sample.flavor_out
+from bayesxs.physics.structure_functions import PARTONS, QuarkParton
+from bayesxs.sections import (
+    FlatPrior,
+    FluxShapeFile,
+    LhapdfPDF,
+    ModesFileCard,
+    NatureCard,
+    NoFluxShape,
+    NufitPrior,
+)
 
 
 class Experiment:
@@ -94,7 +70,7 @@ class Experiment:
         self.card = card
         self.source = source
         self.flux = _flux(card)
-        self.pdf = _pdf(card)
+        self.pdf = _pdf(card.nature)
         self.parameters = true_parameters(card)
         self.priors = _priors(card, self.parameters, source)
         o = card.oscillation
@@ -119,6 +95,7 @@ class Experiment:
                 )
                 raise InputError.at(source, "sample.flavor_in", sample.flavor_in, allowed)
         self.observed = _observed(card, self.samples, source)
+        self.flux_modes = _flux_modes(card, self.energies)
 
     def _target(self, sample: Sample) -> Target:
         """Find the near-detector sample from which a far sample's cross section is learned."""
@@ -131,11 +108,13 @@ class Experiment:
                 f"{self.flux.source} has no near-detector flux to learn this cross section from"
             )
             raise InputError.at(self.source, "sample.flavor_out", sample.flavor_out, allowed)
-        nature = self.card.nature
-        truth = QuarkParton(
-            self.pdf, nature.protons, nature.neutrons, near.lepton_mass, near.antineutrino
+        assumed = self.card.assumed
+        return Target(
+            near,
+            _quark_parton(self.card.nature, self.pdf, near),
+            flux,
+            _quark_parton(assumed, _pdf(assumed), near) if assumed is not None else None,
         )
-        return Target(near, truth, flux)
 
     @property
     def seed(self) -> int:
@@ -183,98 +162,6 @@ def _oscillation(
     )
 
 
-class Geometry:
-    """Bins, nodes, quadratures and operators of one target; the costly parts on demand."""
-
-    def __init__(self, card: Card, energies: EnergyGrid, target: Target) -> None:
-        """Lay out the grids."""
-        high, mass = card.beam.energy_max_GeV, target.sample.lepton_mass
-        self.energies = energies
-        self.target = target
-        self.lepton_mass = mass
-        self.bins: LeptonGrid = lepton_grid(high, card.grid.lepton_energies, card.grid.z, mass)
-        self.nodes: NodeGrid = node_grid(high, card.grid.nodes_x, card.grid.nodes_q2, mass)
-
-    @cached_property
-    def quadrature(self) -> Quadrature:
-        """Quadrature of the bin centers."""
-        return row_quadrature(*self.bins.rows, self.energies, self.lepton_mass)
-
-    @cached_property
-    def totals(self) -> Quadrature:
-        """Quadrature of the total cross section at the shared energies."""
-        return total_quadrature(self.energies, self.lepton_mass)
-
-    @cached_property
-    def operator(self) -> Operator:
-        """Operator of the bin centers."""
-        return build_operator(self.quadrature, self.energies, self.nodes)
-
-    @cached_property
-    def total_operator(self) -> Operator:
-        """Operator of the total cross section."""
-        return build_operator(self.totals, self.energies, self.nodes)
-
-    @cached_property
-    def true_cross_section(self) -> Float:
-        """True d2s/dE_l dz at the quadrature points of the bins."""
-        return self._nature(self.quadrature)
-
-    @cached_property
-    def true_total(self) -> Float:
-        """True v[E]: total cross section times quadrature weight."""
-        value = self._nature(self.totals)
-        return fold(self.totals, self.energies, value).sum(axis=1) * self.energies.weights
-
-    def _nature(self, quadrature: Quadrature) -> Float:
-        """Return the true cross section at quadrature points.
-
-        Leading order with 2xF1 = F2 and target mass dips below zero for antineutrinos at y near its
-        maximum (a per cent of the rate); no events come from there.
-        """
-        return np.maximum(exact_cross_section(self.target.truth, quadrature), 0.0)
-
-    @cached_property
-    def true_bins(self) -> Response:
-        """True response of the bin centers."""
-        rows = fold(self.quadrature, self.energies, self.true_cross_section)
-        return Response(rows, self.true_total)
-
-    @cached_property
-    def fine_bins(self) -> LeptonGrid:
-        """Bins fine enough to be summed to spectra; a bin's center stands for the whole bin."""
-        high = float(self.energies.edges[-1])
-        return lepton_grid(high, FINE_BINS, FINE_BINS, self.lepton_mass)
-
-    def node_values(self, sf: StructureFunctions) -> Float:
-        """Evaluate structure functions on the nodes, shape (n_nodes, 3)."""
-        return np.asarray(sf(jnp.asarray(self.nodes.x), jnp.asarray(self.nodes.q2)), dtype=float)
-
-    def learned_bins(self, values: Float) -> Response:
-        """Response of the bin centers for structure functions on the nodes.
-
-        Negative cross sections count as zero: those of the unconstrained head, as in
-        arXiv:2412.16303, and with any head what interpolation between nodes makes of a zero.
-        """
-        return Response(self.operator.response(values, clamp=True), self.learned_total(values))
-
-    def learned_total(self, values: Float) -> Float:
-        """v[E] for structure functions on the nodes."""
-        total = self.total_operator.response(values, clamp=True)
-        return total.sum(axis=1) * self.energies.weights
-
-    def true_events(self, lepton_energy: Float, z: Float) -> Response:
-        """True response of unbinned events."""
-        quadrature = row_quadrature(lepton_energy, z, self.energies, self.lepton_mass)
-        return Response(fold(quadrature, self.energies, self._nature(quadrature)), self.true_total)
-
-    def learned_events(self, lepton_energy: Float, z: Float, values: Float) -> Response:
-        """Response of unbinned events for structure functions on the nodes."""
-        quadrature = row_quadrature(lepton_energy, z, self.energies, self.lepton_mass)
-        operator = build_operator(quadrature, self.energies, self.nodes)
-        return Response(operator.response(values, clamp=True), self.learned_total(values))
-
-
 def true_parameters(card: Card) -> OscillationParameters:
     """Return the true oscillation parameters of a card, angles in radians."""
     given = dict(card.oscillation.given())
@@ -292,18 +179,28 @@ def architecture(card: Card) -> Architecture:
 def schedule(card: Card) -> Schedule:
     """Return the training schedule."""
     t = card.training
-    return Schedule(t.adam_steps, t.learning_rate, t.lbfgs_steps if t.method == "lbfgs" else 0)
+    anchor = 0.0
+    if card.near.events != "infinite":  # the loss is twice -log L per event
+        anchor = 1.0 / (t.weight_sd**2 * card.near.events)
+    return Schedule(
+        t.adam_steps, t.learning_rate, t.lbfgs_steps if t.method == "lbfgs" else 0, anchor
+    )
 
 
 def input_files(card: Card) -> list[Path]:
     """Return the files that the cross section and the beam are read from, for content keys."""
     files = []
-    flux, pdf = card.beam.flux, card.nature.pdf
+    flux, shape = card.beam.flux, card.flux_shape
     if flux.type != "dune":
         files.append(Path(flux.path))
-    if isinstance(pdf, LhapdfPDF):
-        folder = find_pdf_set(pdf.name)
-        files += [folder / f"{folder.name}.info", folder / f"{folder.name}_{pdf.member:04d}.dat"]
+    if isinstance(shape, FluxShapeFile):
+        files.append(Path(shape.path))
+    if isinstance(card.uncertainty, ModesFileCard):
+        files.append(Path(card.uncertainty.path))
+    for nature in (card.nature, card.assumed):
+        if nature is not None and isinstance(nature.pdf, LhapdfPDF):
+            folder, member = find_pdf_set(nature.pdf.name), nature.pdf.member
+            files += [folder / f"{folder.name}.info", folder / f"{folder.name}_{member:04d}.dat"]
     return files
 
 
@@ -318,10 +215,39 @@ def _flux(card: Card) -> Flux:
     return load_globes_flux(flux.path) if flux.type == "globes" else load_csv_flux(flux.path)
 
 
-def _pdf(card: Card) -> PDF:
-    choice = card.nature.pdf
+def _flux_modes(card: Card, energies: EnergyGrid) -> Float:
+    """Return relative changes of the flux of unit prior width at the shared energies, (K, E)."""
+    shape = card.flux_shape
+    if isinstance(shape, NoFluxShape):
+        return np.zeros((0, len(energies.points)))
+    if isinstance(shape, FluxShapeFile):
+        ends = (float(energies.edges[0]), float(energies.edges[-1]))
+        return flux_modes(load_covariance(shape.path, ends), energies.points, 1.0 - shape.share)
+    covariance = parametric_covariance(energies.points, shape.amplitude, shape.correlation_length)
+    return flux_modes(covariance, energies.points, 1.0 - shape.share)
+
+
+def _quark_parton(nature: NatureCard, pdf: PDF, sample: Sample) -> QuarkParton:
+    change = Modification(
+        nature.q2_suppression_GeV2,
+        nature.xf3_scale,
+        nature.protons + nature.neutrons if nature.emc else 0,
+    )
+    modification = None if change == Modification() else change
+    return QuarkParton(
+        pdf,
+        nature.protons,
+        nature.neutrons,
+        sample.lepton_mass,
+        sample.antineutrino,
+        modification,
+    )
+
+
+def _pdf(nature: NatureCard) -> PDF:
+    choice = nature.pdf
     if not isinstance(choice, LhapdfPDF):
-        return embedded_ct18nnlo()
+        return embedded_ct18nnlo() if choice.table == "ct18nnlo" else embedded_les_houches()
     if choice.reader == "official":
         pdf: PDF = load_official(choice.name, choice.member)
     else:

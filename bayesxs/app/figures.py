@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator
 
+import xarray as xr
 from matplotlib.figure import Figure
 
 from bayesxs.app.learn import TRAINING
 from bayesxs.app.netcdf import read_tree
 from bayesxs.app.progress import Reporter
 from bayesxs.app.results import ASIMOV, NEAR, write_summary
-from bayesxs.app.stages import KINDS
 from bayesxs.atomic import read_text, write_bytes, write_text
 from bayesxs.inference.posterior import PUBLIC_NAMES
 from bayesxs.report.html import render_report
@@ -23,7 +23,12 @@ from bayesxs.report.plots_density import (
     total_cross_section_figure,
     training_figure,
 )
-from bayesxs.report.plots_posterior import asimov_figure, octant_figure, posterior_figure
+from bayesxs.report.plots_posterior import (
+    asimov_figure,
+    comparison_figure,
+    octant_figure,
+    posterior_figure,
+)
 from bayesxs.report.style import to_png
 from bayesxs.store import CONFIG, RunFolder, Stage
 
@@ -43,30 +48,42 @@ def report_stage(folder: RunFolder, stage: Stage, reporter: Reporter) -> None:
             update(number, stem)
     summary = write_summary(folder, stage)
     posterior = read_tree(folder.path / "posterior_truth.nc")
-    constants = posterior["constant_data"].dataset
-    simulated = posterior.attrs["source"].startswith("simulated")
-    names = [*PUBLIC_NAMES.values(), "sin2_2theta23"]
     page = render_report(
         summary,
         folder.manifest,
         read_text(folder.path / CONFIG),
         images,
         name=folder.path.name,
-        true_values={n: float(constants[f"true_{n}"]) for n in names} if simulated else None,
+        true_values=_true_values(posterior),
     )
     write_text(stage.output("report.html"), page)
+
+
+def _true_values(tree: xr.DataTree) -> dict[str, float] | None:
+    """Return what the events were simulated with; nothing where they come from a file."""
+    if not tree.attrs["source"].startswith("simulated"):
+        return None
+    constants = tree["constant_data"].dataset
+    names = [*PUBLIC_NAMES.values(), "sin2_2theta23"]
+    return {n: float(constants[f"true_{n}"]) for n in names}
 
 
 def figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """List the figures that a run's files allow, each by its stem and how to draw it."""
     near = read_tree(folder.path / NEAR)
-    trees = {kind: read_tree(folder.path / f"posterior_{kind}.nc") for kind in KINDS}
+    trees = {
+        kind: read_tree(path)
+        for kind in ("truth", "learned", "assumed")
+        if (path := folder.path / f"posterior_{kind}.nc").exists()
+    }
     asimov = read_tree(folder.path / ASIMOV)
     shifts = folder.stages["posterior"]["notes"]["summary"]["asimov"]["shift_sigma"]
     density, functions = near["density"].dataset, near["structure_functions"].dataset
     yield "posterior", lambda: posterior_figure(trees["truth"], trees["learned"])
     if "octant_upper_probability" in trees["truth"]["posterior"].dataset:
         yield "octant", lambda: octant_figure(trees["truth"], trees["learned"])
+    if "assumed" in trees:
+        yield "comparison", lambda: comparison_figure(trees, _true_values(trees["truth"]))
     yield "asimov", lambda: asimov_figure(asimov, shifts)
     yield "predictive", lambda: predictive_figure(trees["learned"], "learned")
     yield "predictive_truth", lambda: predictive_figure(trees["truth"], "truth")

@@ -7,23 +7,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
-from bayesxs.app.experiment import Experiment, Geometry, Target, architecture, schedule
+from bayesxs.app.experiment import Experiment, architecture, schedule
+from bayesxs.app.geometry import Geometry, Target
 from bayesxs.app.progress import Reporter
-from bayesxs.app.seeds import TRAINING_KEY, stage_key
+from bayesxs.app.seeds import NEAR_KEY, TRAINING_KEY, stage_key
 from bayesxs.app.weights import conditions, read_networks, write_networks
 from bayesxs.atomic import atomic_path, write_csv
 from bayesxs.detector.grid import Float
 from bayesxs.detector.operator import fold
+from bayesxs.inputs.counts import load_counts
 from bayesxs.learning.network import Network, create_network
-from bayesxs.learning.training import NearProblem, near_problem, train
+from bayesxs.learning.training import Loss, NearProblem, near_problem, train
 from bayesxs.store import Stage
 
 NETWORK, TRAINING = "network.safetensors", "training.csv"
 
 # Random functions that span the projected rows; 1e-5 of what the nodes resolve is lost
 PROJECTION_RANK = 700
+
+# The same for counts, whose fluctuations hide what more functions would add
+FINITE_RANK = 350
 
 
 def train_stage(experiment: Experiment, stage: Stage, reporter: Reporter) -> None:
@@ -42,13 +48,17 @@ def train_stage(experiment: Experiment, stage: Stage, reporter: Reporter) -> Non
     rows: list[dict[str, Any]] = []
     for number, target in enumerate(experiment.unique_targets):
         clock = time.perf_counter()
-        problem = near_detector_problem(experiment, target)
+        counts = near_observation(experiment, target)
+        problem = near_detector_problem(experiment, target, counts)
         judge = Judge(experiment.geometry(target), {"near": target.near_flux})
         stage.notes["operator_seconds"] = time.perf_counter() - clock
         networks[target.name] = []
         for member in range(card.network.members):
             log = TrainingLog(stage, judge, f"{target.name}-{member}")
             key = stage_key(card.seed, TRAINING_KEY, number, member)
+            if member and card.near.events != "infinite":
+                replica = bootstrap_counts(jax.random.fold_in(key, 1), counts)
+                problem = near_detector_problem(experiment, target, replica)
             network = _train_member(
                 experiment, problem, create_network(architecture(card), key), log, reporter
             )
@@ -58,17 +68,56 @@ def train_stage(experiment: Experiment, stage: Stage, reporter: Reporter) -> Non
     write_csv(stage.output(TRAINING), {name: [row[name] for row in rows] for name in rows[0]})
 
 
-def near_detector_problem(experiment: Experiment, target: Target) -> NearProblem:
-    """Build what a target's training minimises: its operator against the true near density."""
+def near_observation(experiment: Experiment, target: Target) -> Float:
+    """Return what the near detector observes in the bins as seen.
+
+    The expected density where near.events is infinite; else counts, read from a file or drawn from
+    Poisson distributions.
+    """
+    near, geometry = experiment.card.near, experiment.geometry(target)
+    if near.file:
+        return load_counts(near.file, geometry.seen_axes)
+    expected = geometry.seen_truth.rows @ target.near_flux
+    if near.events == "infinite":
+        return expected
+    number = experiment.unique_targets.index(target)
+    seed = jax.random.key_data(stage_key(experiment.seed, NEAR_KEY, number)).tolist()
+    mean = near.events * expected / expected.sum()
+    return np.random.default_rng(seed).poisson(mean).astype(float)
+
+
+def bootstrap_counts(key: jax.Array, counts: Float) -> Float:
+    """Draw as many events as there are, with replacement."""
+    number = int(counts.sum())
+    rng = np.random.default_rng(jax.random.key_data(key).tolist())
+    return rng.multinomial(number, counts / number).astype(float)
+
+
+def near_detector_problem(
+    experiment: Experiment, target: Target, observed: Float | None = None
+) -> NearProblem:
+    """Build what a target's training minimises: its operator against the near data.
+
+    Args:
+        experiment: the analysis.
+        target: what is learned.
+        observed: near data; those of `near_observation` if None.
+    """
     card = experiment.card
     geometry = experiment.geometry(target)
+    # The paper's recipe, in single precision, sees every row as it is
+    rank = PROJECTION_RANK if card.network.precision == "float64" else None
+    loss: Loss = card.training.weighting
+    if card.near.events != "infinite":
+        loss = "multinomial" if card.network.head == "positive" else "chi_square"
+        rank = FINITE_RANK if rank else None
     return near_problem(
-        geometry.operator.near_matrix(target.near_flux),
-        geometry.true_bins.rows @ target.near_flux,
+        geometry.seen.matrix(target.near_flux),
+        near_observation(experiment, target) if observed is None else observed,
         geometry.nodes,
-        floor=card.training.floor if card.training.weighting == "relative" else None,
-        # The paper's recipe, in single precision, sees every row as it is
-        rank=PROJECTION_RANK if card.network.precision == "float64" else None,
+        loss=loss,
+        floor=card.training.floor,
+        rank=rank,
     )
 
 
@@ -120,7 +169,11 @@ class TrainingLog:
     ) -> dict[str, Any]:
         """Judge the best network so far, write a checkpoint, return the new row."""
         seconds = time.perf_counter() - self._clock
-        row = {"step": step, "loss": loss} | self.judge.errors(best) | {"seconds": seconds}
+        row = (
+            {"step": step, "loss": loss}
+            | self.judge.errors(self.judge.geometry.node_values(best))
+            | {"seconds": seconds}
+        )
         self.rows.append(row)
         arrays = {f"state/{name}": value for name, value in state.items()}
         arrays |= {f"log/{name}": np.array([r[name] for r in self.rows]) for name in row}
@@ -148,13 +201,14 @@ class Judge:
     def _normalized(self, cross_section: Float) -> Float:
         return cross_section / (self.weights @ cross_section)
 
-    def errors(self, network: Any) -> dict[str, float]:
+    def errors(self, values: Float) -> dict[str, float]:
         """Return relative L2 errors of the normalised densities, in two and three dimensions.
+
+        Structure functions are given on the nodes, shape (n_nodes, 3).
 
         The latter is the test loss of arXiv:2412.16303, Eqs. 7-8, as a norm relative to the
         truth's.
         """
-        values = self.geometry.node_values(network)
         cross_section = self.geometry.operator.cross_section(values)
         model_3d = self._normalized(cross_section)
         response = fold(self.geometry.quadrature, self.geometry.energies, cross_section)

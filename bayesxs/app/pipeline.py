@@ -11,10 +11,12 @@ from typing import Any, Final
 import jax
 
 from bayesxs.app import results, stages
+from bayesxs.app.channels import Channels
 from bayesxs.app.experiment import Experiment, input_files
 from bayesxs.app.figures import report_stage
 from bayesxs.app.learn import train_stage
 from bayesxs.app.progress import Reporter
+from bayesxs.app.uncertainty import uncertainty_stage
 from bayesxs.atomic import write_text
 from bayesxs.config import Card, load_card, to_toml
 from bayesxs.manifest import package_version
@@ -27,18 +29,28 @@ _PHYSICS: Final = ("seed", "nature", "beam", "sample", "grid")
 
 # Each stage: the card's sections that it reads, and the stages before it
 STAGES: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
-    "train": ((*_PHYSICS, "network", "training"), ()),
-    "simulate": (("seed", "nature", "beam", "sample", "oscillation", "far"), ()),
-    "density": ((*_PHYSICS, "oscillation"), ("train", "simulate")),
-    "sample": ((*_PHYSICS, "oscillation", "priors", "sampler"), ("train", "simulate")),
-    "bootstrap": ((*_PHYSICS, "oscillation", "priors", "bootstrap"), ("train", "simulate")),
+    "train": ((*_PHYSICS, "network", "training", "near", "response"), ()),
+    "uncertainty": (
+        (*_PHYSICS, "oscillation", "near", "far", "response", "uncertainty", "flux_shape"),
+        ("train",),
+    ),
+    "simulate": (("seed", "nature", "beam", "sample", "oscillation", "far", "response"), ()),
+    "density": ((*_PHYSICS, "oscillation"), ("uncertainty", "simulate")),
+    "sample": (
+        (*_PHYSICS, "oscillation", "assumed", "priors", "sampler"),
+        ("uncertainty", "simulate"),
+    ),
+    "bootstrap": (
+        (*_PHYSICS, "oscillation", "assumed", "priors", "bootstrap"),
+        ("uncertainty", "simulate"),
+    ),
     "posterior": (("report",), ("density", "sample", "bootstrap")),
     "report": ((), ("posterior",)),
 }
 
 # What a command of the same name brings up to date
 COMMANDS: Final[dict[str, tuple[str, ...]]] = {
-    "train": ("train",),
+    "train": ("train", "uncertainty"),
     "simulate": ("simulate",),
     "sample": ("density", "sample", "posterior"),
     "bootstrap": ("bootstrap", "posterior"),
@@ -123,11 +135,12 @@ class Analysis:
         if stage not in self._keys:
             sections, before = STAGES[stage]
             files = list(self._files)
-            chosen = {name: self._sections[name] for name in sections}
+            chosen = {name: self._sections.get(name) for name in sections}
             if "network" in chosen and self.card.network.weights:
                 files.append(Path(self.card.network.weights))
-            if "far" in chosen and self.card.far.file:
-                files.append(Path(self.card.far.file))
+            for name in ("near", "far"):
+                if name in chosen and (path := getattr(self.card, name).file):
+                    files.append(Path(path))
             self._keys[stage] = content_key(
                 stage,
                 sections=_without_paths(chosen),
@@ -167,16 +180,17 @@ class Analysis:
         return self.key(name)
 
     @cached_property
-    def channels(self) -> stages.Channels:
+    def channels(self) -> Channels:
         """Data and learned cross section, read once the stages before have left them."""
-        return stages.Channels(self.experiment, self.folder)
+        return Channels(self.experiment, self.folder)
 
     def _run(self, name: str, stage: Stage) -> None:
         e, r = self.experiment, self.reporter
-        if name in ("train", "simulate"):
+        if name in ("train", "uncertainty", "simulate"):
             self.__dict__.pop("channels", None)  # they change
         run: dict[str, Callable[[], Any]] = {
             "train": lambda: train_stage(e, stage, r),
+            "uncertainty": lambda: uncertainty_stage(e, self.folder, stage, r),
             "simulate": lambda: stages.simulate_stage(e, stage, r),
             "density": lambda: results.density_stage(e, self.channels, stage),
             "sample": lambda: stages.sample_stage(e, self.channels, stage, r),

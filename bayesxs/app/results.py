@@ -4,41 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
-from bayesxs.app.experiment import Experiment, Geometry
+from bayesxs.app.channels import Channels
+from bayesxs.app.experiment import Experiment
+from bayesxs.app.geometry import Geometry
 from bayesxs.app.learn import Judge
 from bayesxs.app.netcdf import read_tree, write_netcdf
+from bayesxs.app.predictive import add_predictive
 from bayesxs.app.progress import Reporter
 from bayesxs.app.seeds import PREDICTIVE_KEY, stage_key
-from bayesxs.app.stages import CHAINS, ESTIMATES, KINDS, Channels
+from bayesxs.app.stages import CHAINS, ESTIMATES
 from bayesxs.atomic import write_csv, write_json
 from bayesxs.detector.density import density
 from bayesxs.detector.grid import Float
 from bayesxs.detector.operator import exact_cross_section
-from bayesxs.inference.channel import channel_probability
 from bayesxs.inference.posterior import (
     add_log_likelihood,
-    batched,
-    parameters_of,
     pool,
     shift_sigma,
+    side_by_side,
     summarize,
     truth_values,
 )
 from bayesxs.physics.cross_section import differential_cross_section
-from bayesxs.physics.oscillation import OscillationParameters
 from bayesxs.store import RunFolder, Stage
 
 NEAR, ASIMOV = "near_detector.nc", "asimov.nc"
 SUMMARY = "summary.json"
 SLICE_ENERGIES = (1.0, 2.0, 3.0, 5.0)
-
-# Bins of the predictive spectra: few enough that 6200 events fill them
-PREDICTIVE_BINS = 40
 
 
 def density_stage(experiment: Experiment, channels: Channels, stage: Stage) -> None:
@@ -79,11 +74,11 @@ def density_stage(experiment: Experiment, channels: Channels, stage: Stage) -> N
         "structure_functions": _structure_functions(experiment, geometry, values, scale),
     }
     write_netcdf(stage.output(NEAR), xr.DataTree.from_dict(tree))
-    network = channels.networks[target.name]
-    stage.notes |= Judge(geometry, fluxes).errors(network)
-    # Of the network itself, without interpolation: zero by construction with the positive head
-    own = exact_cross_section(network, geometry.quadrature)
-    stage.notes["negative_fraction"] = float(np.mean(own < 0.0))
+    stage.notes |= Judge(geometry, fluxes).errors(values)
+    if experiment.card.uncertainty.type != "gaussian_process":
+        # Of the network itself, without interpolation: zero by construction with the positive head
+        own = exact_cross_section(channels.networks[target.name], geometry.quadrature)
+        stage.notes["negative_fraction"] = float(np.mean(own < 0.0))
 
 
 def _slices(
@@ -97,8 +92,11 @@ def _slices(
     energies = [e for e in SLICE_ENERGIES if low < e < high] or [0.5 * (low + high)]
     grid = geometry.fine_bins
     e_l, z = grid.rows
-    learned = channels.networks[geometry.target.name]
+    values = channels.values[geometry.target.name]
     dims = ("slice_energy", "lepton_energy", "z")
+
+    def learned(x: Any, q2: Any) -> Float:
+        return geometry.nodes.interpolate(values, x, q2)
 
     def evaluate(sf: Any) -> Float:
         slices = [
@@ -150,12 +148,12 @@ def posterior_stage(
     summary: dict[str, Any] = _learning_summary(folder)
     seconds = folder.stages["sample"]["notes"]["sampling_seconds"]
     truth = truth_values(experiment.parameters)
-    for number, kind in enumerate(KINDS):
+    for number, kind in enumerate(channels.kinds):
         tree = chains.children[f"events_{kind}"].copy()
         tree.orphan()
         data = channels.of_events(kind)
         add_log_likelihood(tree, data, experiment.parameters)
-        _add_predictive(
+        add_predictive(
             tree,
             experiment,
             channels,
@@ -170,8 +168,13 @@ def posterior_stage(
         tree.attrs = {"cross_section": kind, "source": str(channels.events.attrs["source"])}
         write_netcdf(stage.output(f"posterior_{kind}.nc"), tree)
         summary[kind] = summarize(tree) | {"seconds": round(seconds[f"events-{kind}"], 3)}
-    summary["asimov"] = {"shift_sigma": _asimov_shift(experiment, channels, chains)}
-    groups = {f"{kind}/posterior": chains[f"asimov_{kind}/posterior"].dataset for kind in KINDS}
+    summary["asimov"] = {"shift_sigma": _asimov_shift(experiment, channels, chains, "learned")}
+    if "assumed" in channels.kinds:
+        shift = _asimov_shift(experiment, channels, chains, "assumed")
+        summary["asimov"]["assumed_shift_sigma"] = shift
+    groups = {
+        f"{kind}/posterior": chains[f"asimov_{kind}/posterior"].dataset for kind in channels.kinds
+    }
     write_netcdf(stage.output(ASIMOV), xr.DataTree.from_dict(groups))
     stage.notes["summary"] = summary
 
@@ -189,73 +192,22 @@ def _learning_summary(folder: RunFolder) -> dict[str, Any]:
 
 
 def _asimov_shift(
-    experiment: Experiment, channels: Channels, chains: xr.DataTree
+    experiment: Experiment, channels: Channels, chains: xr.DataTree, kind: str
 ) -> dict[str, float]:
-    """Measure how far the learned cross section moves the posterior of expected data."""
-    first, second = (chains[f"asimov_{kind}/posterior"].dataset for kind in KINDS)
-    thin = max(1, first.sizes["draw"] * first.sizes["chain"] // 4000)
-    data = (channels.of_asimov("truth"), channels.of_asimov("learned"))
-    comparison = pool(first, second, data, experiment.parameters, thin)
-    names = [str(n) for n in first.data_vars if n not in ("octant_upper_probability", "dcp")]
-    return shift_sigma(comparison, names)
+    """Measure how far a cross section moves the posterior of expected data, in sd of the truth's.
 
-
-def _add_predictive(
-    tree: xr.DataTree, experiment: Experiment, channels: Channels, kind: str, key: jax.Array
-) -> None:
-    """Attach observed spectra and spectra simulated from posterior draws, summed over samples.
-
-    Each replicated spectrum has the observed number of events, spread multinomially.
+    Nuisances that one posterior has and the other has not leave no draws in common; each then
+    stands for itself.
     """
-    posterior = tree["posterior"].dataset
-    draws = posterior.sizes["draw"]
-    wanted = experiment.card.report.predictive_draws
-    thin = max(1, draws * posterior.sizes["chain"] // wanted)
-    points = parameters_of(posterior, experiment.parameters, thin)
-    kept = posterior.draw[::thin]
-    observed, replicated, edges = {}, {}, {}
-    bins = experiment.geometry(experiment.targets[experiment.samples[0]]).bins
-    responses = [
-        channels.of_rows(kind, s, *experiment.geometry(experiment.targets[s]).fine_bins.rows).rows
-        for s in experiment.samples
-    ]
-    axes = (("lepton_energy", bins.energy_edges), ("z", bins.z_edges))
-    asimov = channels.of_asimov(kind)
-    for axis, (name, fine) in enumerate(axes):
-        coarse = fine[:: max(1, (len(fine) - 1) // PREDICTIVE_BINS)]
-        coarse = np.append(coarse, fine[-1]) if coarse[-1] < fine[-1] else coarse
-        edges[f"{name}_edges"] = (f"{name}_edge", coarse)
-        counts = np.histogram(channels.events[name].values, coarse)[0]
-        observed[f"{name}_counts"] = (f"{name}_bin", counts)
-        shape = (posterior.sizes["chain"], len(kept), len(coarse) - 1)
-        spectra = np.zeros((shape[0] * shape[1], shape[2]))
-        for number, sample in enumerate(experiment.samples):
-            geometry = experiment.geometry(experiment.targets[sample])
-            fine_bins, rows = geometry.fine_bins, responses[number]
-            where = np.clip(np.digitize(fine_bins.rows[axis], coarse) - 1, 0, len(coarse) - 2)
-            folded = np.zeros((len(coarse) - 1, rows.shape[1]))
-            np.add.at(folded, where, fine_bins.areas[:, None] * rows)
-            folded *= experiment.source_flux(sample)
-            size = int((channels.events["sample"].values == number).sum())
-            spectra = spectra + _replicate(
-                jax.random.fold_in(key, 2 * number + axis), asimov[number], points, folded, size
-            )
-        replicated[f"{name}_counts"] = (("chain", "draw", f"{name}_bin"), spectra.reshape(shape))
-    tree["observed_data"] = xr.DataTree(xr.Dataset(observed))
-    tree["constant_data"] = xr.DataTree(xr.Dataset(edges))
-    coords = {"chain": posterior.chain, "draw": kept}
-    tree["posterior_predictive"] = xr.DataTree(xr.Dataset(replicated, coords))
-
-
-def _replicate(
-    key: jax.Array, channel: Any, points: OscillationParameters, folded: Float, size: int
-) -> NDArray[np.int64]:
-    """Draw a spectrum of `size` events for each set of parameters, shape (points, bins)."""
-    probabilities = np.asarray(batched(lambda p: channel_probability(channel, p), points))
-    expected = probabilities @ folded.T
-    expected /= expected.sum(axis=1, keepdims=True)
-    seed = np.asarray(jax.random.key_data(key)).tolist()
-    return np.random.default_rng(seed).multinomial(size, expected)
+    first, second = (chains[f"asimov_{k}/posterior"].dataset for k in ("truth", kind))
+    thin = max(1, first.sizes["draw"] * first.sizes["chain"] // 4000)
+    if "nuisance" in second:
+        comparison = side_by_side(first, second)
+    else:
+        data = (channels.of_asimov("truth"), channels.of_asimov(kind))
+        comparison = pool(first, second, data, experiment.parameters, thin)
+    left_out = ("octant_upper_probability", "dcp", "nuisance")
+    return shift_sigma(comparison, [str(n) for n in first.data_vars if n not in left_out])
 
 
 def write_summary(folder: RunFolder, stage: Stage) -> dict[str, Any]:

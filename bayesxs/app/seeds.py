@@ -12,6 +12,8 @@ SAMPLER_KEY: Final = 2
 OCTANT_KEY: Final = 3
 BOOTSTRAP_KEY: Final = 4
 PREDICTIVE_KEY: Final = 5
+NEAR_KEY: Final = 6
+SMEARING_KEY: Final = 7
 
 
 def stage_key(seed: int, *numbers: int) -> jax.Array:

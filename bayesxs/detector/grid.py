@@ -168,6 +168,27 @@ class NodeGrid:
             *_even_stencil(self.v, np.log(np.asarray(q2) + self.q2_scale), self.order),
         )
 
+    def interpolate(self, values: ArrayLike, x: ArrayLike, q2: ArrayLike) -> Float:
+        """Interpolate functions given on the nodes.
+
+        Args:
+            values: on the nodes, shape (n_nodes, k).
+            x: Bjorken x.
+            q2: Q^2 in GeV^2.
+
+        Returns:
+            Shape broadcast(x, q2) + (k,).
+        """
+        x, q2 = np.broadcast_arrays(np.asarray(x, dtype=float), np.asarray(q2, dtype=float))
+        start_u, weights_u, start_v, weights_v = self.stencil(x.ravel(), q2.ravel())
+        table = np.asarray(values).reshape(len(self.u), len(self.v), -1)
+        out = np.zeros((x.size, table.shape[-1]))
+        for i in range(self.order + 1):
+            for j in range(self.order + 1):
+                weight = (weights_u[:, i] * weights_v[:, j])[:, None]
+                out += weight * table[start_u + i, start_v + j]
+        return out.reshape(*x.shape, -1)
+
 
 def _even_stencil(nodes: Float, points: ArrayLike, order: int) -> tuple[NDArray[np.int32], Float]:
     """First node and weights of local Lagrange interpolation on evenly spaced nodes."""

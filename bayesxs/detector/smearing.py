@@ -310,8 +310,8 @@ def smear_events(
     parameters: ResponseParameters,
     acceptance: Acceptance,
     lepton_mass: float,
-) -> tuple[Float, Float]:
-    """Draw what is reconstructed of each event; return (E_rec, theta_rec) of those that are kept.
+) -> tuple[Float, Float, NDArray[np.bool_]]:
+    """Draw what is reconstructed of each event; return E_rec, theta_rec and which ones are seen.
 
     The law, the arguments and the errors are those of `response_factors`.
     """
@@ -327,8 +327,8 @@ def smear_events(
     seen = jax.random.uniform(seen_key, shape, energy.dtype) < acceptance.probability(
         energy - lepton_mass
     )
-    kept = np.asarray(seen & (smeared >= lepton_mass + acceptance.threshold))
-    return np.asarray(smeared)[kept], np.asarray(folded)[kept]
+    kept = seen & (smeared >= lepton_mass + acceptance.threshold)
+    return np.asarray(smeared), np.asarray(folded), np.asarray(kept)
 
 
 def free_parameters(sds: ResponseParameters) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bayesxs.inference.channel import FarChannel, features
+from bayesxs.inference.channel import POSITIVE_FLOOR, FarChannel, features
 from bayesxs.inference.priors import Gaussian, Prior, crosses_octants, log_prior, prior_box
 from bayesxs.physics.oscillation import OscillationParameters
 
@@ -233,25 +233,24 @@ def _derivatives(
 ) -> tuple[Array, Array, Array]:
     """Value, gradient and Hessian of sum_e w_e log p_e, from one product with the response.
 
-    With p = left @ g(u) / h(u), f = left @ g and lambda = left^T (w/f):
-    d log L = lambda . dg - N dh/h, and
-    d2 log L = lambda . d2g - (df)^T diag(w/f^2) df - N (d2h/h - dh dh/h^2).
+    With p = left @ g(u) / exp(h(u)), f = left @ g and lambda = left^T (w/f):
+    d log L = lambda . dg - N dh, and
+    d2 log L = lambda . d2g - (df)^T diag(w/f^2) df - N d2h.
     """
 
     def both(u: Array) -> Array:
-        g, h = features(channel, *values(u))
-        return jnp.append(g, h)
+        g, norm, _, plain = features(channel, *values(u))
+        # Steps that lose the norm are refused: nothing is gained by losing it
+        return jnp.append(g, jnp.log(jnp.where(norm > POSITIVE_FLOOR * plain, norm, jnp.inf)))
 
     here, slopes = both(unit), jax.jacfwd(both)(unit)
     f = jnp.maximum(channel.left @ here[:-1], jnp.finfo(here.dtype).tiny)
     counts = weights.sum()
-    multiplier = jnp.append((weights / f) @ channel.left, -counts / here[-1])
+    multiplier = jnp.append((weights / f) @ channel.left, -counts)
     bends = jax.hessian(lambda u: multiplier @ both(u))(unit)
     relative = (channel.left @ slopes[:-1]) / f[:, None]
-    drift = slopes[-1] / here[-1]
-    height = weights @ jnp.log(f) - counts * jnp.log(here[-1])
-    hessian = bends - (relative.T * weights) @ relative + counts * jnp.outer(drift, drift)
-    return height, multiplier @ slopes, hessian
+    height = weights @ jnp.log(f) - counts * here[-1]
+    return height, multiplier @ slopes, bends - (relative.T * weights) @ relative
 
 
 def _ascent(point: _Point, edges: tuple[Array, Array]) -> Array:

@@ -34,9 +34,9 @@ SPAN_TOLERANCE = 1e-9
 # Largest error of a density, over the density without oscillation, that compressing the modes makes
 MODE_TOLERANCE = 1e-6
 
-# A density over its nominal value below which its logarithm is continued as a straight line: modes
-# may reach zero and below, and a sampler needs a slope that leads back
-POSITIVE_FLOOR = 1e-9
+# A density with nuisances over that without them, below which its logarithm is continued by its
+# tangent: linear modes may reach zero and below, and a sampler needs a slope that leads back
+POSITIVE_FLOOR = 0.05
 
 
 @partial(
@@ -261,15 +261,19 @@ def mode_weights(channel: FarChannel, nuisances: Array) -> Array:
 
 def features(
     channel: FarChannel, parameters: OscillationParameters, nuisances: Array
-) -> tuple[Array, Array]:
-    """Return g with p numerator = left @ g, shape (R,), and the normalisation."""
+) -> tuple[Array, Array, Array, Array]:
+    """Return g and its norm, then g_0 and its norm: with nuisances, and without.
+
+    The density is left @ g / norm; shapes (R,), ().
+    """
     flux = channel_probability(channel, parameters)
+    nominal, plain = channel.core[:, 0] @ (channel.right @ flux), channel.total[0] @ flux
     if not channel.nuisances:
-        return channel.core[:, 0] @ (channel.right @ flux), channel.total[0] @ flux
+        return nominal, plain, nominal, plain
     flux = (1.0 + nuisances @ channel.flux_modes) * flux
     weights = mode_weights(channel, nuisances)
     inner = jnp.einsum("Rmr,r->Rm", channel.core, channel.right @ flux)
-    return inner @ weights, weights @ (channel.total @ flux)
+    return inner @ weights, weights @ (channel.total @ flux), nominal, plain
 
 
 def positive_log(ratio: Array) -> Array:
@@ -289,8 +293,21 @@ def pointwise_log_density(
         nuisances: in units of their prior widths, shape (q,); zero if None.
     """
     xi = jnp.zeros(channel.nuisances) if nuisances is None else nuisances
-    g, norm = features(channel, parameters, xi)
-    return positive_log(channel.left @ g) + channel.log_reference - jnp.log(norm)
+    g, norm, nominal, plain = features(channel, parameters, xi)
+    tiny = jnp.finfo(g.dtype).tiny
+    # Rounding may fall below zero where an event is impossible at these parameters
+    if not channel.nuisances:
+        value = jnp.log(jnp.maximum(channel.left @ g, tiny))
+    else:
+        both = channel.left @ jnp.stack([g, nominal], axis=1)
+        reference = jnp.maximum(both[:, 1], tiny)
+        # Both logarithms are continued so that the density falls: a norm that vanishes must not
+        # lift the events that remain
+        change = norm / plain
+        ratio = both[:, 0] / reference / jnp.maximum(change, POSITIVE_FLOOR)
+        beyond = jnp.minimum(change / POSITIVE_FLOOR - 1.0, 0.0)
+        value = jnp.log(reference) + positive_log(ratio) + beyond
+    return value + channel.log_reference - jnp.log(plain)
 
 
 @jax.jit  # the passes that NumPyro makes over a model before sampling would compile op by op

@@ -254,6 +254,18 @@ def pool(
     return Comparison(draws, (weights[0], weights[1]))
 
 
+def side_by_side(first: xr.Dataset, second: xr.Dataset) -> Comparison:
+    """Put two posteriors beside each other, each on its own draws."""
+    sizes = [p.sizes["chain"] * p.sizes["draw"] for p in (first, second)]
+    shared = [str(n) for n in first.data_vars if n in second and first[n].ndim == 2]
+    draws = {
+        n: np.concatenate([p[n].transpose("chain", "draw").values.ravel() for p in (first, second)])
+        for n in shared
+    }
+    own = np.repeat([1.0 / sizes[0], 0.0], sizes), np.repeat([0.0, 1.0 / sizes[1]], sizes)
+    return Comparison(draws, own)
+
+
 def shift_sigma(comparison: Comparison, names: Sequence[str]) -> dict[str, float]:
     """Return the 1-Wasserstein distance of each marginal over the first posterior's sd."""
     first, second = comparison.weights

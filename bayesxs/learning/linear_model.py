@@ -115,6 +115,27 @@ class Conditioned:
         return half.T @ half
 
 
+@dataclass(frozen=True)
+class Spread:
+    """The sample covariance of several w.
+
+    Attributes:
+        deviations: from their mean, over the root of their number less one, shape (3 n_nodes, M).
+    """
+
+    deviations: Array
+
+    @classmethod
+    def of(cls, values: ArrayLike) -> Spread:
+        """Take the spread of the rows of `values`, shape (M, 3 n_nodes), M >= 2."""
+        values = jnp.asarray(values)
+        return cls((values - values.mean(axis=0)).T / jnp.sqrt(len(values) - 1.0))
+
+    def covariance(self, columns: Array) -> Array:
+        """Apply the sample covariance to columns."""
+        return self.deviations @ (self.deviations.T @ columns)
+
+
 def condition(prior: Covariance, design: Array) -> Conditioned:
     """Condition a Gaussian prior of w on data with unit noise."""
     gain = prior(design.T)

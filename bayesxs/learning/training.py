@@ -20,12 +20,15 @@ import numpy as np
 import optax
 from flax import nnx
 from jax import Array
+from jax.scipy.special import xlogy
 from numpy.typing import ArrayLike
 from scipy import sparse
 
 from bayesxs.checkpoint import flatten, restore
 from bayesxs.detector.grid import Float, NodeGrid
 from bayesxs.learning.network import Network
+
+type Loss = Literal["relative", "uniform", "multinomial", "chi_square"]
 
 # Smallest density of a bin, over the sum of all, that the multinomial loss takes the logarithm of
 DENSITY_FLOOR = 1e-12
@@ -89,7 +92,7 @@ def near_problem(
     observed: ArrayLike,
     nodes: NodeGrid,
     *,
-    loss: Literal["relative", "uniform", "multinomial", "chi_square"] = "relative",
+    loss: Loss = "relative",
     floor: float = 0.02,
     rank: int | None = 700,
     smoothing: float = 2.0,
@@ -135,11 +138,13 @@ def near_problem(
         images = dense @ smooth_functions(nodes, active, rank, smoothing)
         basis, _ = np.linalg.qr(np.column_stack([target, images]))
         dense, target = basis.T @ dense, basis.T @ target
-    arrays = [jnp.asarray(a) for a in (nodes.x[active], nodes.q2[active], dense, total, target)]
-    if loss != "multinomial":
-        return NearProblem(*arrays)
-    lift = (np.eye(len(seen)) if basis is None else basis) / weights[:, None]
-    return NearProblem(*arrays, jnp.asarray(lift), jnp.asarray(p))
+    lift = counts = None
+    if loss == "multinomial":
+        lift = jnp.asarray((np.eye(len(seen)) if basis is None else basis) / weights[:, None])
+        counts = jnp.asarray(p)
+    arrays = (nodes.x[active], nodes.q2[active], dense, total, target)
+    x, q2, operator, sums, goal = (jnp.asarray(a) for a in arrays)
+    return NearProblem(x, q2, operator, sums, goal, lift, counts)
 
 
 def smooth_functions(nodes: NodeGrid, active: np.ndarray, number: int, smoothing: float) -> Float:
@@ -172,7 +177,7 @@ def near_loss(network: Network, problem: NearProblem) -> Array:
     observed = problem.counts
     # The projection's error may reach below zero beside bins that hold next to nothing
     p = jnp.maximum(problem.lift @ density, DENSITY_FLOOR)
-    return 2.0 * jnp.sum(jnp.where(observed > 0.0, observed * jnp.log(observed / p), 0.0))
+    return 2.0 * jnp.sum(xlogy(observed, observed) - observed * jnp.log(p))
 
 
 def train(
@@ -234,7 +239,7 @@ def train(
         while int(progress.step) < done + steps:
             count = min(schedule.record_every, done + steps - int(progress.step))
             progress, last = advance(progress, count)
-            if not jnp.isfinite(progress.best_loss):
+            if not (jnp.isfinite(progress.best_loss) and jnp.isfinite(last)):
                 raise FloatingPointError(
                     f"training loss is not finite after step {int(progress.step)}"
                 )

@@ -86,7 +86,7 @@ def rank_figure(tree: xr.DataTree) -> Figure:
 
 
 def predictive_figure(
-    tree: xr.DataTree, cross_section: Literal["truth", "learned"] = "learned"
+    tree: xr.DataTree, cross_section: Literal["truth", "learned", "assumed"] = "learned"
 ) -> Figure:
     """Draw observed spectra over the 68 % and 95 % bands of the posterior predictive, and pulls.
 
@@ -94,14 +94,18 @@ def predictive_figure(
     the posterior's spread and counting noise.
 
     Args:
-        tree: groups observed_data and posterior_predictive (lepton_energy_counts, z_counts) and
-            constant_data (lepton_energy_edges in GeV, z_edges).
+        tree: groups observed_data and posterior_predictive (lepton_energy_counts and z_counts, or
+            reco_lepton_energy_counts and reco_angle_counts) and constant_data (their edges in GeV,
+            1 and rad).
         cross_section: which one the posterior was sampled with; sets the color.
     """
     labels = {
         "lepton_energy": r"lepton energy $E_\ell$ [GeV]",
         "z": r"$z = (E_\ell - p_\ell\cos\theta)/M$",
+        "reco_lepton_energy": r"reconstructed lepton energy [GeV]",
+        "reco_angle": r"reconstructed angle to the beam [rad]",
     }
+    labels = {n: words for n, words in labels.items() if f"{n}_counts" in tree["observed_data"]}
     with style():
         figure = Plate(figsize=(10.0, 4.9))
         axes = figure.subplots(2, 2, sharex="col", height_ratios=(3, 1.15))

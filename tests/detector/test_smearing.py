@@ -155,9 +155,10 @@ def test_drawn_events_follow_the_response(cells, parameters, acceptance):
     rng = np.random.default_rng(7)
     number = 200_000
     which = rng.choice(len(energy), size=number, p=events / events.sum())
-    drawn = smear_events(
+    smeared, turned, kept = smear_events(
         jax.random.key(3), energy[which], theta[which], parameters, acceptance, MUON_MASS
     )
+    drawn = smeared[kept], turned[kept]
     grid = grid_of()
     true = np.bincount(which, minlength=len(energy)).astype(float)
     matrix = response_matrix(parameters, energy, theta, grid, acceptance, MUON_MASS)

@@ -1,0 +1,336 @@
+"""Far-detector data folded with the true, the learned and, if there is one, an assumed model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from itertools import combinations_with_replacement
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from bayesxs.app.experiment import Experiment
+from bayesxs.app.geometry import Geometry
+from bayesxs.app.learn import NETWORK
+from bayesxs.app.netcdf import read_dataset
+from bayesxs.app.uncertainty import read_learned, response_terms
+from bayesxs.app.weights import conditions, read_networks
+from bayesxs.detector.density import Response, Sample
+from bayesxs.detector.grid import Float
+from bayesxs.detector.smearing import free_parameters
+from bayesxs.detector.spectrum import Spectrum
+from bayesxs.errors import InputError
+from bayesxs.inference.channel import FarChannel, far_channel, probability_span
+from bayesxs.store import RunFolder
+
+EVENTS = "events.nc"
+
+# Groups of nuisances, in the order in which they stand
+GROUPS = ("cross_section", "flux", "response")
+
+# Share of the expected events in bins that are left out of Asimov data: half an event of 6200
+NEGLIGIBLE = 1e-4
+
+# Density in 1/GeV of an event that a learned cross section says cannot happen
+EMPTY_DENSITY = 1e-6
+
+
+@dataclass(frozen=True)
+class Nuisance:
+    """A parameter of unit prior width besides those of oscillation.
+
+    Attributes:
+        name: in files, e.g. "flux_0".
+        group: "cross_section", "flux" or "response".
+    """
+
+    name: str
+    group: str
+
+
+@dataclass(frozen=True)
+class _Effect:
+    """What a unit of a nuisance, or of a product of two, changes in a sample."""
+
+    response: Response | None = None
+    flux: Float | None = None
+
+
+class Folded(NamedTuple):
+    """A cross section folded with rows, and what its nuisances change.
+
+    Attributes:
+        response: at the nominal values.
+        modes: change per unit of each nuisance, then of each product; None where there is none.
+        flux: near-detector flux at the shared energies, shape (E,).
+        flux_modes: its relative change per unit of each nuisance, shape (q, E).
+        pairs: nuisances whose products have modes.
+    """
+
+    response: Response
+    modes: list[Response | None]
+    flux: Float
+    flux_modes: Float
+    pairs: tuple[tuple[int, int], ...]
+
+
+type _Effects = tuple[dict[str, _Effect], dict[tuple[str, str], _Effect]]
+
+
+class Channels:
+    """Data and cross sections of a run, as likelihoods.
+
+    Kinds of cross section: "truth" makes the events; "learned" comes with the nuisances that the
+    card switches on; "assumed" is what the card holds against it.
+    """
+
+    def __init__(self, experiment: Experiment, folder: RunFolder) -> None:
+        """Read what the run has learned and observed."""
+        self.experiment = experiment
+        targets = experiment.unique_targets
+        names = [t.name for t in targets]
+        self.networks = read_networks(folder.path / NETWORK, names, conditions(experiment.card))
+        self.learned, self.flux_shape = read_learned(experiment, folder)
+        self.events = read_dataset(folder.path / EVENTS)
+        self._spans: dict[tuple[Sample, bool], jax.Array] = {}
+        self._seen_effects: dict[Sample, _Effects] = {}
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of cross section of this run."""
+        return ("truth", "learned", *(("assumed",) if self.experiment.card.assumed else ()))
+
+    @property
+    def values(self) -> dict[str, Float]:
+        """Learned structure functions on the nodes by target, shape (n_nodes, 3)."""
+        return {name: learned.mean for name, learned in self.learned.items()}
+
+    @cached_property
+    def nuisances(self) -> tuple[Nuisance, ...]:
+        """The nuisances of the learned cross section, in the order of the sampled vector."""
+        out = []
+        several = len(self.learned) > 1
+        for name, learned in self.learned.items():
+            stem = f"cross_section_{name}" if several else "cross_section"
+            out += [Nuisance(f"{stem}_{k}", "cross_section") for k in range(len(learned.modes))]
+        count = len(self.flux_shape.modes)
+        out += [Nuisance(f"flux_{j}", "flux") for j in range(count)]
+        if self._near_far > 0.0:
+            out += [Nuisance(f"near_far_{j}", "flux") for j in range(count)]
+        return (*out, *(Nuisance(name, "response") for name in self._response_names))
+
+    @property
+    def _near_far(self) -> float:
+        return float(getattr(self.experiment.card.flux_shape, "near_far", 0.0))
+
+    @property
+    def _response_names(self) -> tuple[str, ...]:
+        response = self._geometry(self.experiment.samples[0]).response
+        return () if response is None else free_parameters(response.sds)
+
+    def chosen(self, groups: Sequence[str] = GROUPS) -> tuple[Nuisance, ...]:
+        """Return the nuisances of some groups."""
+        return tuple(n for n in self.nuisances if n.group in groups)
+
+    @cache  # noqa: B019 - lives as long as its run
+    def of_events(self, kind: str) -> list[FarChannel]:
+        """Return the channels of the observed events, in reconstructed bins if there is response.
+
+        The bins are those of the learned cross section for every kind.
+        """
+        out = []
+        for number, sample in enumerate(self.experiment.samples):
+            own = self.events.isel(event=self.events["sample"].values == number)
+            geometry = self._geometry(sample)
+            if geometry.response is None:
+                spectrum = geometry.events(own["lepton_energy"].values, own["z"].values)
+                weights = np.ones(own.sizes["event"])
+            else:
+                spectrum = geometry.seen
+                reconstructed = own["reco_lepton_energy"].values, own["reco_angle"].values
+                weights = geometry.response.grid.count(*reconstructed)
+            out.append(self._channel(kind, sample, spectrum, weights, GROUPS))
+        return out
+
+    @cache  # noqa: B019 - lives as long as its run
+    def of_asimov(self, kind: str, groups: tuple[str, ...] = GROUPS) -> list[FarChannel]:
+        """Return the channels of the expected, unfluctuated data.
+
+        Expected counts and model share the bins' own normalisation, so that the likelihood of the
+        true cross section peaks at the true parameters exactly.
+
+        Args:
+            kind: of cross section.
+            groups: of nuisances to include with the learned one.
+        """
+        sizes = np.bincount(self.events["sample"].values, minlength=len(self.experiment.samples))
+        out = []
+        for sample, size in zip(self.experiment.samples, sizes, strict=True):
+            geometry = self._geometry(sample)
+            oscillation = self.experiment.oscillation(sample, self.experiment.energies.points)
+            flux = self.experiment.source_flux(sample) * oscillation
+            expected = geometry.seen_truth.rows @ flux
+            expected = _worth_keeping(expected)
+            weights = size * expected / expected.sum()
+            out.append(self._channel(kind, sample, geometry.seen, weights, groups))
+        return out
+
+    def of_rows(self, kind: str, sample: Sample, lepton_energy: Float, z: Float) -> Response:
+        """Return the nominal response of a cross section at given (E_l, z)."""
+        return self._nominal(kind, sample, self._geometry(sample).events(lepton_energy, z))
+
+    def rows_as_seen(self, kind: str, sample: Sample) -> Folded:
+        """Return all that makes the expected spectrum of the bins as seen, nuisances included."""
+        return self._fold(kind, sample, self._geometry(sample).seen, GROUPS)
+
+    def _geometry(self, sample: Sample) -> Geometry:
+        return self.experiment.geometry(self.experiment.targets[sample])
+
+    def _nominal(self, kind: str, sample: Sample, spectrum: Spectrum) -> Response:
+        """Fold the true, the assumed, or the mean learned cross section."""
+        target = self.experiment.targets[sample]
+        geometry = self._geometry(sample)
+        if kind == "truth":
+            if spectrum is geometry.seen:
+                return geometry.seen_truth
+            return spectrum.of_function(target.truth, clamp=True)
+        if kind == "assumed":
+            assert target.assumed is not None
+            return spectrum.of_function(target.assumed, clamp=True)
+        return spectrum.of_values(self.learned[target.name].mean, clamp=True)
+
+    def _effects(
+        self, sample: Sample, spectrum: Spectrum, groups: Sequence[str]
+    ) -> tuple[list[_Effect], list[_Effect], tuple[tuple[int, int], ...]]:
+        """Return what nuisances do, what products of pairs do, and which pairs those are."""
+        if spectrum is not self._geometry(sample).seen:
+            single, double = self._all_effects(sample, spectrum)
+        else:  # every group of nuisances reads the same ones
+            if sample not in self._seen_effects:
+                self._seen_effects[sample] = self._all_effects(sample, spectrum)
+            single, double = self._seen_effects[sample]
+        place = {n.name: i for i, n in enumerate(self.chosen(groups))}
+        effects = [single[n.name] for n in self.chosen(groups)]
+        products, pairs = [], []
+        for (first, second), effect in double.items():
+            if first in place:
+                products.append(effect)
+                pairs.append((place[first], place[second]))
+        return effects, products, tuple(pairs)
+
+    def _all_effects(self, sample: Sample, spectrum: Spectrum) -> _Effects:
+        """Return the effect of every nuisance and of every product of two that has its own."""
+        target = self.experiment.targets[sample]
+        learned = self.learned[target.name]
+        single = {n.name: _Effect() for n in self.nuisances}
+        stem = "cross_section" if len(self.learned) == 1 else f"cross_section_{target.name}"
+        for k, mode in enumerate(learned.modes):
+            single[f"{stem}_{k}"] = _Effect(spectrum.of_values(mode))
+        for j, shape in enumerate(self.flux_shape.modes):
+            follows = spectrum.of_values(learned.flux[j]) if len(learned.flux) else None
+            single[f"flux_{j}"] = _Effect(follows, shape)
+            if self._near_far > 0.0:
+                single[f"near_far_{j}"] = _Effect(None, self._near_far * shape)
+        double: dict[tuple[str, str], _Effect] = {}
+        names = self._response_names
+        if names:
+            terms = response_terms(self._geometry(sample), learned.mean)[1:]
+            effects = [Response(rows, rows.sum(axis=0)) for rows in terms]
+            for i, name in enumerate(names):
+                effect = effects[i]
+                if len(learned.response):  # the near detector shares it
+                    effect = _sum(effect, spectrum.of_values(learned.response[i]))
+                single[name] = _Effect(effect)
+            upper = combinations_with_replacement(names, 2)
+            for pair, effect in zip(upper, effects[len(names) :], strict=True):
+                double[pair] = _Effect(effect)
+        return single, double
+
+    def _fold(self, kind: str, sample: Sample, spectrum: Spectrum, groups: Sequence[str]) -> Folded:
+        """Fold a cross section and the nuisances that go with it."""
+        energies, flux = self.experiment.energies.points, self.experiment.source_flux(sample)
+        effects: list[_Effect] = []
+        products: list[_Effect] = []
+        pairs: tuple[tuple[int, int], ...] = ()
+        if kind == "learned":
+            effects, products, pairs = self._effects(sample, spectrum, groups)
+            if "flux" in groups:
+                flux = flux * (1.0 + self.flux_shape.offset)
+        shapes = [np.zeros(len(energies)) if e.flux is None else e.flux for e in effects]
+        return Folded(
+            self._nominal(kind, sample, spectrum),
+            [e.response for e in (*effects, *products)],
+            flux,
+            np.array(shapes).reshape(-1, len(energies)),
+            pairs,
+        )
+
+    def _channel(
+        self,
+        kind: str,
+        sample: Sample,
+        spectrum: Spectrum,
+        weights: Float,
+        groups: Sequence[str],
+    ) -> FarChannel:
+        experiment = self.experiment
+        energies = experiment.energies.points
+        response, modes, flux, flux_modes, pairs = self._fold(kind, sample, spectrum, groups)
+        dead = ((response.rows @ flux) <= 0.0) & (weights > 0.0)
+        if kind == "truth" and dead.any():
+            where = experiment.card.far.file or "events"
+            low, high = energies[[0, -1]]
+            allowed = f"no neutrino between {low:.2f} and {high:.2f} GeV makes such a lepton"
+            raise InputError.at(where, "event", int(np.argmax(dead)), allowed)
+        # Where a learned cross section vanishes an event has no density to take the logarithm of.
+        # It is given one that does not depend on the parameters: such an event tells nothing.
+        rows = np.where(dead[:, None], EMPTY_DENSITY * response.total, response.rows)
+        return far_channel(
+            Response(rows, response.total),
+            flux,
+            energies,
+            weights,
+            sample,
+            experiment.baseline,
+            self._span(sample, flux_modes),
+            experiment.card.oscillation.newton_steps,
+            modes=[_without(m, dead) for m in modes],
+            flux_modes=flux_modes,
+            pairs=pairs,
+        )
+
+    def _span(self, sample: Sample, flux_modes: Float) -> jax.Array:
+        key = (sample, bool(np.any(flux_modes)))
+        if key not in self._spans:
+            e = self.experiment
+            steps = e.card.oscillation.newton_steps
+            self._spans[key] = probability_span(
+                sample, e.energies.points, e.baseline, e.priors, e.parameters, steps, flux_modes
+            )
+        return self._spans[key]
+
+
+def _worth_keeping(expected: Float) -> Float:
+    """Empty the bins that together hold less than NEGLIGIBLE of the events.
+
+    Of next to nothing, a response may make many times as much: the linear terms of such bins have
+    no meaning, and their logarithms would hurt.
+    """
+    order = np.argsort(expected)
+    share = np.cumsum(expected[order]) / expected.sum()
+    kept = expected.copy()
+    kept[order[share < NEGLIGIBLE]] = 0.0
+    return kept
+
+
+def _sum(first: Response, second: Response) -> Response:
+    return Response(first.rows + second.rows, first.total + second.total)
+
+
+def _without(response: Response | None, dead: np.ndarray) -> Response | None:
+    """Leave out the rows that carry no information."""
+    if response is None or not dead.any():
+        return response
+    return Response(np.where(dead[:, None], 0.0, response.rows), response.total)

@@ -1,0 +1,239 @@
+"""Bins, nodes, quadratures and operators of a cross section; the costly parts on demand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import jax.numpy as jnp
+import numpy as np
+
+from bayesxs.config import Card
+from bayesxs.detector.density import Response, Sample
+from bayesxs.detector.grid import (
+    EnergyGrid,
+    Float,
+    LeptonGrid,
+    NodeGrid,
+    lepton_grid,
+    node_grid,
+)
+from bayesxs.detector.operator import (
+    Operator,
+    Quadrature,
+    build_operator,
+    exact_cross_section,
+    fold,
+    row_quadrature,
+    total_quadrature,
+)
+from bayesxs.detector.smearing import (
+    Acceptance,
+    RecoGrid,
+    ResponseParameters,
+    TrueCells,
+    reco_grid,
+    response_matrix,
+    true_cells,
+)
+from bayesxs.detector.spectrum import Spectrum
+from bayesxs.physics.structure_functions import QuarkParton, StructureFunctions
+from bayesxs.sections import GaussianResponse
+
+# Bins in each direction of spectra that are integrated rather than looked at: their edge effects
+# stay below 1 % of a bin of the predictive spectra
+FINE_BINS = 160
+
+# True cells in (ln E_l, angle) that detector response is applied to: at DUNE's resolutions they add
+# less than 0.01 to the chi-square of 6200 events
+CELLS = (140, 80)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one network describes: the cross section of neutrinos that make one kind of lepton."""
+
+    sample: Sample  # the near-detector sample that it is learned from
+    truth: QuarkParton
+    near_flux: Float  # at the shared energies
+    assumed: QuarkParton | None = None  # what an analyst would assume instead of learning
+
+    @property
+    def name(self) -> str:
+        """Short name used in files: "mu", "anti_mu", "e", ..."""
+        return ("anti_" if self.sample.antineutrino else "") + self.sample.flavor_out
+
+
+class Geometry:
+    """The grids of one target, and what folds its cross section."""
+
+    def __init__(self, card: Card, energies: EnergyGrid, target: Target) -> None:
+        """Lay out the grids."""
+        high, mass = card.beam.energy_max_GeV, target.sample.lepton_mass
+        self.energies = energies
+        self.target = target
+        self.lepton_mass = mass
+        self.bins: LeptonGrid = lepton_grid(high, card.grid.lepton_energies, card.grid.z, mass)
+        self.nodes: NodeGrid = node_grid(high, card.grid.nodes_x, card.grid.nodes_q2, mass)
+        chosen = card.response
+        self.response = None
+        if isinstance(chosen, GaussianResponse):
+            self.response = DetectorResponse(chosen, self)
+
+    @cached_property
+    def quadrature(self) -> Quadrature:
+        """Quadrature of the bin centers."""
+        return row_quadrature(*self.bins.rows, self.energies, self.lepton_mass)
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """Bins in true lepton energy and z, normalised by their own sum."""
+        return Spectrum(self.quadrature, self.energies, self.nodes, self.bins.areas)
+
+    @property
+    def operator(self) -> Operator:
+        """Operator of the bin centers."""
+        return self.spectrum.operator
+
+    @cached_property
+    def seen(self) -> Spectrum:
+        """Bins as the detectors see them: of true energies and angles, or reconstructed ones."""
+        return self.spectrum if self.response is None else self.response.spectrum
+
+    @property
+    def seen_axes(self) -> dict[str, Float]:
+        """Edges of the bins as seen, by the name of the axis in files."""
+        if self.response is None:
+            return {"lepton_energy_GeV": self.bins.energy_edges, "z": self.bins.z_edges}
+        grid = self.response.grid
+        return {"lepton_energy_GeV": grid.energy_edges, "angle_rad": grid.angle_edges}
+
+    @cached_property
+    def totals(self) -> Quadrature:
+        """Quadrature of the total cross section at the shared energies."""
+        return total_quadrature(self.energies, self.lepton_mass)
+
+    @cached_property
+    def total_operator(self) -> Operator:
+        """Operator of the total cross section."""
+        return build_operator(self.totals, self.energies, self.nodes)
+
+    @cached_property
+    def true_cross_section(self) -> Float:
+        """True d2s/dE_l dz at the quadrature points of the bins."""
+        return self._nature(self.quadrature)
+
+    @cached_property
+    def true_total(self) -> Float:
+        """True v[E]: total cross section times quadrature weight."""
+        value = self._nature(self.totals)
+        return fold(self.totals, self.energies, value).sum(axis=1) * self.energies.weights
+
+    def _nature(self, quadrature: Quadrature) -> Float:
+        """Return the true cross section at quadrature points.
+
+        Leading order with 2xF1 = F2 and target mass dips below zero for antineutrinos at y near its
+        maximum (a per cent of the rate); no events come from there.
+        """
+        return np.maximum(exact_cross_section(self.target.truth, quadrature), 0.0)
+
+    @cached_property
+    def true_bins(self) -> Response:
+        """True response of the bin centers."""
+        rows = fold(self.quadrature, self.energies, self.true_cross_section)
+        return Response(rows, self.true_total)
+
+    @cached_property
+    def seen_truth(self) -> Response:
+        """True response of the bins as seen, normalised by their own sum."""
+        if self.response is not None:
+            return self.seen.of_function(self.target.truth, clamp=True)
+        return Response(self.true_bins.rows, self.bins.areas @ self.true_bins.rows)
+
+    @cached_property
+    def fine_bins(self) -> LeptonGrid:
+        """Bins fine enough to be summed to spectra; a bin's center stands for the whole bin."""
+        high = float(self.energies.edges[-1])
+        return lepton_grid(high, FINE_BINS, FINE_BINS, self.lepton_mass)
+
+    def events(self, lepton_energy: Float, z: Float) -> Spectrum:
+        """Return the spectrum whose rows are unbinned events (GeV, 1)."""
+        quadrature = row_quadrature(lepton_energy, z, self.energies, self.lepton_mass)
+        return Spectrum(quadrature, self.energies, self.nodes, totals=self.totals)
+
+    def node_values(self, sf: StructureFunctions) -> Float:
+        """Evaluate structure functions on the nodes, shape (n_nodes, 3)."""
+        return np.asarray(sf(jnp.asarray(self.nodes.x), jnp.asarray(self.nodes.q2)), dtype=float)
+
+    def learned_bins(self, values: Float) -> Response:
+        """Response of the bin centers for structure functions on the nodes.
+
+        Negative cross sections count as zero: those of the unconstrained head, as in
+        arXiv:2412.16303, and with any head what interpolation between nodes makes of a zero.
+        """
+        return Response(self.operator.response(values, clamp=True), self.learned_total(values))
+
+    def learned_total(self, values: Float) -> Float:
+        """v[E] for structure functions on the nodes."""
+        total = self.total_operator.response(values, clamp=True)
+        return total.sum(axis=1) * self.energies.weights
+
+
+class DetectorResponse:
+    """A card's response applied to the geometry of one target."""
+
+    def __init__(self, card: GaussianResponse, geometry: Geometry) -> None:
+        """Hold the parameters; bins and matrices are built on demand."""
+        self._geometry = geometry
+        self.correlated = card.correlated
+        self._bins = (card.energy_bins, card.angle_bins)
+        angle = float(np.deg2rad(card.angle_resolution_deg))
+        self.parameters = ResponseParameters(0.0, card.energy_resolution, angle)
+        self.sds = ResponseParameters(
+            card.energy_scale_sd,
+            card.energy_resolution_sd * card.energy_resolution,
+            card.angle_resolution_sd * angle,
+        )
+        self.acceptance = Acceptance(card.threshold_GeV, card.efficiency, card.turn_on_GeV)
+
+    @cached_property
+    def cells(self) -> TrueCells:
+        """True cells."""
+        g = self._geometry
+        return true_cells(float(g.energies.edges[-1]), *CELLS, g.lepton_mass)
+
+    @cached_property
+    def _quadrature(self) -> Quadrature:
+        g = self._geometry
+        return row_quadrature(self.cells.lepton_energy, self.cells.z, g.energies, g.lepton_mass)
+
+    @cached_property
+    def grid(self) -> RecoGrid:
+        """Reconstructed bins, finer where the near detector has its events."""
+        g = self._geometry
+        rows = fold(self._quadrature, g.energies, g._nature(self._quadrature))
+        weights = self.cells.areas * (rows @ g.target.near_flux)
+        high = float(g.energies.edges[-1])
+        cells = self.cells
+        return reco_grid(
+            cells.lepton_energy, cells.theta, weights, *self._bins, g.lepton_mass, high
+        )
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """Reconstructed bins at the nominal response."""
+        g = self._geometry
+        matrix = response_matrix(self.parameters, *self.arguments)
+        return Spectrum(self._quadrature, g.energies, g.nodes, self.cells.areas, matrix)
+
+    @property
+    def arguments(self) -> tuple[Float, Float, RecoGrid, Acceptance, float]:
+        """What the functions of `detector.smearing` take after parameters and rows."""
+        cells = self.cells
+        return (
+            cells.lepton_energy,
+            cells.theta,
+            self.grid,
+            self.acceptance,
+            self._geometry.lepton_mass,
+        )

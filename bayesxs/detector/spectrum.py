@@ -1,0 +1,101 @@
+"""Spectra: rows that any cross section is folded with, events, bins, or reconstructed bins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import sparse
+
+from bayesxs.detector.density import Response
+from bayesxs.detector.grid import EnergyGrid, Float, NodeGrid
+from bayesxs.detector.operator import (
+    Operator,
+    Quadrature,
+    build_operator,
+    exact_cross_section,
+    fold,
+)
+from bayesxs.physics.structure_functions import StructureFunctions
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Rows of a spectrum and how they are normalised.
+
+    Attributes:
+        quadrature: integrates each row over neutrino energy.
+        energies: shared energies.
+        nodes: the (x, Q^2) nodes.
+        areas: area dE_l dz of each row's bin in GeV; None for unbinned events.
+        response: reconstructed bins from the rows times their areas, shape (bins, rows); None where
+            rows are seen as they are.
+        totals: integrates over all lepton kinematics, to normalise unbinned events; bins are
+            normalised by their own sum.
+    """
+
+    quadrature: Quadrature
+    energies: EnergyGrid
+    nodes: NodeGrid
+    areas: Float | None = None
+    response: Float | None = None
+    totals: Quadrature | None = None
+
+    @cached_property
+    def operator(self) -> Operator:
+        """Operator of the rows."""
+        return build_operator(self.quadrature, self.energies, self.nodes)
+
+    @cached_property
+    def _total_operator(self) -> Operator | None:
+        if self.totals is None:
+            return None
+        return build_operator(self.totals, self.energies, self.nodes)
+
+    def of_function(self, sf: StructureFunctions, *, clamp: bool = False) -> Response:
+        """Fold structure functions evaluated at every point, without nodes.
+
+        Args:
+            sf: structure functions.
+            clamp: replace a negative cross section by zero.
+        """
+        total = None
+        if self.totals is not None:
+            total = fold(self.totals, self.energies, self._evaluate(sf, self.totals, clamp))
+        values = self._evaluate(sf, self.quadrature, clamp)
+        return self._finish(fold(self.quadrature, self.energies, values), total)
+
+    @staticmethod
+    def _evaluate(sf: StructureFunctions, quadrature: Quadrature, clamp: bool) -> Float:
+        value = exact_cross_section(sf, quadrature)
+        return np.maximum(value, 0.0) if clamp else value
+
+    def of_values(self, values: ArrayLike, *, clamp: bool = False) -> Response:
+        """Fold structure functions given on the nodes.
+
+        Args:
+            values: Bernstein coefficients, shape (n_nodes, 3).
+            clamp: replace a negative cross section by zero, as arXiv:2412.16303 does.
+        """
+        operator = self._total_operator
+        total = None if operator is None else operator.response(values, clamp=clamp)
+        return self._finish(self.operator.response(values, clamp=clamp), total)
+
+    def _finish(self, rows: Float, total: Float | None) -> Response:
+        """Bin and normalise."""
+        if self.response is not None:
+            rows = self.response @ (np.asarray(self.areas)[:, None] * rows)
+            return Response(rows, rows.sum(axis=0))
+        if total is not None:
+            return Response(rows, total.sum(axis=1) * self.energies.weights)
+        return Response(rows, np.asarray(self.areas) @ rows)
+
+    def matrix(self, flux: ArrayLike) -> sparse.csr_array:
+        """Contract the energies with a flux: bins from values on the nodes, (bins, 3 n_nodes)."""
+        matrix = self.operator.near_matrix(flux)
+        if self.response is None:
+            return matrix
+        areas = sparse.diags_array(np.asarray(self.areas))
+        return sparse.csr_array(self.response @ (areas @ matrix).toarray())
