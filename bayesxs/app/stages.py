@@ -30,7 +30,7 @@ from bayesxs.inference.channel import FarChannel
 from bayesxs.inference.model import far_detector_model
 from bayesxs.inference.posterior import add_bootstrap, posterior_tree
 from bayesxs.inference.priors import crosses_octants
-from bayesxs.inference.sampling import NutsSampler, SamplerSettings
+from bayesxs.inference.sampling import NutsSampler, SamplerSettings, curvature_covariance
 from bayesxs.physics.kinematics import cosine_from_z, z_from_cosine
 from bayesxs.store import Stage
 
@@ -143,7 +143,7 @@ def sample_stage(
             clock = time.perf_counter()
             nuisances = channels.nuisances if kind == "learned" else ()
             if len(nuisances) not in samplers:
-                samplers[len(nuisances)] = far_sampler(experiment, settings, len(nuisances))
+                samplers[len(nuisances)] = far_sampler(experiment, settings, make(kind))
             label = f"{data}-{kind}"
             kept = stage.load_checkpoint(label)
             with reporter.bar(
@@ -179,19 +179,23 @@ def sample_stage(
     )
 
 
-def far_sampler(experiment: Experiment, settings: SamplerSettings, nuisances: int) -> NutsSampler:
-    """Return a sampler of far-detector channels with a number of nuisances."""
+def far_sampler(
+    experiment: Experiment, settings: SamplerSettings, channels: list[FarChannel]
+) -> NutsSampler:
+    """Return a sampler of far-detector channels shaped like those given."""
     marginalize = experiment.card.sampler.octant == "marginalized"
     start = {n: jnp.asarray(getattr(experiment.parameters, n)) for n in experiment.priors}
     if marginalize and crosses_octants(experiment.priors):
         start["s2_23_offset"] = start.pop("s2_23") - 0.5
-    if nuisances:
-        start["nuisance"] = jnp.zeros(nuisances)
 
     def model(data: list[FarChannel]) -> None:
         far_detector_model(data, experiment.priors, experiment.parameters, marginalize)
 
-    return NutsSampler(model, settings, start)
+    nuisances = channels[0].nuisances
+    if not nuisances:
+        return NutsSampler(model, settings, start)
+    start["nuisance"] = jnp.zeros(nuisances)
+    return NutsSampler(model, settings, start, curvature_covariance(model, start, (channels,)))
 
 
 # bootstrap

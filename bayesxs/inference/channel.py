@@ -32,7 +32,7 @@ from bayesxs.physics.oscillation import Baseline, NewtonSteps, OscillationParame
 SPAN_TOLERANCE = 1e-9
 
 # Largest error of a density, over the density without oscillation, that compressing the modes makes
-MODE_TOLERANCE = 1e-6
+MODE_TOLERANCE = 1e-5
 
 # A density with nuisances over that without them, below which its logarithm is continued by its
 # tangent: linear modes may reach zero and below, and a sampler needs a slope that leads back
@@ -191,7 +191,7 @@ def _compress(blocks: Float) -> tuple[Float, Float]:
         if np.abs(matrix @ probe - basis @ (core @ probe)).max() < MODE_TOLERANCE:
             # Drop what the sketch took beyond need
             u, size, rows = np.linalg.svd(core, full_matrices=False)
-            kept = size > 1e-2 * MODE_TOLERANCE * np.sqrt(n)
+            kept = size > 0.1 * MODE_TOLERANCE * np.sqrt(n)
             core = size[kept, None] * rows[kept]
             return basis @ u[:, kept], core.reshape(-1, *blocks.shape[1:])
         rank *= 2
@@ -235,7 +235,7 @@ def probability_span(
     if flux_modes is not None and np.any(flux_modes):
         shapes = [f for f in np.asarray(flux_modes) if np.any(f)]
         rows = np.concatenate([rows, *(rows[:1000] * f for f in shapes)])
-        tolerance = 1e-2 * MODE_TOLERANCE
+        tolerance = 1e-3 * MODE_TOLERANCE
     _, size, directions = np.linalg.svd(rows, full_matrices=False)
     return jnp.asarray(directions[size > tolerance * size[0]])
 
@@ -272,8 +272,9 @@ def features(
         return nominal, plain, nominal, plain
     flux = (1.0 + nuisances @ channel.flux_modes) * flux
     weights = mode_weights(channel, nuisances)
-    inner = jnp.einsum("Rmr,r->Rm", channel.core, channel.right @ flux)
-    return inner @ weights, weights @ (channel.total @ flux), nominal, plain
+    # Nuisances first: what they make of the response is shared by both octants
+    inner = jnp.einsum("Rmr,m->Rr", channel.core, weights)
+    return inner @ (channel.right @ flux), (weights @ channel.total) @ flux, nominal, plain
 
 
 def positive_log(ratio: Array) -> Array:

@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpyro.infer import NUTS, init_to_uniform, init_to_value
 from numpyro.infer.hmc import HMCState
+from numpyro.infer.util import initialize_model
 
 from bayesxs.checkpoint import flatten, restore
 
@@ -79,6 +81,7 @@ class NutsSampler:
         model: Callable[..., None],
         settings: SamplerSettings,
         start: Mapping[str, Any] | None = None,
+        covariance: np.ndarray | None = None,
     ) -> None:
         """Hold a model and how to sample it.
 
@@ -86,11 +89,16 @@ class NutsSampler:
             model: NumPyro model of array arguments.
             settings: chains, lengths, target acceptance.
             start: initial values of sites in constrained space; others start at random.
+            covariance: of the unconstrained sites, as `curvature_covariance` returns it, in place
+                of one adapted during warm-up: with dozens of sites the first windows of adaptation
+                are too short to estimate one.
         """
         self.settings = settings
         self._kernel = kernel = NUTS(
             model,
             dense_mass=True,
+            inverse_mass_matrix=None if covariance is None else jnp.asarray(covariance),
+            adapt_mass_matrix=covariance is None,
             target_accept_prob=settings.target_accept,
             init_strategy=init_to_uniform if start is None else init_to_value(values=dict(start)),
         )
@@ -173,6 +181,28 @@ class NutsSampler:
         statistics = {ARVIZ_NAMES[k]: v for k, v in _below("1/", collected).items()}
         statistics["lp"] = -statistics["lp"]
         return Draws({name: np.asarray(value) for name, value in sites.items()}, statistics)
+
+
+def curvature_covariance(
+    model: Callable[..., None], start: Mapping[str, Any], arguments: tuple[Any, ...]
+) -> np.ndarray:
+    """Return |H|^-1 with H the Hessian of the potential at the start, in unconstrained space.
+
+    Absolute eigenvalues (Betancourt, arXiv:1212.4693) keep directions usable that are not convex
+    there; none is taken to be wider than the prior of unit width that standard sites have.
+    """
+    info = initialize_model(
+        jax.random.key(0),
+        model,
+        init_strategy=init_to_value(values=dict(start)),
+        model_args=arguments,
+        dynamic_args=True,
+    )
+    potential = info.potential_fn(*arguments)
+    point, unravel = ravel_pytree(info.param_info.z)
+    hessian = np.asarray(jax.jit(jax.hessian(lambda z: potential(unravel(z))))(point))
+    curvature, directions = np.linalg.eigh(0.5 * (hessian + hessian.T))
+    return (directions / np.maximum(np.abs(curvature), 1.0)) @ directions.T
 
 
 def _below(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
