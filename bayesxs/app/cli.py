@@ -144,6 +144,56 @@ def report(folder: FolderArgument, quiet: QuietOption = False) -> None:
 
 
 @app.command()
+def budget(
+    card: CardArgument = None,
+    preset: PresetOption = None,
+    out: OutOption = None,
+    resume: ResumeOption = False,
+    overrides: SetOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Tabulate what each systematic costs: statistics alone, each alone, all together."""
+    wanted = ("train", "simulate", "budget")
+    report = _start(card, preset, out, resume, overrides or [], quiet, wanted)
+    from bayesxs.app.figures import write_budget_page
+    from bayesxs.atomic import read_json
+    from bayesxs.store import RunFolder
+
+    folder = RunFolder.view(report.parent)
+    page = write_budget_page(folder)
+    _print_table(_budget_table(read_json(folder.path / "budget.json")))
+    if not quiet:
+        typer.echo(f"report: {page}")
+
+
+def _budget_table(budget: dict[str, Any]) -> Any:
+    """Lay a budget out for the terminal."""
+    from rich.table import Table
+
+    from bayesxs.report.style import error_of
+
+    shown = {name: error_of(name) for name in ("dm31", "sin2_2theta23")}
+    table = Table("", title="contribution to the error, and shift in total sigma")
+    for quantity in shown.values():
+        table.add_column(f"{quantity.plain} [{quantity.plain_unit}]", justify="right")
+        table.add_column("shift", justify="right")
+    table.add_column("divergences", justify="right")
+    table.add_column("ESS", justify="right")
+    for row in budget["rows"]:
+        cells = []
+        for name, quantity in shown.items():
+            entry = row.get(name)
+            size = "sd" if row["name"] == "all" else "contribution"
+            cells += (
+                [f"{entry[size] * quantity.scale:.3g}", f"{entry['shift']:+.2f}"]
+                if entry
+                else ["", ""]
+            )
+        table.add_row(row["label"], *cells, str(row["divergences"]), f"{row['ess_bulk']:.0f}")
+    return table
+
+
+@app.command()
 def doctor() -> None:
     """Show versions, devices, precision, PDF sets and write access."""
     from bayesxs.app.session import prepare_jax

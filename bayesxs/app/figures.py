@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import xarray as xr
 from matplotlib.figure import Figure
 
+from bayesxs.app.budget import BANDS, BUDGET
 from bayesxs.app.learn import TRAINING
 from bayesxs.app.netcdf import read_tree
 from bayesxs.app.progress import Reporter
 from bayesxs.app.results import ASIMOV, NEAR, write_summary
-from bayesxs.atomic import read_text, write_bytes, write_text
+from bayesxs.atomic import read_json, read_text, write_bytes, write_text
 from bayesxs.inference.posterior import PUBLIC_NAMES
-from bayesxs.report.html import render_report
+from bayesxs.report.html import render_budget, render_report
 from bayesxs.report.plots_chains import predictive_figure, rank_figure, trace_figure
 from bayesxs.report.plots_density import (
     density_figure,
@@ -28,6 +30,12 @@ from bayesxs.report.plots_posterior import (
     comparison_figure,
     octant_figure,
     posterior_figure,
+)
+from bayesxs.report.plots_systematics import (
+    budget_figure,
+    cancellation_figure,
+    pulls_figure,
+    sources_figure,
 )
 from bayesxs.report.style import to_png
 from bayesxs.store import CONFIG, RunFolder, Stage
@@ -55,8 +63,35 @@ def report_stage(folder: RunFolder, stage: Stage, reporter: Reporter) -> None:
         images,
         name=folder.path.name,
         true_values=_true_values(posterior),
+        budget=read_json(folder.path / BUDGET) if "budget" in folder.stages else None,
     )
     write_text(stage.output("report.html"), page)
+
+
+def budget_figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """List the figures of a run's budget of uncertainties."""
+    budget, bands = read_json(folder.path / BUDGET), read_tree(folder.path / BANDS)
+    yield "budget", lambda: budget_figure(budget)
+    yield "pulls", lambda: pulls_figure(budget)
+    yield "sources", lambda: sources_figure(bands["spectrum"].dataset)
+    if "flux" in bands.children:
+        yield "cancellation", lambda: cancellation_figure(bands["flux"].dataset)
+
+
+def write_budget_page(folder: RunFolder) -> Path:
+    """Write budget.html and its figures; return the page's path."""
+    images = {stem: to_png(draw()) for stem, draw in budget_figures(folder)}
+    for stem, image in images.items():
+        write_bytes(folder.path / "figures" / f"{stem}.png", image)
+    page = render_budget(
+        read_json(folder.path / BUDGET),
+        folder.manifest,
+        read_text(folder.path / CONFIG),
+        images,
+        name=folder.path.name,
+    )
+    write_text(folder.path / "budget.html", page)
+    return folder.path / "budget.html"
 
 
 def _true_values(tree: xr.DataTree) -> dict[str, float] | None:
@@ -93,6 +128,8 @@ def figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
     yield "total_cross_section", lambda: total_cross_section_figure(near["total"].dataset)
     yield "structure_functions", lambda: structure_functions_figure(functions)
     yield "structure_functions_weighted", lambda: structure_functions_figure(functions, True)
+    if "budget" in folder.stages:
+        yield from budget_figures(folder)
     if (folder.path / TRAINING).exists():
         with (folder.path / TRAINING).open(newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))

@@ -108,6 +108,16 @@ class Geometry:
         grid = self.response.grid
         return {"lepton_energy_GeV": grid.energy_edges, "angle_rad": grid.angle_edges}
 
+    def seen_rows(self, axis: int) -> tuple[Float, Float, Float]:
+        """Return the edges of an axis, each seen bin's center along it, and areas to sum with."""
+        if self.response is None:
+            edges = (self.bins.energy_edges, self.bins.z_edges)[axis]
+            return edges, self.bins.rows[axis], self.bins.areas
+        grid = self.response.grid
+        mesh = np.meshgrid(grid.energy_centers, grid.angle_centers, indexing="ij")
+        edges = (grid.energy_edges, grid.angle_edges)[axis]
+        return edges, mesh[axis].ravel(), np.ones(grid.size)
+
     @cached_property
     def totals(self) -> Quadrature:
         """Quadrature of the total cross section at the shared energies."""

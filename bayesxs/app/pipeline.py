@@ -11,6 +11,7 @@ from typing import Any, Final
 import jax
 
 from bayesxs.app import results, stages
+from bayesxs.app.budget import budget_stage, require_systematics
 from bayesxs.app.channels import Channels
 from bayesxs.app.experiment import Experiment, input_files
 from bayesxs.app.figures import report_stage
@@ -44,6 +45,10 @@ STAGES: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
         (*_PHYSICS, "oscillation", "assumed", "priors", "bootstrap"),
         ("uncertainty", "simulate"),
     ),
+    "budget": (
+        (*_PHYSICS, "oscillation", "priors", "sampler"),
+        ("uncertainty", "simulate"),
+    ),
     "posterior": (("report",), ("density", "sample", "bootstrap")),
     "report": ((), ("posterior",)),
 }
@@ -54,6 +59,7 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "simulate": ("simulate",),
     "sample": ("density", "sample", "posterior"),
     "bootstrap": ("bootstrap", "posterior"),
+    "budget": ("budget",),
     "report": ("density", "posterior", "report"),
 }
 
@@ -80,6 +86,8 @@ def run(
     Raises:
         InputError: bad input; nothing half-written is left.
     """
+    if stages and "budget" in stages:
+        require_systematics(card, source)
     with RunFolder.create(folder, resume=resume) as opened:
         analysis = Analysis(card, opened, Reporter(progress), source)
         write_text(opened.path / CONFIG, to_toml(card))
@@ -172,11 +180,11 @@ class Analysis:
         return self.folder.stage_is_current(name, self._recorded_key(name))
 
     def _recorded_key(self, name: str) -> str:
-        """Return a stage's key; results also depend on whether there is a bootstrap to include."""
+        """Return a stage's key; results also depend on what else there is to include."""
         if name in ("posterior", "report"):
-            return self.key(name) + (
-                "" if "bootstrap" in self.folder.stages else "-without-bootstrap"
-            )
+            without = "" if "bootstrap" in self.folder.stages else "-without-bootstrap"
+            budget = name == "report" and "budget" in self.folder.stages
+            return self.key(name) + without + ("-with-budget" if budget else "")
         return self.key(name)
 
     @cached_property
@@ -195,6 +203,7 @@ class Analysis:
             "density": lambda: results.density_stage(e, self.channels, stage),
             "sample": lambda: stages.sample_stage(e, self.channels, stage, r),
             "bootstrap": lambda: stages.bootstrap_stage(e, self.channels, stage, r),
+            "budget": lambda: budget_stage(e, self.folder, self.channels, stage, r),
             "posterior": lambda: results.posterior_stage(e, self.folder, self.channels, stage, r),
             "report": lambda: report_stage(self.folder, stage, r),
         }

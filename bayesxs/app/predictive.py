@@ -87,13 +87,8 @@ def _expected(
     """Return the expected spectrum along one axis for each draw, shape (draws, bins)."""
     geometry = experiment.geometry(experiment.targets[sample])
     folded = channels.rows_as_seen(kind, sample)
-    if geometry.response is None:
-        centers, areas = geometry.bins.rows[axis], geometry.bins.areas
-    else:
-        grid = geometry.response.grid
-        mesh = np.meshgrid(grid.energy_centers, grid.angle_centers, indexing="ij")
-        centers, areas = mesh[axis].ravel(), np.ones(grid.size)
-    parts = _along(folded, centers, areas, edges)
+    _, centers, areas = geometry.seen_rows(axis)
+    parts = along(folded, centers, areas, edges)
 
     def one(point: OscillationParameters, xi: Array) -> Array:
         flux = (1.0 + xi @ channel.flux_modes) * channel_probability(channel, point)
@@ -107,16 +102,23 @@ def _expected(
     nominal = np.asarray(batched(lambda p, xi: one(p, 0.0 * xi), points, nuisances))
     fine = geometry.fine_bins
     response = channels.of_rows(kind, sample, *fine.rows)
-    whole = _along(
-        folded._replace(response=response, modes=[]), fine.rows[axis], fine.areas, edges
-    )[0]
+    whole = along(folded._replace(response=response, modes=[]), fine.rows[axis], fine.areas, edges)[
+        0
+    ]
     probabilities = np.asarray(batched(lambda p: channel_probability(channel, p), points))
     change = np.divide(spectra, nominal, out=np.ones_like(spectra), where=nominal > 0.0)
     return np.maximum(change, 0.0) * (probabilities @ whole.T)
 
 
-def _along(folded: Folded, centers: Float, areas: Float, edges: Float) -> Float:
-    """Sum rows to bins of one axis, flux included, shape (1 + modes, bins, E)."""
+def along(folded: Folded, centers: Float, areas: Float, edges: Float) -> Float:
+    """Sum rows to bins of one axis, flux included, shape (1 + modes, bins, E).
+
+    Args:
+        folded: cross section and modes of the rows.
+        centers: of the rows along the axis.
+        areas: by which rows are multiplied.
+        edges: of the bins.
+    """
     where = np.clip(np.digitize(centers, edges) - 1, 0, len(edges) - 2)
     out = np.zeros((1 + len(folded.modes), len(edges) - 1, len(folded.flux)))
     for number, response in enumerate((folded.response, *folded.modes)):

@@ -14,6 +14,7 @@ BOOTSTRAP_KEY: Final = 4
 PREDICTIVE_KEY: Final = 5
 NEAR_KEY: Final = 6
 SMEARING_KEY: Final = 7
+BUDGET_KEY: Final = 8
 
 
 def stage_key(seed: int, *numbers: int) -> jax.Array:

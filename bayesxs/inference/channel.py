@@ -38,6 +38,10 @@ MODE_TOLERANCE = 1e-5
 # tangent: linear modes may reach zero and below, and a sampler needs a slope that leads back
 POSITIVE_FLOOR = 0.05
 
+# Smallest density, over the one without oscillation, that changes are taken relative to: what
+# compression leaves of a density that vanishes is of either sign
+SMALLEST = 0.1 * MODE_TOLERANCE
+
 
 @partial(
     jax.tree_util.register_dataclass,
@@ -58,11 +62,11 @@ class FarChannel:
     """Far-detector data of one sample, the response folded for speed.
 
     With c = (1, xi, products of pairs) and P' = (1 + xi flux_modes) P, the numerator of the density
-    is left @ (core . c) @ right @ P', its normalisation c @ total @ P'.
+    is left @ (c . core) @ right @ P', its normalisation c @ total @ P'.
 
     Attributes:
         left: shape (n, R), in units of the unoscillated nominal density.
-        core: shape (R, 1 + q + pairs, r), for q nuisances.
+        core: shape (1 + q + pairs, R, r), for q nuisances.
         right: orthonormal directions of the probabilities that the priors allow, shape (r, E).
         total: v phi of each mode, shape (1 + q + pairs, E).
         flux_modes: relative change of the flux by each nuisance, shape (q, E).
@@ -155,8 +159,9 @@ def far_channel(
             for m in modes
         ]
         left, core = _compress(np.stack([nominal, *blocks], axis=1))
+        core = np.ascontiguousarray(core.transpose(1, 0, 2))
     else:
-        left, core = nominal, np.eye(nominal.shape[1])[:, None, :]
+        left, core = nominal, np.eye(nominal.shape[1])[None]
     totals = [response.total, *(np.zeros(len(flux)) if m is None else m.total for m in modes)]
     return FarChannel(
         jnp.asarray(left),
@@ -255,8 +260,8 @@ def channel_probability(channel: FarChannel, parameters: OscillationParameters) 
 
 def mode_weights(channel: FarChannel, nuisances: Array) -> Array:
     """Return c = (1, xi, products of pairs)."""
-    products = [nuisances[i] * nuisances[j] for i, j in channel.pairs]
-    return jnp.concatenate([jnp.ones(1), nuisances, jnp.asarray(products)])
+    products = [nuisances[i : i + 1] * nuisances[j : j + 1] for i, j in channel.pairs]
+    return jnp.concatenate([jnp.ones(1), nuisances, *products])
 
 
 def features(
@@ -267,13 +272,14 @@ def features(
     The density is left @ g / norm; shapes (R,), ().
     """
     flux = channel_probability(channel, parameters)
-    nominal, plain = channel.core[:, 0] @ (channel.right @ flux), channel.total[0] @ flux
+    nominal, plain = channel.core[0] @ (channel.right @ flux), channel.total[0] @ flux
     if not channel.nuisances:
         return nominal, plain, nominal, plain
     flux = (1.0 + nuisances @ channel.flux_modes) * flux
     weights = mode_weights(channel, nuisances)
     # Nuisances first: what they make of the response is shared by both octants
-    inner = jnp.einsum("Rmr,m->Rr", channel.core, weights)
+    modes, *shape = channel.core.shape
+    inner = (weights @ channel.core.reshape(modes, -1)).reshape(shape)
     return inner @ (channel.right @ flux), (weights @ channel.total) @ flux, nominal, plain
 
 
@@ -295,13 +301,12 @@ def pointwise_log_density(
     """
     xi = jnp.zeros(channel.nuisances) if nuisances is None else nuisances
     g, norm, nominal, plain = features(channel, parameters, xi)
-    tiny = jnp.finfo(g.dtype).tiny
-    # Rounding may fall below zero where an event is impossible at these parameters
     if not channel.nuisances:
-        value = jnp.log(jnp.maximum(channel.left @ g, tiny))
+        # Rounding may fall below zero where an event is impossible at these parameters
+        value = jnp.log(jnp.maximum(channel.left @ g, jnp.finfo(g.dtype).tiny))
     else:
         both = channel.left @ jnp.stack([g, nominal], axis=1)
-        reference = jnp.maximum(both[:, 1], tiny)
+        reference = jnp.maximum(both[:, 1], SMALLEST)
         # Both logarithms are continued so that the density falls: a norm that vanishes must not
         # lift the events that remain
         change = norm / plain
