@@ -237,7 +237,7 @@ class _UncertainCard(Section):
     share: Annotated[float, Field(gt=0.5, lt=1)] = 0.999  # of the far variance that modes keep
     modes: Annotated[int, Field(ge=1, le=1000)] | None = None  # at most
     # Relative error of a near bin from quadrature, interpolation and projection
-    discretization: Annotated[float, Field(gt=0, le=0.1)] = 1e-4
+    discretization: Annotated[float, Field(gt=0, le=0.1)] = 2e-4
 
 
 class EnsembleCard(_UncertainCard):

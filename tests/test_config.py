@@ -221,6 +221,42 @@ def test_import_does_not_start_jax() -> None:
         ('priors.dcp = { type = "flat", low = -200, high = 200 }', "dcp.high = 200.0: must be"),
         ('priors.dm31 = { type = "normal", mean = 2e-3, sd = 0 }', "dm31.sd = 0: must be a number"),
         ("[oscillation]\ndm31 = -2.5e-3", "priors.dm31 = [0.002, 0.003]: must contain the true"),
+        (
+            "[near]\nevents = 100",
+            'near.events = 100: allowed: "infinite", or an integer from 10000',
+        ),
+        ("[near]\nevents = 1e6", "near.events = 1000000.0: allowed"),
+        ("[near]\nevents = true", "near.events = "),
+        ('[near]\nevents = "many"', 'near.events = "many": allowed: "infinite"'),
+        ('[near]\nfile = "n.csv"', 'near.events = "infinite": must be the number of events in'),
+        (
+            '[response]\ntype = "gaussian"\nenergy_resolution = 0',
+            "response.energy_resolution = 0: must be a number > 0",
+        ),
+        (
+            '[response]\ntype = "gaussian"\nenergy_resolution = -0.1',
+            "response.energy_resolution = -0.1: must be a number > 0",
+        ),
+        (
+            '[uncertainty]\ntype = "ensemble"',
+            'network.members = 1: at least 2 with uncertainty.type = "ensemble"',
+        ),
+        (
+            '[network]\nmembers = 4\n[uncertainty]\ntype = "ensemble"\nmodes = 4',
+            "uncertainty.modes = 4: at most 3, one less than network.members = 4",
+        ),
+        (
+            '[network]\nmembers = 2\n[uncertainty]\ntype = "laplace"',
+            'network.members = 2: 1 with uncertainty.type = "laplace"',
+        ),
+        (
+            '[flux_shape]\ntype = "parametric"',
+            'uncertainty.type = "none": with flux_shape must be ensemble',
+        ),
+        (
+            '[flux_shape]\ntype = "parametric"\n[uncertainty]\ntype = "file"\npath = "r"',
+            'uncertainty.type = "file": with flux_shape must be ensemble',
+        ),
     ],
 )
 def test_a_fault_is_one_line_with_key_value_and_what_is_allowed(text, expected, write) -> None:
