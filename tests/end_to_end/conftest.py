@@ -122,17 +122,24 @@ class Commands:
 
 
 @pytest.fixture(scope="session")
-def bayesxs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    """The command line; compiled programs are shared by all commands of the session."""
-    folder = tmp_path_factory.mktemp("commands")
-    environment = {
-        **os.environ,
+def compiling(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment in which programs are compiled fast, and kept for the session."""
+    return {
         "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         # Compiling is most of a tiny run
         "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
     }
+
+
+@pytest.fixture(scope="session")
+def bayesxs(
+    compiling: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Commands]:
+    """The command line; compiled programs are shared by all commands of the session."""
+    folder = tmp_path_factory.mktemp("commands")
+    environment = {**os.environ, **compiling}
     with subprocess.Popen(
         [sys.executable, Path(__file__).with_name("fork_server.py")],
         stdin=subprocess.PIPE,

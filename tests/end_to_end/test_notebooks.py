@@ -1,4 +1,8 @@
-"""The notebooks run from top to bottom on a finished run, and show a run where they are stored."""
+"""The notebooks run from top to bottom on tiny analyses, and show larger ones as they are stored.
+
+A notebook opens the run that BAYESXS_RUN names, or makes its own from the card BAYESXS_CARD, below
+the folder in which it works.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,18 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(
-    path: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path,
+    card: Path,
+    finished: Path,
+    compiling: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("BAYESXS_RUN", str(finished))
+    environment = compiling | {"BAYESXS_RUN": str(finished), "BAYESXS_CARD": str(card)}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=180, resources={"metadata": {"path": tmp_path}}).execute()
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": tmp_path}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 4
 
