@@ -1,4 +1,4 @@
-"""Measure the cross section's own uncertainty: calibration, shifts, mis-modelling, and what it costs.
+"""Measure the cross section's own uncertainty: calibration, shifts, mis-modelling.
 
 Every figure is of the default preset on expected data unless said otherwise; each task prints a
 Markdown table.
@@ -46,7 +46,7 @@ def calibration(options: argparse.Namespace) -> None:
     # Smooth: cosines over the far density's directions of large variance, 20 random mixtures
     events = float(card.near.events)
     mean = events * expected / expected.sum()
-    process, start, seconds = None, None, 0.0
+    process, seconds = None, 0.0
     inside = {0.6827: 0, 0.9545: 0}
     pulls = []
     for number in range(options.realizations):
@@ -64,9 +64,6 @@ def calibration(options: argparse.Namespace) -> None:
             clock = time.perf_counter()
             process = fit_process(data, geometry.nodes)
             seconds = time.perf_counter() - clock
-            start = process.mean - process.posterior.regress(
-                data.observed - data.design @ process.mean
-            )
             functionals = _functionals(rng, geometry, far)
             cross = process.posterior.covariance(jnp.asarray(functionals.T))
             sd = np.sqrt(np.einsum("fn,nf->f", functionals, np.asarray(cross)))
@@ -126,9 +123,7 @@ def estimates(card: Any, folder: Path) -> dict[str, dict[str, tuple[float, float
     out = {}
     for kind in channels.kinds:
         data = channels.of_asimov(kind)
-        fit = bootstrap(
-            jax.random.key(0), data, experiment.priors, experiment.parameters, start, 0
-        )
+        fit = bootstrap(jax.random.key(0), data, experiment.priors, experiment.parameters, start, 0)
         error = _errors(data, experiment, fit.mle)
         out[kind] = {n: (fit.mle[n], float(error[i])) for i, n in enumerate(experiment.priors)}
         assert np.all(fit.converged)
@@ -153,9 +148,7 @@ def _errors(data: Any, experiment: Any, mle: dict[str, float]) -> Any:
         xi = v[len(names) :]
         return 0.5 * xi @ xi - log_likelihood(data, point, xi if count else None)
 
-    centre = jnp.concatenate(
-        [jnp.array([mle[n] for n in names]) / scale, jnp.zeros(count)]
-    )
+    centre = jnp.concatenate([jnp.array([mle[n] for n in names]) / scale, jnp.zeros(count)])
     hessian = jax.hessian(cost)(centre)
     covariance = np.linalg.inv(np.asarray(hessian))
     return np.sqrt(np.abs(np.diag(covariance)))[: len(names)] * np.asarray(scale)
@@ -182,7 +175,8 @@ def sources(options: argparse.Namespace) -> None:
             ratio = learned["dm31"][1] / true["dm31"][1]
             rows.append((name, f"{shift:+.3f}", f"{ratio:.4f}", f"{seconds:.0f} s"))
             say(f"  {name}: {shift:+.3f}")
-    print(markdown(("source", "shift of dm31, total sigma", "sigma over statistical", "time"), rows))
+    head = ("source", "shift of dm31, total sigma", "sigma over statistical", "time")
+    print(markdown(head, rows))
 
 
 def mismodel(options: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from scipy.stats import multivariate_normal
 from bayesxs.constants import MUON_MASS
 from bayesxs.detector.grid import NodeGrid, node_grid
 from bayesxs.learning.gaussian_process import (
-    START,
+    MEDIANS,
     Scales,
     fit_process,
     kernel_matrix,
@@ -56,7 +56,7 @@ def test_kernels_are_correlations(kernel):
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_the_prior_covariance_is_that_of_its_definition(kernel, small):
     # b_i = m (1 + g + h_i): Cov = m m' (k_g + delta_ij k_h), kernels products over u and v
-    mean, found = moments(small, START, kernel)
+    mean, found = moments(small, MEDIANS, kernel)
     u, v = np.repeat(small.u, len(small.v)), np.tile(small.v, len(small.u))
 
     def product(sd: float, length_u: float, length_v: float) -> np.ndarray:
@@ -66,8 +66,8 @@ def test_the_prior_covariance_is_that_of_its_definition(kernel, small):
         )
         return np.exp(2.0 * sd) * along_u * along_v
 
-    common = product(START.common, START.common_u, START.common_v)
-    own = product(START.own, START.own_u, START.own_v)
+    common = product(MEDIANS.common, MEDIANS.common_u, MEDIANS.common_v)
+    own = product(MEDIANS.own, MEDIANS.own_u, MEDIANS.own_v)
     expected = np.kron(common, np.ones((3, 3))) + np.kron(own, np.eye(3))
     np.testing.assert_allclose(found, np.outer(mean, mean) * expected, rtol=1e-10, atol=1e-15)
 
@@ -75,8 +75,8 @@ def test_the_prior_covariance_is_that_of_its_definition(kernel, small):
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_the_posterior_is_that_of_dense_regression(kernel, small, data):
     # Rasmussen and Williams, Eqs. 2.25 and 2.26
-    process = fit_process(data, small, kernel, START)
-    mean, prior = moments(small, START, kernel)
+    process = fit_process(data, small, kernel, MEDIANS)
+    mean, prior = moments(small, MEDIANS, kernel)
     design = np.asarray(data.design)
     gain = prior @ design.T @ np.linalg.inv(design @ prior @ design.T + np.eye(40))
     expected = mean + gain @ (data.observed - design @ mean)
@@ -87,23 +87,23 @@ def test_the_posterior_is_that_of_dense_regression(kernel, small, data):
     np.testing.assert_allclose(
         covariance, prior - gain @ design @ prior, rtol=0.0, atol=1e-9 * scale
     )
-    assert process.scales == START
+    assert process.scales == MEDIANS
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_the_evidence_is_the_density_of_the_data(kernel, small, data):
-    mean, prior = moments(small, START, kernel)
+    mean, prior = moments(small, MEDIANS, kernel)
     design = np.asarray(data.design)
     expected = multivariate_normal(design @ mean, design @ prior @ design.T + np.eye(40)).logpdf(
         np.asarray(data.observed)
     )
-    np.testing.assert_allclose(log_evidence(data, small, START, kernel), expected, rtol=1e-9)
-    np.testing.assert_allclose(fit_process(data, small, kernel, START).evidence, expected)
+    np.testing.assert_allclose(log_evidence(data, small, MEDIANS, kernel), expected, rtol=1e-9)
+    np.testing.assert_allclose(fit_process(data, small, kernel, MEDIANS).evidence, expected)
 
 
 def test_the_slope_of_the_evidence_agrees_with_finite_differences(small, data):
     height = jax.jit(lambda values: log_evidence(data, small, Scales(*values), "matern32"))
-    center, step = jnp.array(START), 1e-4
+    center, step = jnp.array(MEDIANS), 1e-4
     slope = jax.jit(jax.grad(height))(center)
     assert np.all(np.isfinite(slope))
     for axis, value in enumerate(slope):
@@ -115,7 +115,7 @@ def test_the_slope_of_the_evidence_agrees_with_finite_differences(small, data):
 def test_fitting_finds_scales_of_higher_evidence(small, data):
     calls: list[int] = []
     process = fit_process(data, small, record=calls.append)
-    assert process.evidence > float(log_evidence(data, small, START, "matern32")) + 1.0
+    assert process.evidence > float(log_evidence(data, small, MEDIANS, "matern32")) + 1.0
     assert calls == list(range(1, len(calls) + 1))
     np.testing.assert_allclose(
         process.evidence, log_evidence(data, small, process.scales, "matern32")
@@ -128,7 +128,7 @@ def test_precise_data_are_interpolated(truth, small):
     seen = np.arange(0, 3 * small.size, 7)
     design = 1e6 * np.eye(3 * small.size)[seen]
     data = NearData(jnp.asarray(design), jnp.asarray(design @ values), np.eye(len(seen)))
-    process = fit_process(data, small, scales=START)
+    process = fit_process(data, small, scales=MEDIANS)
     np.testing.assert_allclose(process.mean[seen], values[seen], rtol=0.0, atol=1e-5)
     variance = np.diag(process.posterior.covariance(jnp.eye(3 * small.size)))
     assert np.all(np.abs(variance[seen]) < 1e-10)
