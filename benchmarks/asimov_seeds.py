@@ -94,14 +94,14 @@ class Study:
             FloatingPointError: the training diverged.
             InputError: the learned density vanishes where events are expected.
         """
-        from bayesxs.app.stages import Channels
+        from bayesxs.app.channels import Channels
         from bayesxs.inference.posterior import pool, shift_sigma
 
         experiment: Experiment = self.experiment
         experiment.card = self.card.model_copy(update={"seed": seed})
         found["training_seconds"] = self._train(seed)
         channels = Channels(experiment, self.folder)
-        errors = self.judge.errors(channels.networks[self.target.name])
+        errors = self.judge.errors(channels.values[self.target.name])
         found.update({name: errors[name] for name in MEASURED if name in errors})
         data = (channels.of_asimov("truth"), channels.of_asimov("learned"))
         if self._truth is None:
@@ -117,6 +117,7 @@ class Study:
         """Train, unless the folder holds these weights; return the seconds that it took."""
         from bayesxs.app.learn import TRAINING, train_stage
         from bayesxs.app.stages import simulate_stage
+        from bayesxs.app.uncertainty import uncertainty_stage
 
         key = f"{self.inputs}-{seed}"
         if not self.folder.stage_is_current("simulate", self.inputs):
@@ -125,6 +126,8 @@ class Study:
         if not self.folder.stage_is_current("train", key):
             with self.folder.stage("train", key) as stage:
                 train_stage(self.experiment, stage, self.reporter)
+        with self.folder.stage("uncertainty", key) as stage:
+            uncertainty_stage(self.experiment, self.folder, stage, self.reporter)
         with (self.folder.path / TRAINING).open(newline="", encoding="utf-8") as file:
             # A later record of a member replaces the earlier ones
             last = {(r["target"], r["member"]): float(r["seconds"]) for r in csv.DictReader(file)}
