@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from shared import far_sampler, machine, markdown, say
+from shared import machine, markdown, say
 
 from bayesxs.atomic import write_csv
 from bayesxs.config import Card, load_card, to_toml
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from bayesxs.app.experiment import Experiment
+    from bayesxs.inference.sampling import NutsSampler
 
 MEASURED = (
     "near_rel_l2",
@@ -62,7 +63,6 @@ class Study:
         from bayesxs.app.learn import Judge
         from bayesxs.app.progress import Reporter
         from bayesxs.app.seeds import OCTANT_KEY, SAMPLER_KEY, stage_key
-        from bayesxs.inference.sampling import SamplerSettings
 
         self.card, self.folder, self.inputs = card, folder, inputs
         self.experiment: Experiment = Experiment(card)
@@ -75,16 +75,10 @@ class Study:
             "far": self.experiment.source_flux(sample) * oscillation,
         }
         self.judge = Judge(self.experiment.geometry(self.target), fluxes)
-        s = card.sampler
-        self.sampler = far_sampler(
-            self.experiment.priors,
-            self.experiment.parameters,
-            SamplerSettings(s.chains, s.warmup, s.draws, s.target_accept),
-            s.octant == "marginalized",
-        )
         # Those of the stage `sample` on Asimov data, true and learned cross section
         self.sampling_key = stage_key(self.experiment.seed, SAMPLER_KEY, 1)
         self.octant_keys = [stage_key(self.experiment.seed, OCTANT_KEY, 1, kind) for kind in (0, 1)]
+        self._sampler: NutsSampler | None = None
         self._truth: xr.Dataset | None = None
 
     def measure(self, seed: int, found: dict[str, Any]) -> None:
@@ -134,9 +128,12 @@ class Study:
         return sum(last.values())
 
     def _sample(self, channels: list[Any], kind: int) -> xr.Dataset:
+        from bayesxs.app.stages import far_sampler
         from bayesxs.inference.posterior import posterior_tree
 
-        draws = self.sampler.run((channels,), self.sampling_key)
+        if self._sampler is None:  # all channels have one shape
+            self._sampler = far_sampler(self.experiment, channels)
+        draws = self._sampler.run((channels,), self.sampling_key)
         return posterior_tree(draws, self.octant_keys[kind])["posterior"].dataset
 
 

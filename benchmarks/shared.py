@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bayesxs.inference.channel import FarChannel
     from bayesxs.inference.priors import Prior
-    from bayesxs.inference.sampling import Draws, NutsSampler, SamplerSettings
+    from bayesxs.inference.sampling import Draws, NutsSampler
     from bayesxs.physics.oscillation import OscillationParameters
 
 
@@ -120,43 +120,15 @@ def median_seconds(function: Callable[..., Any], *arguments: Any, repeats: int) 
     return statistics.median(clock(lambda: function(*arguments))[1] for _ in range(repeats))
 
 
-def far_sampler(
-    priors: Mapping[str, Prior],
-    fixed: OscillationParameters,
-    settings: SamplerSettings,
-    marginalize: bool = True,
-) -> NutsSampler:
-    """Return a sampler of the far-detector posterior, started where a run starts it."""
-    import jax.numpy as jnp
-
-    from bayesxs.inference.model import far_detector_model
-    from bayesxs.inference.priors import crosses_octants
-    from bayesxs.inference.sampling import NutsSampler
-
-    def model(channels: list[FarChannel]) -> None:
-        far_detector_model(channels, priors, fixed, marginalize)
-
-    start = {name: jnp.asarray(getattr(fixed, name)) for name in priors}
-    if marginalize and crosses_octants(priors):
-        start["s2_23_offset"] = start.pop("s2_23") - 0.5
-    return NutsSampler(model, settings, start)
-
-
 def clock_sampler(
-    channels: Sequence[FarChannel],
-    priors: Mapping[str, Prior],
-    fixed: OscillationParameters,
-    settings: SamplerSettings,
+    make: Callable[[], NutsSampler], channels: Sequence[FarChannel]
 ) -> tuple[Draws, float, float]:
-    """Return draws, the time of a first call with compilation, and that of a second call."""
+    """Make a sampler; return draws, the time of a first call with compilation, and of a second."""
     import jax
 
-    def first() -> tuple[NutsSampler, Draws]:
-        sampler = far_sampler(priors, fixed, settings)
-        return sampler, sampler.run((list(channels),), jax.random.key(0))
-
     start = time.perf_counter()
-    sampler, draws = first()
+    sampler = make()
+    draws = sampler.run((list(channels),), jax.random.key(0))
     seconds = time.perf_counter() - start
     _, again = clock(lambda: sampler.run((list(channels),), jax.random.key(1)))
     return draws, seconds, again

@@ -40,7 +40,7 @@ def calibration(options: argparse.Namespace) -> None:
     experiment = Experiment(card)
     target = experiment.unique_targets[0]
     geometry = experiment.geometry(target)
-    matrix = geometry.seen.matrix(target.near_flux)
+    matrix = geometry.near_matrix
     expected = geometry.seen_truth.rows @ target.near_flux
     truth = np.nan_to_num(geometry.node_values(target.truth)).ravel()
     truth /= (matrix @ truth).sum()
@@ -108,20 +108,25 @@ def _functionals(rng: Any, geometry: Any, far: Any, number: int = 20) -> Any:
     return np.cos(2.0 * np.pi * waves * place + phases) @ far
 
 
-def estimates(card: Any, folder: Path) -> dict[str, dict[str, tuple[float, float]]]:
-    """Return the Asimov estimate and its error for each kind of cross section of a card."""
-    import jax
-    import numpy as np
-
+def learn(card: Any, folder: Path) -> tuple[Any, Any]:
+    """Learn a card's cross section; return the experiment and its channels."""
     from bayesxs.app.channels import Channels
     from bayesxs.app.experiment import Experiment
     from bayesxs.app.pipeline import run
-    from bayesxs.inference.bootstrap import bootstrap
     from bayesxs.store import RunFolder
 
     run(card, folder, resume=True, stages=("train", "simulate"), progress=False)
     experiment = Experiment(card)
-    channels = Channels(experiment, RunFolder.view(folder))
+    return experiment, Channels(experiment, RunFolder.view(folder))
+
+
+def estimates(experiment: Any, channels: Any) -> dict[str, dict[str, tuple[float, float]]]:
+    """Return the Asimov estimate and its error for each kind of cross section."""
+    import jax
+    import numpy as np
+
+    from bayesxs.inference.bootstrap import bootstrap
+
     start = {n: float(getattr(experiment.parameters, n)) for n in experiment.priors}
     out = {}
     for kind in channels.kinds:
@@ -158,10 +163,20 @@ def _errors(data: Any, experiment: Any, mle: dict[str, float]) -> Any:
 
 
 def sources(options: argparse.Namespace) -> None:
-    """Compare the shift of the Asimov estimate over the total error for each source of modes."""
-    from bayesxs.config import load_card
+    """Compare the sources of modes: shifts of the Asimov estimate, and the far spectra (a figure).
 
-    rows = []
+    The last column is the largest difference of a source's far spectrum from that of the first, over
+    both errors in quadrature.
+    """
+    import numpy as np
+    import xarray as xr
+
+    from bayesxs.app.budget import spectrum_band
+    from bayesxs.config import load_card
+    from bayesxs.report.plots_systematics import sources_figure
+    from bayesxs.report.style import to_png
+
+    rows, bands = [], []
     settings = {
         "gaussian_process": [],
         "laplace": [],
@@ -173,15 +188,30 @@ def sources(options: argparse.Namespace) -> None:
             changes = [f'uncertainty={{type="{name}"}}', ONE_OCTANT, *changes]
             card = load_card(None, options.preset, changes)
             clock = time.perf_counter()
-            found = estimates(card, Path(folder) / ("ensemble" if name == "ensemble" else "one"))
+            found = learn(card, Path(folder) / ("ensemble" if name == "ensemble" else "one"))
             seconds = time.perf_counter() - clock
+            bands.append(spectrum_band(*found))
+            found = estimates(*found)
             true, learned = found["truth"], found["learned"]
             shift = (learned["dm31"][0] - true["dm31"][0]) / learned["dm31"][1]
             ratio = learned["dm31"][1] / true["dm31"][1]
-            rows.append((name, f"{shift:+.3f}", f"{ratio:.4f}", f"{seconds:.0f} s"))
-            say(f"  {name}: {shift:+.3f}")
-    head = ("source", "shift of dm31, total sigma", "sigma over statistical", "time")
+            sd = [(b["high"] - b["low"]).values[0] / 2.0 for b in (bands[0], bands[-1])]
+            apart = np.abs((bands[-1]["mean"] - bands[0]["mean"].values).values[0])
+            pull = float(np.max(apart / np.hypot(*sd)))
+            cells = (f"{shift:+.3f}", f"{ratio:.4f}", f"{seconds:.0f} s", f"{pull:.1f}")
+            rows.append((name, *cells))
+            say(f"  {name}: {', '.join(cells)}")
+    head = (
+        "source",
+        "shift of dm31, total sigma",
+        "sigma over statistical",
+        "time to learn",
+        "apart, sigma",
+    )
     print(markdown(head, rows))
+    if options.figure:
+        path = Path(options.figure)
+        path.write_bytes(to_png(sources_figure(xr.concat(bands, "source"))))
 
 
 def mismodel(options: argparse.Namespace) -> None:
@@ -192,7 +222,7 @@ def mismodel(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for path in sorted(MODELS.glob("mismodel-*.toml")):
             card = load_card(path, options.preset, [ONE_OCTANT])
-            found = estimates(card, Path(folder) / path.stem)
+            found = estimates(*learn(card, Path(folder) / path.stem))
             true = found["truth"]["dm31"]
             shifts = [
                 f"{(found[kind]['dm31'][0] - true[0]) / true[1]:+.2f}"
@@ -215,6 +245,7 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=16)
     parser.add_argument("--sources", default="gaussian_process,laplace,ensemble")
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--figure", default="", help="where to write the figure of the sources")
     parser.add_argument("--cores", type=int, default=2)
     options = parser.parse_args()
     use_cores(options.cores)

@@ -160,7 +160,8 @@ def evaluations(card: Card, options: argparse.Namespace) -> list[Row]:
     observed = geometry.true_bins.rows @ target.near_flux
     floor = card.training.floor if card.training.weighting == "relative" else None
     dtype = jnp.dtype(card.network.precision)
-    problem = NearProblem(*(a.astype(dtype) for a in near_detector_problem(experiment, target)))
+    # Fields that the loss does not need are None
+    problem = jax.tree.map(lambda a: a.astype(dtype), near_detector_problem(experiment, target))
 
     points, operator = geometry.quadrature, geometry.operator
     x, q2, _ = invariants(points.energy, points.lepton_energy, points.z, points.lepton_mass)
@@ -236,20 +237,21 @@ def far_detector(card: Card) -> tuple[Experiment, list[FarChannel]]:
 
     experiment = Experiment(card)
     sample = experiment.samples[0]
-    geometry = experiment.geometry(experiment.targets[sample])
+    target = experiment.targets[sample]
     steps = card.oscillation.newton_steps
     events = simulate_events(
         jax.random.key(card.seed),
-        experiment.targets[sample].truth,
+        target.truth,
         lambda e: experiment.flux(sample.flux_id, e) * experiment.oscillation(sample, e),
         (card.beam.energy_min_GeV, card.beam.energy_max_GeV),
         sample.lepton_mass,
         card.far.events,
     )
+    spectrum = experiment.geometry(target).events(events.lepton_energy, events.z)
     energies = experiment.energies.points
     priors, fixed, baseline = experiment.priors, experiment.parameters, experiment.baseline
     channel = far_channel(
-        geometry.true_events(events.lepton_energy, events.z),
+        spectrum.of_function(target.truth, clamp=True),
         experiment.source_flux(sample),
         energies,
         np.ones(card.far.events),
@@ -304,14 +306,11 @@ def nuts(card: Card, options: argparse.Namespace) -> list[Row]:
     experiment, channels = far_detector(card)
     import jax
 
+    from bayesxs.app.stages import far_sampler
     from bayesxs.inference.posterior import posterior_tree, summarize
-    from bayesxs.inference.sampling import SamplerSettings
 
     s = card.sampler
-    settings = SamplerSettings(s.chains, s.warmup, s.draws, s.target_accept)
-    draws, first, second = clock_sampler(
-        channels, experiment.priors, experiment.parameters, settings
-    )
+    draws, first, second = clock_sampler(lambda: far_sampler(experiment, channels), channels)
     summary = summarize(posterior_tree(draws, jax.random.key(2)))
     least = minimum_ess(summary)
     steps = int(draws.statistics["n_steps"].sum())

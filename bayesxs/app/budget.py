@@ -8,32 +8,30 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
-from bayesxs.app.channels import GROUPS, Channels
+from bayesxs.app.channels import GROUPS, NEGLIGIBLE, Channels, Folded
 from bayesxs.app.experiment import Experiment
 from bayesxs.app.netcdf import write_netcdf
 from bayesxs.app.predictive import along
 from bayesxs.app.progress import Reporter
 from bayesxs.app.seeds import BUDGET_KEY, OCTANT_KEY, stage_key
-from bayesxs.app.stages import far_sampler
+from bayesxs.app.stages import far_sampler, sample_far, sampler_steps
 from bayesxs.app.uncertainty import read_learned
 from bayesxs.atomic import write_csv, write_json
 from bayesxs.config import Card
 from bayesxs.detector.grid import Float
 from bayesxs.errors import InputError
-from bayesxs.inference.posterior import posterior_tree, summarize
-from bayesxs.inference.sampling import SamplerSettings
+from bayesxs.inference.posterior import nuisances_of, posterior_tree, summarize
+from bayesxs.report.budget import PARAMETERS, STATISTICS, TOTAL
 from bayesxs.store import RunFolder, Stage
 
 BUDGET, BANDS = "budget.json", "budget.nc"
 
-PARAMETERS: Final = ("dm31", "sin2_2theta23")
-
 LABELS: Final = {
-    "statistics": "statistics",
+    STATISTICS: "statistics",
     "cross_section": "cross section",
     "flux": "flux shape",
     "response": "detector response",
-    "all": "all together",
+    TOTAL: "all together",
 }
 
 
@@ -54,9 +52,9 @@ def budget_stage(
 ) -> None:
     """Sample Asimov data with no nuisances, each group alone, and all; tabulate what they cost."""
     present = [g for g in GROUPS if channels.chosen((g,))]
-    sets: dict[str, tuple[str, ...]] = {"statistics": ()} | {g: (g,) for g in present}
+    sets: dict[str, tuple[str, ...]] = {STATISTICS: ()} | {g: (g,) for g in present}
     if len(present) > 1:
-        sets["all"] = tuple(present)
+        sets[TOTAL] = tuple(present)
     reference = _sample(experiment, channels, stage, reporter, "truth", "truth", ())
     trees, results = {}, {}
     for name, groups in sets.items():
@@ -76,7 +74,10 @@ def budget_stage(
         stage.output("budget.csv"),
         {name: [row[i] for row in rows] for i, name in enumerate(columns)},
     )
-    write_netcdf(stage.output(BANDS), _bands(experiment, folder, channels))
+    bands = {"spectrum": spectrum_band(experiment, channels)}
+    if "flux" in present:
+        bands["flux"] = _cancellation(experiment, folder, channels)
+    write_netcdf(stage.output(BANDS), xr.DataTree.from_dict(bands))
 
 
 def _sample(
@@ -89,25 +90,11 @@ def _sample(
     groups: tuple[str, ...],
 ) -> tuple[xr.DataTree, dict[str, Any]]:
     """Sample Asimov data with some groups of nuisances; return the draws and their summary."""
-    card = experiment.card
-    settings = SamplerSettings(
-        card.sampler.chains, card.sampler.warmup, card.sampler.draws, card.sampler.target_accept
-    )
     clock = time.perf_counter()
-    kept = stage.load_checkpoint(name)
-    with reporter.bar(f"budget, {name}", settings.warmup + settings.draws) as update:
-
-        def record(done: int, state: dict[str, np.ndarray]) -> None:
-            stage.save_checkpoint(state, label=name)
-            update(done)
-
-        data = channels.of_asimov(kind, groups)
-        draws = far_sampler(experiment, settings, data).run(
-            (data,),
-            stage_key(experiment.seed, BUDGET_KEY),
-            resume=None if kept is None else kept[0],
-            record=record,
-        )
+    data = channels.of_asimov(kind, groups)
+    key = stage_key(experiment.seed, BUDGET_KEY)
+    with reporter.bar(f"budget, {name}", sampler_steps(experiment)) as update:
+        draws = sample_far(far_sampler(experiment, data), data, key, stage, name, update)
     names = [n.name for n in channels.chosen(groups)] if kind == "learned" else []
     tree = posterior_tree(draws, stage_key(experiment.seed, OCTANT_KEY, 2), names)
     return tree, summarize(tree) | {"seconds": round(time.perf_counter() - clock, 3)}
@@ -127,8 +114,8 @@ def _tabulate(results: dict[str, Any], reference: dict[str, Any]) -> dict[str, A
             if parameter not in result:
                 continue
             sd = result[parameter]["sd"]
-            alone = results["statistics"][parameter]["sd"]
-            excess = sd if name == "statistics" else np.sqrt(max(sd**2 - alone**2, 0.0))
+            alone = results[STATISTICS][parameter]["sd"]
+            excess = sd if name == STATISTICS else np.sqrt(max(sd**2 - alone**2, 0.0))
             moved = result[parameter]["mean"] - reference[parameter]["mean"]
             row[parameter] = {
                 "sd": sd,
@@ -148,8 +135,7 @@ def _nuisances(
 ) -> list[dict[str, Any]]:
     """Return pull, constraint and correlations of every nuisance after the fit."""
     posterior = tree["posterior"].dataset
-    values = posterior["nuisance"].transpose("chain", "draw", ...).values
-    values = values.reshape(-1, values.shape[-1])
+    values = np.asarray(nuisances_of(posterior))
     out = []
     for nuisance, column in zip(channels.chosen(groups), values.T, strict=True):
         correlation = {
@@ -170,39 +156,44 @@ def _nuisances(
     return out
 
 
-def _bands(experiment: Experiment, folder: RunFolder, channels: Channels) -> xr.DataTree:
-    """Return the far lepton-energy spectrum of the first sample: its errors before the fit.
+class _FarSpectrum:
+    """The expected far spectrum of the first sample in lepton energy, true and learned."""
 
-    Group spectrum: learned over true, with the 68 % band of the cross-section modes. Group flux:
-    relative errors from the flux shape with the cross section held fixed, relearned, and with the
-    flux constrained by the near detector too.
-    """
-    sample = experiment.samples[0]
-    geometry = experiment.geometry(experiment.targets[sample])
-    oscillation = experiment.oscillation(sample, experiment.energies.points)
-    edges, centers, areas = geometry.seen_rows(0)
-    truth = along(channels.rows_as_seen("truth", sample), centers, areas, edges)[0] @ oscillation
-    folded = channels.rows_as_seen("learned", sample)
-    parts = along(folded, centers, areas, edges)
-    nominal = parts[0] @ oscillation
-    names = [n.name for n in channels.nuisances]
+    def __init__(self, experiment: Experiment, channels: Channels) -> None:
+        self.experiment = experiment
+        self.sample = experiment.samples[0]
+        self.geometry = experiment.geometry(experiment.targets[self.sample])
+        self.oscillation = experiment.oscillation(self.sample, experiment.energies.points)
+        self.edges, self._centers, self._areas = self.geometry.seen_rows(0)
+        truth = self.along(channels.rows_as_seen("truth", self.sample))[0] @ self.oscillation
+        self.share = truth / truth.sum()
+        self.folded = channels.rows_as_seen("learned", self.sample)
+        self.kept = self.share > NEGLIGIBLE
 
-    def relative(change: Float) -> Float:
-        """Change of the normalised spectrum, over the spectrum."""
-        return change / nominal - change.sum() / nominal.sum()
+    def along(self, folded: Folded) -> Float:
+        """Sum rows and modes to bins of lepton energy, shape (1 + modes, bins, E)."""
+        return along(folded, self._centers, self._areas, self.edges)
 
-    cross_section = [
-        relative(parts[1 + i] @ oscillation)
-        for i, n in enumerate(channels.nuisances)
-        if n.group == "cross_section"
-    ]
-    sd = np.sqrt(np.sum(np.square(cross_section), axis=0)) if cross_section else 0.0 * nominal
-    ratio = (nominal / nominal.sum()) / (truth / truth.sum())
-    share = truth / truth.sum()
+    def relative(self, nominal: Float, changes: Float) -> Float:
+        """Return relative changes of the normalised spectrum, shape (changes, bins)."""
+        total = nominal.sum()
+        return np.reshape([c / nominal - c.sum() / total for c in changes], (-1, len(nominal)))
+
+    def coordinates(self) -> dict[str, Float]:
+        """Return the lepton energies of the bins that are worth showing."""
+        return {"lepton_energy": 0.5 * (self.edges[1:] + self.edges[:-1])[self.kept]}
+
+
+def spectrum_band(experiment: Experiment, channels: Channels) -> xr.Dataset:
+    """Return the learned far spectrum over the true one, with the 68 % band of its modes."""
+    spectrum = _FarSpectrum(experiment, channels)
+    parts = spectrum.along(spectrum.folded) @ spectrum.oscillation
+    nominal, kept, share = parts[0], spectrum.kept, spectrum.share
+    chosen = [i for i, n in enumerate(channels.nuisances, 1) if n.group == "cross_section"]
+    sd = np.sqrt(np.sum(spectrum.relative(nominal, parts[chosen]) ** 2, axis=0))
+    ratio = np.divide(nominal / nominal.sum(), share, out=np.ones_like(share), where=share > 0.0)
     events = float(len(channels.events.event))
-    middle = 0.5 * (edges[1:] + edges[:-1])
-    kept = share > 1e-4
-    spectrum = xr.Dataset(
+    return xr.Dataset(
         {
             "mean": (("source", "lepton_energy"), ratio[None, kept]),
             "low": (("source", "lepton_energy"), (ratio * (1.0 - sd))[None, kept]),
@@ -210,31 +201,42 @@ def _bands(experiment: Experiment, folder: RunFolder, channels: Channels) -> xr.
             "weight": ("lepton_energy", share[kept]),
             "statistical": ("lepton_energy", 1.0 / np.sqrt(events * share[kept])),
         },
-        {"source": [experiment.card.uncertainty.type], "lepton_energy": middle[kept]},
+        {"source": [experiment.card.uncertainty.type]} | spectrum.coordinates(),
     )
-    tree = {"spectrum": spectrum}
-    if "flux_0" in names:
-        shape = read_learned(experiment, folder, near_constraint=False)
-        plain = Channels(experiment, folder, *shape).rows_as_seen("learned", sample)
-        unrotated = along(plain, centers, areas, edges)
-        first = names.index("flux_0")
-        modes = shape[1].modes
-        fixed = np.stack([relative(unrotated[0] @ (m * oscillation)) for m in modes])
-        followed = fixed + np.stack(
-            [relative(unrotated[1 + first + j] @ oscillation) for j in range(len(modes))]
-        )
-        stages = {
-            "prior": np.sqrt(np.sum(fixed**2, axis=0)),
-            "response": np.sqrt(np.sum(followed**2, axis=0)),
-            "constrained": np.sqrt(
-                np.einsum("jb,jk,kb->b", followed, shape[1].covariance, followed)
-            ),
-        }
-        tree["flux"] = xr.Dataset(
-            {
-                "sd": (("stage", "lepton_energy"), np.stack([s[kept] for s in stages.values()])),
-                "weight": ("lepton_energy", share[kept]),
-            },
-            {"stage": list(stages), "lepton_energy": middle[kept]},
-        )
-    return xr.DataTree.from_dict(tree)
+
+
+def _cancellation(experiment: Experiment, folder: RunFolder, channels: Channels) -> xr.Dataset:
+    """Return relative errors of the far spectrum from the flux shape, before the fit.
+
+    With the cross section held fixed, relearned, and with the flux constrained by the near detector
+    too.
+    """
+    spectrum = _FarSpectrum(experiment, channels)
+    learned, shape = read_learned(experiment, folder, near_constraint=False)
+    own, seen = learned[experiment.targets[spectrum.sample].name], spectrum.geometry.seen
+    folded = spectrum.folded._replace(
+        response=seen.of_values(own.mean, clamp=True),
+        modes=[seen.of_values(change) for change in own.flux],
+        flux=experiment.source_flux(spectrum.sample),
+    )
+    parts = spectrum.along(folded)
+    nominal = parts[0] @ spectrum.oscillation
+    direct = np.stack([parts[0] @ (mode * spectrum.oscillation) for mode in shape.modes])
+    fixed = spectrum.relative(nominal, direct)
+    followed = fixed
+    if len(own.flux):
+        followed = fixed + spectrum.relative(nominal, parts[1:] @ spectrum.oscillation)
+    stages = {
+        "prior": np.sum(fixed**2, axis=0),
+        "response": np.sum(followed**2, axis=0),
+        "constrained": np.einsum("jb,jk,kb->b", followed, shape.covariance, followed),
+    }
+    kept = spectrum.kept
+    sd = np.sqrt(np.stack([variance[kept] for variance in stages.values()]))
+    return xr.Dataset(
+        {
+            "sd": (("stage", "lepton_energy"), sd),
+            "weight": ("lepton_energy", spectrum.share[kept]),
+        },
+        {"stage": list(stages)} | spectrum.coordinates(),
+    )

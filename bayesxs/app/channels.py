@@ -15,11 +15,11 @@ from bayesxs.app.experiment import Experiment
 from bayesxs.app.geometry import Geometry
 from bayesxs.app.learn import NETWORK
 from bayesxs.app.netcdf import read_dataset
-from bayesxs.app.uncertainty import FluxShape, Learned, read_learned, response_terms
+from bayesxs.app.uncertainty import read_learned, response_terms
 from bayesxs.app.weights import conditions, read_networks
 from bayesxs.detector.density import Response, Sample
+from bayesxs.detector.expansion import free_parameters
 from bayesxs.detector.grid import Float
-from bayesxs.detector.smearing import free_parameters
 from bayesxs.detector.spectrum import Spectrum
 from bayesxs.errors import InputError
 from bayesxs.inference.channel import FarChannel, far_channel, probability_span
@@ -86,28 +86,13 @@ class Channels:
     card switches on; "assumed" is what the card holds against it.
     """
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        folder: RunFolder,
-        learned: dict[str, Learned] | None = None,
-        flux_shape: FluxShape | None = None,
-    ) -> None:
-        """Read what the run has learned and observed.
-
-        Args:
-            experiment: the analysis.
-            folder: its run.
-            learned: cross sections to use instead of the run's own, with `flux_shape`.
-            flux_shape: the flux's modes to use.
-        """
+    def __init__(self, experiment: Experiment, folder: RunFolder) -> None:
+        """Read what the run has learned and observed."""
         self.experiment = experiment
         targets = experiment.unique_targets
         names = [t.name for t in targets]
         self.networks = read_networks(folder.path / NETWORK, names, conditions(experiment.card))
-        if learned is None or flux_shape is None:
-            learned, flux_shape = read_learned(experiment, folder)
-        self.learned, self.flux_shape = learned, flux_shape
+        self.learned, self.flux_shape = read_learned(experiment, folder)
         self.events = read_dataset(folder.path / EVENTS)
         self._spans: dict[tuple[Sample, bool], jax.Array] = {}
         self._seen_effects: dict[Sample, _Effects] = {}

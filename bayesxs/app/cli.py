@@ -170,9 +170,10 @@ def _budget_table(budget: dict[str, Any]) -> Any:
     """Lay a budget out for the terminal."""
     from rich.table import Table
 
+    from bayesxs.report.budget import PARAMETERS, TOTAL
     from bayesxs.report.style import error_of
 
-    shown = {name: error_of(name) for name in ("dm31", "sin2_2theta23")}
+    shown = {name: error_of(name) for name in PARAMETERS}
     table = Table("", title="contribution to the error, and shift in total sigma")
     for quantity in shown.values():
         table.add_column(f"{quantity.plain} [{quantity.plain_unit}]", justify="right")
@@ -183,7 +184,7 @@ def _budget_table(budget: dict[str, Any]) -> Any:
         cells = []
         for name, quantity in shown.items():
             entry = row.get(name)
-            size = "sd" if row["name"] == "all" else "contribution"
+            size = "sd" if row["name"] == TOTAL else "contribution"
             cells += (
                 [f"{entry[size] * quantity.scale:.3g}", f"{entry['shift']:+.2f}"]
                 if entry

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import jax.numpy as jnp
 import numpy as np
+from scipy import sparse
 
 from bayesxs.config import Card
 from bayesxs.detector.density import Response, Sample
@@ -100,6 +101,11 @@ class Geometry:
         """Bins as the detectors see them: of true energies and angles, or reconstructed ones."""
         return self.spectrum if self.response is None else self.response.spectrum
 
+    @cached_property
+    def near_matrix(self) -> sparse.csr_array:
+        """Near-detector bins as seen from values on the nodes, shape (bins, 3 n_nodes)."""
+        return self.seen.matrix(self.target.near_flux)
+
     @property
     def seen_axes(self) -> dict[str, Float]:
         """Edges of the bins as seen, by the name of the axis in files."""
@@ -156,9 +162,8 @@ class Geometry:
     @cached_property
     def seen_truth(self) -> Response:
         """True response of the bins as seen, normalised by their own sum."""
-        if self.response is not None:
-            return self.seen.of_function(self.target.truth, clamp=True)
-        return Response(self.true_bins.rows, self.bins.areas @ self.true_bins.rows)
+        rows = self.true_bins.rows if self.response is None else self.response.true_rows
+        return self.seen.of_rows(rows)
 
     @cached_property
     def fine_bins(self) -> LeptonGrid:
@@ -181,12 +186,8 @@ class Geometry:
         Negative cross sections count as zero: those of the unconstrained head, as in
         arXiv:2412.16303, and with any head what interpolation between nodes makes of a zero.
         """
-        return Response(self.operator.response(values, clamp=True), self.learned_total(values))
-
-    def learned_total(self, values: Float) -> Float:
-        """v[E] for structure functions on the nodes."""
-        total = self.total_operator.response(values, clamp=True)
-        return total.sum(axis=1) * self.energies.weights
+        total = self.total_operator.response(values, clamp=True).sum(axis=1)
+        return Response(self.operator.response(values, clamp=True), total * self.energies.weights)
 
 
 class DetectorResponse:
@@ -218,11 +219,16 @@ class DetectorResponse:
         return row_quadrature(self.cells.lepton_energy, self.cells.z, g.energies, g.lepton_mass)
 
     @cached_property
+    def true_rows(self) -> Float:
+        """True cross section in the cells, shape (cells, E)."""
+        g = self._geometry
+        return fold(self._quadrature, g.energies, g._nature(self._quadrature))
+
+    @cached_property
     def grid(self) -> RecoGrid:
         """Reconstructed bins, finer where the near detector has its events."""
         g = self._geometry
-        rows = fold(self._quadrature, g.energies, g._nature(self._quadrature))
-        weights = self.cells.areas * (rows @ g.target.near_flux)
+        weights = self.cells.areas * (self.true_rows @ g.target.near_flux)
         high = float(g.energies.edges[-1])
         cells = self.cells
         return reco_grid(

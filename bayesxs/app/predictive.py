@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
-from numpy.typing import NDArray
 
 from bayesxs.app.channels import Channels, Folded
 from bayesxs.app.experiment import Experiment
-from bayesxs.app.geometry import Geometry
+from bayesxs.app.seeds import generator
 from bayesxs.detector.density import Sample
 from bayesxs.detector.grid import Float
 from bayesxs.inference.channel import FarChannel, channel_probability, mode_weights
@@ -37,31 +38,36 @@ def add_predictive(
     points = parameters_of(posterior, experiment.parameters, thin)
     nuisances = nuisances_of(posterior, thin)
     kept = posterior.draw[::thin]
-    observed, replicated, edges = {}, {}, {}
+    axes = {name: _coarse(edges) for name, edges in _axes(experiment).items()}
+    count = posterior.sizes["chain"] * len(kept)
+    spectra = {name: np.zeros((count, len(edges) - 1)) for name, edges in axes.items()}
     asimov = channels.of_asimov(kind)
-    first = experiment.geometry(experiment.targets[experiment.samples[0]])
-    for axis, (name, fine) in enumerate(_axes(first).items()):
-        coarse = _coarse(fine)
+    for number, sample in enumerate(experiment.samples):
+        size = int((channels.events["sample"].values == number).sum())
+        expected = _expected(
+            experiment, channels, kind, sample, asimov[number], axes, points, nuisances
+        )
+        for axis, (name, values) in enumerate(expected.items()):
+            share = values / values.sum(axis=1, keepdims=True)
+            rng = generator(jax.random.fold_in(key, 2 * number + axis))
+            spectra[name] += rng.multinomial(size, share)
+    shape = (posterior.sizes["chain"], len(kept), -1)
+    observed, replicated, edges = {}, {}, {}
+    for name, coarse in axes.items():
         edges[f"{name}_edges"] = (f"{name}_edge", coarse)
         counts = np.histogram(channels.events[name].values, coarse)[0]
         observed[f"{name}_counts"] = (f"{name}_bin", counts)
-        shape = (posterior.sizes["chain"], len(kept), len(coarse) - 1)
-        spectra = np.zeros((shape[0] * shape[1], shape[2]))
-        for number, sample in enumerate(experiment.samples):
-            expected = _expected(
-                experiment, channels, kind, sample, asimov[number], axis, coarse, points, nuisances
-            )
-            size = int((channels.events["sample"].values == number).sum())
-            spectra = spectra + _draw(jax.random.fold_in(key, 2 * number + axis), expected, size)
-        replicated[f"{name}_counts"] = (("chain", "draw", f"{name}_bin"), spectra.reshape(shape))
+        drawn = spectra[name].reshape(shape)
+        replicated[f"{name}_counts"] = (("chain", "draw", f"{name}_bin"), drawn)
     tree["observed_data"] = xr.DataTree(xr.Dataset(observed))
     tree["constant_data"] = xr.DataTree(xr.Dataset(edges))
     coords = {"chain": posterior.chain, "draw": kept}
     tree["posterior_predictive"] = xr.DataTree(xr.Dataset(replicated, coords))
 
 
-def _axes(geometry: Geometry) -> dict[str, Float]:
+def _axes(experiment: Experiment) -> dict[str, Float]:
     """Return the edges of the bins as seen, by the name of the axis among the events."""
+    geometry = experiment.geometry(experiment.targets[experiment.samples[0]])
     if geometry.response is None:
         return {"lepton_energy": geometry.bins.energy_edges, "z": geometry.bins.z_edges}
     grid = geometry.response.grid
@@ -79,35 +85,42 @@ def _expected(
     kind: str,
     sample: Sample,
     channel: FarChannel,
-    axis: int,
-    edges: Float,
+    axes: Mapping[str, Float],
     points: OscillationParameters,
     nuisances: Array,
-) -> Float:
-    """Return the expected spectrum along one axis for each draw, shape (draws, bins)."""
+) -> dict[str, Float]:
+    """Return the expected spectrum along each axis for each draw, shape (draws, bins).
+
+    Bins as seen that are points are summed from finer ones, with the nominal cross section; what
+    nuisances do is taken from the points, relative to the nominal spectrum.
+    """
     geometry = experiment.geometry(experiment.targets[sample])
+    integrated = geometry.response is not None
     folded = channels.rows_as_seen(kind, sample)
-    _, centers, areas = geometry.seen_rows(axis)
-    parts = along(folded, centers, areas, edges)
-
-    def one(point: OscillationParameters, xi: Array) -> Array:
-        flux = (1.0 + xi @ channel.flux_modes) * channel_probability(channel, point)
-        return jnp.einsum("m,mbE,E->b", mode_weights(channel, xi), parts, flux)
-
-    spectra = np.asarray(batched(one, points, nuisances))
-    if geometry.response is not None:
-        return np.maximum(spectra, 0.0)
-    # The bins as seen are points; finer ones integrate the nominal spectrum, and the nuisances are
-    # taken relative to it
-    nominal = np.asarray(batched(lambda p, xi: one(p, 0.0 * xi), points, nuisances))
     fine = geometry.fine_bins
-    response = channels.of_rows(kind, sample, *fine.rows)
-    whole = along(folded._replace(response=response, modes=[]), fine.rows[axis], fine.areas, edges)[
-        0
-    ]
+    whole = folded
+    if not integrated:
+        whole = folded._replace(response=channels.of_rows(kind, sample, *fine.rows), modes=[])
     probabilities = np.asarray(batched(lambda p: channel_probability(channel, p), points))
-    change = np.divide(spectra, nominal, out=np.ones_like(spectra), where=nominal > 0.0)
-    return np.maximum(change, 0.0) * (probabilities @ whole.T)
+    out = {}
+    for axis, (name, edges) in enumerate(axes.items()):
+        _, centers, areas = geometry.seen_rows(axis)
+        parts = along(folded, centers, areas, edges)
+
+        def seen(point: OscillationParameters, xi: Array, parts: Float = parts) -> Array:
+            flux = (1.0 + xi @ channel.flux_modes) * channel_probability(channel, point)
+            return jnp.einsum("m,mbE,E->b", mode_weights(channel, xi), parts, flux)
+
+        if integrated:
+            out[name] = np.maximum(np.asarray(batched(seen, points, nuisances)), 0.0)
+            continue
+        out[name] = probabilities @ along(whole, fine.rows[axis], fine.areas, edges)[0].T
+        if channel.nuisances:
+            spectra = np.asarray(batched(seen, points, nuisances))
+            nominal = probabilities @ parts[0].T
+            change = np.divide(spectra, nominal, out=np.ones_like(spectra), where=nominal > 0.0)
+            out[name] *= np.maximum(change, 0.0)
+    return out
 
 
 def along(folded: Folded, centers: Float, areas: Float, edges: Float) -> Float:
@@ -125,10 +138,3 @@ def along(folded: Folded, centers: Float, areas: Float, edges: Float) -> Float:
         if response is not None:
             np.add.at(out[number], where, areas[:, None] * response.rows)
     return out * folded.flux
-
-
-def _draw(key: Array, expected: Float, size: int) -> NDArray[np.int64]:
-    """Draw a spectrum of `size` events for each row of expected counts."""
-    seed = np.asarray(jax.random.key_data(key)).tolist()
-    share = expected / expected.sum(axis=1, keepdims=True)
-    return np.random.default_rng(seed).multinomial(size, share)

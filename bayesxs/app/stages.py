@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -30,7 +31,12 @@ from bayesxs.inference.channel import FarChannel
 from bayesxs.inference.model import far_detector_model
 from bayesxs.inference.posterior import add_bootstrap, posterior_tree
 from bayesxs.inference.priors import crosses_octants
-from bayesxs.inference.sampling import NutsSampler, SamplerSettings, curvature_covariance
+from bayesxs.inference.sampling import (
+    Draws,
+    NutsSampler,
+    SamplerSettings,
+    curvature_covariance,
+)
 from bayesxs.physics.kinematics import cosine_from_z, z_from_cosine
 from bayesxs.store import Stage
 
@@ -128,10 +134,6 @@ def sample_stage(
     experiment: Experiment, channels: Channels, stage: Stage, reporter: Reporter
 ) -> None:
     """Sample the posteriors of true and learned cross section, on the events and on Asimov data."""
-    card = experiment.card
-    settings = SamplerSettings(
-        card.sampler.chains, card.sampler.warmup, card.sampler.draws, card.sampler.target_accept
-    )
     trees = {}
     seconds = {}
     for data_number, (data, make) in enumerate(
@@ -142,24 +144,13 @@ def sample_stage(
         for kind_number, kind in enumerate(channels.kinds):
             clock = time.perf_counter()
             nuisances = channels.nuisances if kind == "learned" else ()
+            far = make(kind)
             if len(nuisances) not in samplers:
-                samplers[len(nuisances)] = far_sampler(experiment, settings, make(kind))
+                samplers[len(nuisances)] = far_sampler(experiment, far)
             label = f"{data}-{kind}"
-            kept = stage.load_checkpoint(label)
-            with reporter.bar(
-                f"sampling {data}, {kind}", settings.warmup + settings.draws
-            ) as update:
-
-                def record(done: int, state: dict[str, np.ndarray], label: str = label) -> None:
-                    stage.save_checkpoint(state, label=label)
-                    update(done)
-
-                draws = samplers[len(nuisances)].run(
-                    (make(kind),),
-                    stage_key(experiment.seed, SAMPLER_KEY, data_number),
-                    resume=None if kept is None else kept[0],
-                    record=record,
-                )
+            key = stage_key(experiment.seed, SAMPLER_KEY, data_number)
+            with reporter.bar(f"sampling {data}, {kind}", sampler_steps(experiment)) as update:
+                draws = sample_far(samplers[len(nuisances)], far, key, stage, label, update)
             trees[f"{data}_{kind}"] = posterior_tree(
                 draws,
                 stage_key(experiment.seed, OCTANT_KEY, data_number, kind_number),
@@ -179,10 +170,33 @@ def sample_stage(
     )
 
 
-def far_sampler(
-    experiment: Experiment, settings: SamplerSettings, channels: list[FarChannel]
-) -> NutsSampler:
-    """Return a sampler of far-detector channels shaped like those given."""
+def sampler_steps(experiment: Experiment) -> int:
+    """Return how many steps each chain takes."""
+    return experiment.card.sampler.warmup + experiment.card.sampler.draws
+
+
+def sample_far(
+    sampler: NutsSampler,
+    channels: list[FarChannel],
+    key: jax.Array,
+    stage: Stage,
+    label: str,
+    update: Callable[[int], None],
+) -> Draws:
+    """Sample a posterior, from the stage's checkpoint of that label if there is one."""
+    kept = stage.load_checkpoint(label)
+
+    def record(done: int, state: dict[str, np.ndarray]) -> None:
+        stage.save_checkpoint(state, label=label)
+        update(done)
+
+    return sampler.run((channels,), key, resume=None if kept is None else kept[0], record=record)
+
+
+def far_sampler(experiment: Experiment, channels: list[FarChannel]) -> NutsSampler:
+    """Return a sampler, with the card's settings, of channels shaped like those given."""
+    chosen = experiment.card.sampler
+    settings = SamplerSettings(chosen.chains, chosen.warmup, chosen.draws, chosen.target_accept)
     marginalize = experiment.card.sampler.octant == "marginalized"
     start = {n: jnp.asarray(getattr(experiment.parameters, n)) for n in experiment.priors}
     if marginalize and crosses_octants(experiment.priors):

@@ -19,8 +19,9 @@ from bayesxs.app.netcdf import read_tree, write_netcdf
 from bayesxs.app.progress import Reporter
 from bayesxs.app.weights import conditions, read_networks
 from bayesxs.detector.density import Sample
+from bayesxs.detector.expansion import free_parameters, taylor_terms
 from bayesxs.detector.grid import Float
-from bayesxs.detector.smearing import free_parameters, smear, taylor_terms
+from bayesxs.detector.smearing import smear
 from bayesxs.errors import InputError
 from bayesxs.learning.gaussian_process import STEPS, fit_process
 from bayesxs.learning.laplace import fit_laplace
@@ -79,15 +80,14 @@ def uncertainty_stage(
     networks = read_networks(
         folder.path / NETWORK, [t.name for t in experiment.unique_targets], conditions(card)
     )
-    sources, information, pull = {}, np.zeros(0), np.zeros(0)
+    sources = {}
     for target in experiment.unique_targets:
         with reporter.bar(f"cross-section modes, {target.name}", STEPS) as update:
             source = _source(experiment, target, networks[target.name], update)
         sources[target.name] = source
-        information = information + source.information if information.size else source.information
-        pull = pull + source.pull if pull.size else source.pull
-    count = len(experiment.flux_modes)
-    covariance = np.linalg.inv(np.eye(count) + information) if count else np.zeros((0, 0))
+    pull = sum(source.pull for source in sources.values())
+    prior = np.eye(len(experiment.flux_modes))
+    covariance = np.linalg.inv(sum((s.information for s in sources.values()), prior))
     groups: dict[str, xr.Dataset] = {}
     for name, source in sources.items():
         learned, nodes = source.learned, experiment.geometry(source.target).nodes
@@ -182,7 +182,7 @@ def _source(experiment: Experiment, target: Target, networks: Average, update: A
     """Find mean, modes and responses of one target by the card's choice."""
     choice = experiment.card.uncertainty
     geometry = experiment.geometry(target)
-    matrix = geometry.seen.matrix(target.near_flux)
+    matrix = geometry.near_matrix
     values = [_unit_rate(geometry.node_values(n), matrix) for n in networks.networks]
     mean = np.mean(values, axis=0)
     empty = np.zeros((0, *mean.shape))

@@ -65,7 +65,7 @@ class Spectrum:
         if self.totals is not None:
             total = fold(self.totals, self.energies, self._evaluate(sf, self.totals, clamp))
         values = self._evaluate(sf, self.quadrature, clamp)
-        return self._finish(fold(self.quadrature, self.energies, values), total)
+        return self.of_rows(fold(self.quadrature, self.energies, values), total)
 
     @staticmethod
     def _evaluate(sf: StructureFunctions, quadrature: Quadrature, clamp: bool) -> Float:
@@ -81,10 +81,15 @@ class Spectrum:
         """
         operator = self._total_operator
         total = None if operator is None else operator.response(values, clamp=clamp)
-        return self._finish(self.operator.response(values, clamp=clamp), total)
+        return self.of_rows(self.operator.response(values, clamp=clamp), total)
 
-    def _finish(self, rows: Float, total: Float | None) -> Response:
-        """Bin and normalise."""
+    def of_rows(self, rows: Float, total: Float | None = None) -> Response:
+        """Bin and normalise a cross section that was folded with the rows already.
+
+        Args:
+            rows: shape (rows, E), in 1e-38 cm^2.
+            total: the same for `totals`; bins are normalised by their own sum.
+        """
         if self.response is not None:
             rows = self.response @ (np.asarray(self.areas)[:, None] * rows)
             return Response(rows, rows.sum(axis=0))

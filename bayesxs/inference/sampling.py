@@ -200,8 +200,15 @@ def curvature_covariance(
     )
     potential = info.potential_fn(*arguments)
     point, unravel = ravel_pytree(info.param_info.z)
-    hessian = np.asarray(jax.jit(jax.hessian(lambda z: potential(unravel(z))))(point))
-    curvature, directions = np.linalg.eigh(0.5 * (hessian + hessian.T))
+
+    @jax.jit
+    def hessian(point: Array) -> Array:
+        slope = jax.grad(lambda z: potential(unravel(z)))
+        # Column by column: all of them as one batch has given garbage on the CPU (jaxlib 0.12.0)
+        return jax.lax.map(lambda axis: jax.jvp(slope, (point,), (axis,))[1], jnp.eye(len(point)))
+
+    matrix = np.asarray(hessian(point))
+    curvature, directions = np.linalg.eigh(0.5 * (matrix + matrix.T))
     return (directions / np.maximum(np.abs(curvature), 1.0)) @ directions.T
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesxs.errors import InputError
+from bayesxs.inputs.tables import read_columns
 
 type Float = NDArray[np.float64]
 
@@ -28,24 +28,14 @@ def load_counts(path: str | Path, axes: Mapping[str, Float]) -> Float:
             negative or no integer.
     """
     path = Path(path)
-    wanted = [*axes, "counts"]
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            header = reader.fieldnames or []
-            for column in wanted:
-                if column not in header:
-                    raise InputError.at(path, "columns", ",".join(header), f"{column} is missing")
-            rows = [tuple(row[column] for column in wanted) for row in reader]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as CSV: {error}") from None
+
+    def refuse(row: int, column: str, text: str | None, fault: str) -> InputError:
+        return InputError.at(path, f"row {row}: {column}", repr(text or ""), "a finite number")
+
     shape = [len(edges) - 1 for edges in axes.values()]
     table = np.zeros(shape)
     seen = np.zeros(shape, dtype=bool)
-    for number, row in enumerate(rows):
-        values = [_number(path, number, *pair) for pair in zip(wanted, row, strict=True)]
+    for number, values in enumerate(read_columns(path, [*axes, "counts"], refuse)):
         place = []
         for value, (name, edges) in zip(values, axes.items(), strict=False):
             if not edges[0] <= value <= edges[-1]:
@@ -62,13 +52,3 @@ def load_counts(path: str | Path, axes: Mapping[str, Float]) -> Float:
     if not table.sum() > 0.0:
         raise InputError(f"{path}: no events: at least one count above 0 is needed")
     return table.ravel()
-
-
-def _number(path: Path, row: int, column: str, text: str | None) -> float:
-    try:
-        value = float(text or "")
-    except ValueError:
-        value = np.nan
-    if not np.isfinite(value):
-        raise InputError.at(path, f"row {row}: {column}", repr(text or ""), "a finite number")
-    return value

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bayesxs.errors import InputError
+from bayesxs.inputs.tables import read_lines
 
 Float = NDArray[np.float64]
 
@@ -198,7 +198,7 @@ def _read_npz(path: str | Path) -> tuple[Float, Float]:
 def _read_csv(path: str | Path) -> tuple[Float, Float]:
     numbered = [
         (number, [cell.strip() for cell in line.split(",")])
-        for number, line in enumerate(_lines(path), start=1)
+        for number, line in enumerate(read_lines(path, "a table of a covariance"), start=1)
         if line.strip(", \t") and not line.lstrip().startswith("#")
     ]
     if not numbered:
@@ -233,15 +233,6 @@ def _numbers(path: str | Path, row: int, names: list[str], cells: list[str]) -> 
             key = f"row {row}: {name}"
             raise InputError.at(path, key, cell or "(empty)", "a number") from None
     return values
-
-
-def _lines(path: str | Path) -> Iterable[str]:
-    try:
-        return Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file: expected a table of a covariance") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def flux_modes(

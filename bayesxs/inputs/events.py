@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesxs.errors import InputError
+from bayesxs.inputs.tables import read_columns
 
 COLUMNS = ("lepton_energy_GeV", "cos_theta")
 
@@ -33,26 +33,13 @@ def load_events(path: str | Path, lepton_mass: float) -> LeptonEvents:
             index, counting from zero).
     """
     path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            header = reader.fieldnames or []
-            for column in COLUMNS:
-                if column not in header:
-                    raise InputError.at(path, "columns", ",".join(header), f"{column} is missing")
-            rows = [(row[COLUMNS[0]], row[COLUMNS[1]]) for row in reader]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as CSV: {error}") from None
-    if not rows:
+
+    def refuse(row: int, column: str, text: str | None, fault: str) -> InputError:
+        return InputError.at(path, f"event {row}: {column}", text, f"must be {fault}")
+
+    values = np.array(list(read_columns(path, COLUMNS, refuse)))
+    if not len(values):
         raise InputError(f"{path}: no events: at least one row is needed")
-    values = np.array(
-        [
-            [_number(path, i, c, v) for c, v in zip(COLUMNS, row, strict=True)]
-            for i, row in enumerate(rows)
-        ]
-    )
     energy, cosine = values.T
     for number, bad, allowed in (
         (0, ~(energy > lepton_mass), f"E_l must be above the lepton mass, {lepton_mass:.6g} GeV"),
@@ -64,13 +51,3 @@ def load_events(path: str | Path, lepton_mass: float) -> LeptonEvents:
             where = f"event {first}: {COLUMNS[number]}"
             raise InputError.at(path, where, values[first, number], allowed + more)
     return LeptonEvents(energy, cosine)
-
-
-def _number(path: Path, index: int, column: str, text: str | None) -> float:
-    try:
-        value = float(text or "")
-    except ValueError:
-        raise InputError.at(path, f"event {index}: {column}", text, "must be a number") from None
-    if not np.isfinite(value):
-        raise InputError.at(path, f"event {index}: {column}", text, "must be finite")
-    return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.resources
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bayesxs.errors import InputError
+from bayesxs.inputs.tables import read_lines
 
 NEUTRINOS = (12, 14, 16, -12, -14, -16)
 COLUMNS = ("nu_e", "nu_mu", "nu_tau", "anti_nu_e", "anti_nu_mu", "anti_nu_tau")
 ENERGY_COLUMNS = ("energy", "energy_GeV")
 BeamMode = Literal["neutrino", "antineutrino"]
+CONTENT = "a table of fluxes"
 DUNE_SOURCE = "DUNE TDR near-detector flux, {mode} mode (arXiv:2103.04797, ancillary files)"
 
 
@@ -134,7 +136,7 @@ def load_globes_flux(path: str | Path) -> Flux:
     """
     names = (ENERGY_COLUMNS[0], *COLUMNS)
     table, rows = [], []
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(read_lines(path, CONTENT), start=1):
         cells = line.split("#")[0].split()
         if not cells:
             continue
@@ -156,7 +158,7 @@ def load_csv_flux(path: str | Path) -> Flux:
     """
     numbered = [
         (number, [cell.strip() for cell in row])
-        for number, row in enumerate(csv.reader(_lines(path)), start=1)
+        for number, row in enumerate(csv.reader(read_lines(path, CONTENT)), start=1)
         if any(cell.strip() for cell in row) and not row[0].lstrip().startswith("#")
     ]
     if not numbered:
@@ -196,12 +198,3 @@ def _number(path: str | Path, row: int, name: str, cell: str) -> float:
         return float(cell)
     except ValueError:
         raise InputError.at(path, f"row {row}: {name}", cell or "(empty)", "a number") from None
-
-
-def _lines(path: str | Path) -> Iterable[str]:
-    try:
-        return Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file: expected a table of fluxes") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None

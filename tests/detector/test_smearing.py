@@ -1,9 +1,8 @@
-"""The response conserves what it should, is the law that events follow, and expands well."""
+"""The response conserves what it should, and is the law that events follow."""
 
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
@@ -12,19 +11,14 @@ from hypothesis import strategies as st
 
 from bayesxs.constants import MUON_MASS, NUCLEON_MASS
 from bayesxs.detector.smearing import (
-    DUNE_ENERGY_SCALE_SD,
-    DUNE_RESOLUTION_SD,
     Acceptance,
     RecoGrid,
     ResponseParameters,
-    free_parameters,
     reco_grid,
     response_factors,
     response_matrix,
     smear,
     smear_events,
-    taylor_terms,
-    taylor_weights,
     true_cells,
 )
 from bayesxs.errors import InputError
@@ -35,11 +29,6 @@ FALSE_ALARM = 1e-4
 NOMINAL = ResponseParameters()
 SHARP = ResponseParameters(0.0, 0.0, 0.0)
 EVERYTHING = Acceptance(threshold=0.0)
-SDS = ResponseParameters(
-    DUNE_ENERGY_SCALE_SD,
-    DUNE_RESOLUTION_SD * NOMINAL.energy_resolution,
-    DUNE_RESOLUTION_SD * NOMINAL.angle_resolution,
-)
 
 
 def grid_of(n_energy=12, n_angle=7):
@@ -205,56 +194,6 @@ def test_derivatives_are_finite_however_narrow_the_response(parameters):
         assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(derivative(parameters)))
 
 
-def test_taylor_terms_of_a_quadratic_are_exact():
-    def quadratic(p):
-        a, b, c = p
-        return jnp.array([1.0 + 2.0 * a + 3.0 * a * b - b**2, a * c + 5.0 * c**2])
-
-    center, sds = ResponseParameters(0.3, -0.7, 0.2), ResponseParameters(0.5, 0.1, 2.0)
-    terms = taylor_terms(quadratic, center, sds)
-    assert terms.shape == (10, 2)
-    deltas = np.array([0.4, -1.3, 0.8])
-    shifted = ResponseParameters(*(p + d * s for p, d, s in zip(center, deltas, sds, strict=True)))
-    np.testing.assert_allclose(taylor_weights(deltas) @ terms, quadratic(shifted), rtol=1e-12)
-
-
-def test_a_parameter_without_prior_width_is_left_out():
-    def function(p):
-        return jnp.stack([p.energy_scale, p.energy_resolution**2, p.angle_resolution])
-
-    sds = ResponseParameters(0.5, 0.0, 0.1)
-    terms = taylor_terms(function, NOMINAL, sds)
-    assert free_parameters(sds) == ("energy_scale", "angle_resolution")
-    assert terms.shape == (6, 3)
-    np.testing.assert_allclose(terms[1:3], [[0.5, 0.0, 0.0], [0.0, 0.0, 0.1]], atol=1e-15)
-    fixed = taylor_terms(function, NOMINAL, SHARP)
-    np.testing.assert_array_equal(fixed, function(NOMINAL)[None])
-    np.testing.assert_array_equal(taylor_weights(np.zeros(0)), [1.0])
-
-
-def test_expansion_of_the_response_is_close_at_one_sd_and_converges(cells):
-    energy, theta, events = cells
-    grid = reco_grid(energy, theta, events, 10, 6, MUON_MASS, 8.0)
-
-    def function(p):
-        return smear(p, events[:, None], energy, theta, grid, Acceptance(), MUON_MASS)[:, 0]
-
-    terms = np.asarray(taylor_terms(function, NOMINAL, SDS))
-
-    def error(deltas):
-        moved = (p + d * s for p, d, s in zip(NOMINAL, deltas, SDS, strict=True))
-        exact = np.asarray(function(ResponseParameters(*moved)))
-        return np.abs(np.asarray(taylor_weights(np.array(deltas))) @ terms - exact).sum()
-
-    # A thousandth of the 6200 events, where the statistical error of all bins is near 600
-    assert max(error([s, t, u]) for s in (-1.0, 1.0) for t in (-1.0, 1.0) for u in (-1.0, 1.0)) < 6
-    # What a second-order expansion leaves out falls with the third power
-    assert error([0.25, 0.25, 0.25]) < 1.2 * error([0.5, 0.5, 0.5]) / 8.0
-    # The sampler differentiates the weights
-    slope = jax.jacfwd(taylor_weights)(jnp.zeros(3)).T @ terms
-    np.testing.assert_allclose(slope, terms[1:4])
-
-
 def test_reco_grid_bins_hold_events(cells):
     energy, theta, events = cells
     grid = reco_grid(energy, theta, events, 20, 10, MUON_MASS, 8.0, even=0.25)
@@ -341,7 +280,6 @@ def test_probabilities_are_probabilities(
         (lambda: factors(NOMINAL._replace(energy_resolution=np.nan)), "energy_resolution"),
         (lambda: factors(NOMINAL, theta=3.5), "theta"),
         (lambda: factors(NOMINAL, energy=np.nan), "lepton_energy"),
-        (lambda: free_parameters(ResponseParameters(-0.1, 0.0, 0.0)), "energy_scale"),
     ],
 )
 def test_impossible_values_are_refused_by_name(build, name):

@@ -22,6 +22,7 @@ from bayesxs.learning.training import (
     near_problem,
     normalized,
     train,
+    train_together,
 )
 
 ARCHITECTURE = Architecture(layers=2, width=16)
@@ -348,3 +349,23 @@ def test_observed_nan_ends_the_training(matrix, observed, nodes):
     start = create_network(ARCHITECTURE, jax.random.key(0))
     with pytest.raises(FloatingPointError, match="step 5"):
         train(start, problem, Schedule(10, lbfgs_steps=0, record_every=5))
+
+
+def test_networks_trained_together_are_those_trained_alone(problem):
+    """To rounding, which many quasi-Newton steps would amplify: hence few."""
+    short = Schedule(10, 3e-3, 3, memory=4, anchor=1e-4, record_every=5)
+    starts = [create_network(ARCHITECTURE, jax.random.key(seed)) for seed in range(3)]
+    shifted = problem._replace(target=1.01 * problem.target)
+    problems = [problem, shifted, problem]
+    records = []
+    together = train_together(
+        starts, problems, short, record=lambda *arguments: records.append(arguments)
+    )
+    for start, own, end in zip(starts, problems, together, strict=True):
+        alone = network_arrays(train(start, own, short))
+        for name, value in network_arrays(end).items():
+            np.testing.assert_allclose(value, alone[name], rtol=1e-6, atol=1e-9)
+    assert [record[0] for record in records] == [5, 10, 13]
+    again = train_together(starts, problems, short, resume=records[1][3])
+    for first, second in zip(together, again, strict=True):
+        assert_same(network_arrays(first), network_arrays(second))
