@@ -44,6 +44,7 @@ from bayesxs.sections import (
     ReportCard,
     SampleCard,
     SamplerCard,
+    SbcCampaign,
     Section,
     TrainingCard,
     conflict,
@@ -92,6 +93,7 @@ class Card(Section):
     sampler: SamplerCard = SamplerCard()
     bootstrap: BootstrapCard = BootstrapCard()
     report: ReportCard = ReportCard()
+    campaign: SbcCampaign | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Card:

@@ -327,6 +327,8 @@ class FarCard(Section):
 
     events: Count = 6200
     file: str = ""
+    # More than so many events of a sample are counted in bins instead of taken one by one
+    binned_above: Annotated[int, Field(ge=0)] = 50_000
 
 
 class FlatPrior(Section):
@@ -421,3 +423,31 @@ class ReportCard(Section):
     """Figures and tables."""
 
     predictive_draws: Count = 200
+
+
+class _CampaignCard(Section):
+    """What campaigns of pseudo-experiments have in common."""
+
+    experiments: Annotated[int, Field(ge=10, le=10_000_000)] = 1000
+    # Pseudo-experiments of one task, computed together
+    batch: Annotated[int, Field(ge=1, le=100_000)] = 50
+    # Of which cross section events and model are: the true one, or the learned one with what is
+    # uncertain about it
+    cross_section: Literal["truth", "learned"] = "truth"
+    warmup: Annotated[int, Field(ge=50, le=1_000_000)] = 300
+    draws: Annotated[int, Field(ge=20, le=1_000_000)] = 500
+    target_accept: Annotated[float, Field(gt=0, lt=1)] = 0.9
+
+
+class SbcCampaign(_CampaignCard):
+    """Simulation-based calibration: truths from the prior, ranks of the truth among the draws."""
+
+    kind: Literal["sbc"] = "sbc"
+    # Of so many draws one enters the ranks, which take them for independent
+    thin: Annotated[int, Field(ge=1, le=10_000)] = 5
+
+    @model_validator(mode="after")
+    def _check(self) -> SbcCampaign:
+        if self.draws // self.thin < 10:
+            raise conflict("thin", self.thin, f"must leave at least 10 of {self.draws} draws")
+        return self

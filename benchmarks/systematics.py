@@ -165,8 +165,8 @@ def _errors(data: Any, experiment: Any, mle: dict[str, float]) -> Any:
 def sources(options: argparse.Namespace) -> None:
     """Compare the sources of modes: shifts of the Asimov estimate, and the far spectra (a figure).
 
-    The last column is the largest difference of a source's far spectrum from that of the first, over
-    both errors in quadrature.
+    The last column is the largest difference of a source's far spectrum from that of the first,
+    over both errors in quadrature.
     """
     import numpy as np
     import xarray as xr
@@ -210,8 +210,11 @@ def sources(options: argparse.Namespace) -> None:
     )
     print(markdown(head, rows))
     if options.figure:
+        together = xr.concat(
+            bands, "source", data_vars="minimal", coords="minimal", compat="override"
+        )
         path = Path(options.figure)
-        path.write_bytes(to_png(sources_figure(xr.concat(bands, "source"))))
+        path.write_bytes(to_png(sources_figure(together)))
 
 
 def mismodel(options: argparse.Namespace) -> None:

@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+import xarray as xr
 
 from bayesxs.app.experiment import Experiment
 from bayesxs.app.geometry import Geometry
 from bayesxs.app.learn import NETWORK
 from bayesxs.app.netcdf import read_dataset
-from bayesxs.app.uncertainty import read_learned, response_terms
+from bayesxs.app.uncertainty import FluxShape, Learned, read_learned, response_terms
 from bayesxs.app.weights import conditions, read_networks
 from bayesxs.detector.density import Response, Sample
 from bayesxs.detector.expansion import free_parameters
@@ -23,6 +24,7 @@ from bayesxs.detector.grid import Float
 from bayesxs.detector.spectrum import Spectrum
 from bayesxs.errors import InputError
 from bayesxs.inference.channel import FarChannel, far_channel, probability_span
+from bayesxs.learning.network import Average
 from bayesxs.store import RunFolder
 
 EVENTS = "events.nc"
@@ -87,15 +89,36 @@ class Channels:
     """
 
     def __init__(self, experiment: Experiment, folder: RunFolder) -> None:
-        """Read what the run has learned and observed."""
+        """Hold a run; what it has learned and observed is read when first needed."""
         self.experiment = experiment
-        targets = experiment.unique_targets
-        names = [t.name for t in targets]
-        self.networks = read_networks(folder.path / NETWORK, names, conditions(experiment.card))
-        self.learned, self.flux_shape = read_learned(experiment, folder)
-        self.events = read_dataset(folder.path / EVENTS)
+        self._folder = folder
         self._spans: dict[tuple[Sample, bool], jax.Array] = {}
         self._seen_effects: dict[Sample, _Effects] = {}
+
+    @cached_property
+    def networks(self) -> dict[str, Average]:
+        """The trained networks, by target."""
+        names = [t.name for t in self.experiment.unique_targets]
+        return read_networks(self._folder.path / NETWORK, names, conditions(self.experiment.card))
+
+    @cached_property
+    def _all_learned(self) -> tuple[dict[str, Learned], FluxShape]:
+        return read_learned(self.experiment, self._folder)
+
+    @property
+    def learned(self) -> dict[str, Learned]:
+        """The learned cross sections, by target."""
+        return self._all_learned[0]
+
+    @property
+    def flux_shape(self) -> FluxShape:
+        """The flux shape that goes with them."""
+        return self._all_learned[1]
+
+    @cached_property
+    def events(self) -> xr.Dataset:
+        """The observed events."""
+        return read_dataset(self._folder.path / EVENTS)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -136,21 +159,26 @@ class Channels:
 
     @cache  # noqa: B019 - lives as long as its run
     def of_events(self, kind: str) -> list[FarChannel]:
-        """Return the channels of the observed events, in reconstructed bins if there is response.
+        """Return the channels of the observed events.
 
-        The bins are those of the learned cross section for every kind.
+        They are taken one by one, but in bins where there is response or where there are more than
+        far.binned_above.
         """
         out = []
         for number, sample in enumerate(self.experiment.samples):
             own = self.events.isel(event=self.events["sample"].values == number)
             geometry = self._geometry(sample)
-            if geometry.response is None:
+            smeared = geometry.response is not None
+            if smeared or own.sizes["event"] > self.experiment.card.far.binned_above:
+                seen = (
+                    ("reco_lepton_energy", "reco_angle") if smeared else ("lepton_energy", "angle")
+                )
+                spectrum = geometry.binned
+                own = own.assign(angle=np.arccos(own["cos_theta"]))
+                weights = geometry.grid.count(*(own[name].values for name in seen))
+            else:
                 spectrum = geometry.events(own["lepton_energy"].values, own["z"].values)
                 weights = np.ones(own.sizes["event"])
-            else:
-                spectrum = geometry.seen
-                reconstructed = own["reco_lepton_energy"].values, own["reco_angle"].values
-                weights = geometry.response.grid.count(*reconstructed)
             out.append(self._channel(kind, sample, spectrum, weights, GROUPS))
         return out
 
@@ -169,13 +197,29 @@ class Channels:
         out = []
         for sample, size in zip(self.experiment.samples, sizes, strict=True):
             geometry = self._geometry(sample)
-            oscillation = self.experiment.oscillation(sample, self.experiment.energies.points)
-            flux = self.experiment.source_flux(sample) * oscillation
-            expected = geometry.seen_truth.rows @ flux
-            expected = _worth_keeping(expected)
+            expected = _worth_keeping(self._expected("truth", sample, geometry.seen))
             weights = size * expected / expected.sum()
             out.append(self._channel(kind, sample, geometry.seen, weights, groups))
         return out
+
+    def of_bins(self, kind: str) -> list[FarChannel]:
+        """Return the channels of bins, empty as yet, of which pseudo-experiments are made.
+
+        Bins that the true parameters leave all but empty are left out.
+        """
+        out = []
+        for sample in self.experiment.samples:
+            geometry = self._geometry(sample)
+            expected = self._expected(kind, sample, geometry.binned)
+            kept = (_worth_keeping(expected) > 0.0).astype(float)
+            out.append(self._channel(kind, sample, geometry.binned, kept, GROUPS))
+        return out
+
+    def _expected(self, kind: str, sample: Sample, spectrum: Spectrum) -> Float:
+        """Return what is expected in each row at the true parameters."""
+        oscillation = self.experiment.oscillation(sample, self.experiment.energies.points)
+        flux = self.experiment.source_flux(sample) * oscillation
+        return self._nominal(kind, sample, spectrum).rows @ flux
 
     def of_rows(self, kind: str, sample: Sample, lepton_energy: Float, z: Float) -> Response:
         """Return the nominal response of a cross section at given (E_l, z)."""

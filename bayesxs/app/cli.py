@@ -166,6 +166,47 @@ def budget(
         typer.echo(f"report: {page}")
 
 
+@app.command()
+def campaign(
+    card: CardArgument = None,
+    preset: PresetOption = None,
+    out: OutOption = None,
+    resume: ResumeOption = False,
+    overrides: SetOption = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes on this machine, one core each. Default: one per core."),
+    ] = None,
+    scheduler: Annotated[
+        str,
+        typer.Option(help="Address of a Dask scheduler whose workers to use, tcp://HOST:PORT."),
+    ] = "",
+    quiet: QuietOption = False,
+) -> None:
+    """Test the method on pseudo-experiments, hundreds or thousands, each a fit of its own."""
+    name = card.stem if card is not None else f"{preset or 'default'}-campaign"
+    folder = out if out is not None else RUNS / name
+    with _interruptible(f"bayesxs campaign --resume --out {shlex.quote(str(folder))}"):
+        resolved, source = _card_of(folder, card, preset, resume, overrides or [])
+
+        from bayesxs.app.session import available_cores, prepare_jax
+
+        prepare_jax(1)
+        from bayesxs.app.campaign import run_campaign
+
+        page = run_campaign(
+            resolved,
+            folder,
+            resume=resume,
+            workers=available_cores() if workers is None else workers,
+            scheduler=scheduler,
+            progress=not quiet,
+            source=source,
+        )
+    if not quiet:
+        typer.echo(f"report: {page}")
+
+
 def _budget_table(budget: dict[str, Any]) -> Any:
     """Lay a budget out for the terminal."""
     from rich.table import Table
@@ -252,13 +293,7 @@ def _start(
     name = card_path.stem if card_path is not None else preset or "default"
     folder = out if out is not None else RUNS / name
     with _interruptible(f"bayesxs run --resume --out {shlex.quote(str(folder))}"):
-        from bayesxs.config import load_card
-        from bayesxs.store import CONFIG, holds_run
-
-        continued = folder.exists() and holds_run(folder, resume)
-        if continued and card_path is None and preset is None:
-            card_path = folder / CONFIG
-        card = load_card(card_path, preset, overrides)
+        card, source = _card_of(folder, card_path, preset, resume, overrides)
 
         from bayesxs.app.session import prepare_jax
 
@@ -271,8 +306,21 @@ def _start(
             resume=resume,
             stages=stages,
             progress=not quiet,
-            source=str(card_path or "card"),
+            source=source,
         )
+
+
+def _card_of(
+    folder: Path, card_path: Path | None, preset: str | None, resume: bool, overrides: list[str]
+) -> tuple[Any, str]:
+    """Read the card, that of the folder where one is continued; return it and where it is from."""
+    from bayesxs.config import load_card
+    from bayesxs.store import CONFIG, holds_run
+
+    continued = folder.exists() and holds_run(folder, resume)
+    if continued and card_path is None and preset is None:
+        card_path = folder / CONFIG
+    return load_card(card_path, preset, overrides), str(card_path or "card")
 
 
 def _continue(folder: Path, stage: str, quiet: bool) -> None:

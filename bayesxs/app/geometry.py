@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from bayesxs.config import Card
+from bayesxs.detector.bins import points_of_bins, sum_of_points
 from bayesxs.detector.density import Response, Sample
 from bayesxs.detector.grid import (
     EnergyGrid,
@@ -48,6 +49,10 @@ FINE_BINS = 160
 # True cells in (ln E_l, angle) that detector response is applied to: at DUNE's resolutions they add
 # less than 0.01 to the chi-square of 6200 events
 CELLS = (140, 80)
+
+# Bins in (E_l, angle) of data without detector response that are not taken event by event: they
+# cost 0.6 % of the errors of dm31 and s2_23
+BINS = (40, 30)
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,34 @@ class Geometry:
     def near_matrix(self) -> sparse.csr_array:
         """Near-detector bins as seen from values on the nodes, shape (bins, 3 n_nodes)."""
         return self.seen.matrix(self.target.near_flux)
+
+    @cached_property
+    def grid(self) -> RecoGrid:
+        """Bins in lepton energy and angle, as reconstructed where there is response."""
+        if self.response is not None:
+            return self.response.grid
+        high = float(self.energies.edges[-1])
+        cells = true_cells(high, *CELLS, self.lepton_mass)
+        quadrature = row_quadrature(cells.lepton_energy, cells.z, self.energies, self.lepton_mass)
+        rows = fold(quadrature, self.energies, self._nature(quadrature))
+        return reco_grid(
+            cells.lepton_energy,
+            cells.theta,
+            cells.areas * (rows @ self.target.near_flux),
+            *BINS,
+            self.lepton_mass,
+            high,
+        )
+
+    @cached_property
+    def binned(self) -> Spectrum:
+        """Bins of `grid` with what falls into each: data too many to be taken event by event."""
+        if self.response is not None:
+            return self.response.spectrum
+        cells = points_of_bins(self.grid, self.lepton_mass)
+        quadrature = row_quadrature(cells.lepton_energy, cells.z, self.energies, self.lepton_mass)
+        summed = sum_of_points(self.grid)
+        return Spectrum(quadrature, self.energies, self.nodes, cells.areas, summed)
 
     @property
     def seen_axes(self) -> dict[str, Float]:

@@ -28,6 +28,8 @@ DATA_VERSION: Final = "1"
 
 _PHYSICS: Final = ("seed", "nature", "beam", "sample", "grid")
 
+_CAMPAIGN: Final = (*_PHYSICS, "oscillation", "far", "response", "priors", "campaign")
+
 # Each stage: the card's sections that it reads, and the stages before it
 STAGES: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "train": ((*_PHYSICS, "network", "training", "near", "response"), ()),
@@ -49,6 +51,9 @@ STAGES: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
         (*_PHYSICS, "oscillation", "priors", "sampler"),
         ("uncertainty", "simulate"),
     ),
+    "campaign": ((*_CAMPAIGN, "near"), ("uncertainty",)),
+    # Of which the learned cross section is no part
+    "campaign_of_truth": (_CAMPAIGN, ()),
     "posterior": (("report",), ("density", "sample", "bootstrap")),
     "report": ((), ("posterior",)),
 }

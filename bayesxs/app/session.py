@@ -39,6 +39,13 @@ def prepare_jax(chains: int = 1) -> None:
         jax.config.update("jax_compilation_cache_dir", str(compilation_cache()))
 
 
+def available_cores() -> int:
+    """Return how many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def compilation_cache() -> Path:
     """Return the folder for compiled programs, one for each JAX version and kind of processor.
 

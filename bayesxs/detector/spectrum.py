@@ -40,7 +40,7 @@ class Spectrum:
     energies: EnergyGrid
     nodes: NodeGrid
     areas: Float | None = None
-    response: Float | None = None
+    response: Float | sparse.csr_array | None = None
     totals: Quadrature | None = None
 
     @cached_property
@@ -91,7 +91,7 @@ class Spectrum:
             total: the same for `totals`; bins are normalised by their own sum.
         """
         if self.response is not None:
-            rows = self.response @ (np.asarray(self.areas)[:, None] * rows)
+            rows = np.asarray(self.response @ (np.asarray(self.areas)[:, None] * rows))
             return Response(rows, rows.sum(axis=0))
         if total is not None:
             return Response(rows, total.sum(axis=1) * self.energies.weights)

@@ -82,6 +82,7 @@ class NutsSampler:
         settings: SamplerSettings,
         start: Mapping[str, Any] | None = None,
         covariance: np.ndarray | None = None,
+        own_arguments: int = 0,
     ) -> None:
         """Hold a model and how to sample it.
 
@@ -92,6 +93,8 @@ class NutsSampler:
             covariance: of the unconstrained sites, as `curvature_covariance` returns it, in place
                 of one adapted during warm-up: with dozens of sites the first windows of adaptation
                 are too short to estimate one.
+            own_arguments: how many of the model's arguments, the first ones, each chain has for
+                itself, one entry per chain along their leading axis: chains of different data.
         """
         self.settings = settings
         self._kernel = kernel = NUTS(
@@ -106,9 +109,14 @@ class NutsSampler:
         chain, shared = PartitionSpec("chain"), PartitionSpec()
         self._placed = NamedSharding(mesh, chain)
 
+        self._own = own = own_arguments
+
         def steps(state: HMCState, arguments: tuple[Any, ...], count: int) -> tuple[HMCState, Any]:
+            def one(state: HMCState, mine: tuple[Any, ...]) -> HMCState:
+                return kernel.sample(state, (*mine, *arguments[own:]), {})
+
             def body(state: HMCState, _: None) -> tuple[HMCState, Any]:
-                state = jax.vmap(lambda one: kernel.sample(one, arguments, {}))(state)
+                state = jax.vmap(one)(state, arguments[:own])
                 return state, (state.z, {name: getattr(state, name) for name in STATISTICS})
 
             state, trace = jax.lax.scan(body, state, None, length=count)
@@ -121,14 +129,17 @@ class NutsSampler:
             return jax.shard_map(
                 lambda s, a: steps(s, a, count),
                 mesh=mesh,
-                in_specs=(chain, shared),
+                in_specs=(chain, (*[chain] * own, *[shared] * (len(arguments) - own))),
                 out_specs=chain,
                 check_vma=False,
             )(state, arguments)
 
         @jax.jit
         def constrain(z: dict[str, Array], arguments: tuple[Any, ...]) -> dict[str, Array]:
-            return jax.vmap(jax.vmap(kernel.postprocess_fn(arguments, {})))(z)
+            def one(z: dict[str, Array], mine: tuple[Any, ...]) -> dict[str, Array]:
+                return jax.vmap(kernel.postprocess_fn((*mine, *arguments[own:]), {}))(z)
+
+            return jax.vmap(one)(z, arguments[:own])
 
         self._advance, self._constrain = advance, constrain
 
@@ -146,14 +157,19 @@ class NutsSampler:
 
         Args:
             arguments: positional arguments of the model, pytrees of arrays.
-            key: random key.
+            key: random key, or one for each chain.
             resume: checkpoint of an interrupted run of the same model, arguments and key.
             record: called as record(steps done, checkpoint) every `record_every` steps.
         """
         settings = self.settings
-        keys = jax.vmap(jax.random.key_data)(jax.random.split(key, settings.chains))
+        keys = key if key.ndim else jax.random.split(key, settings.chains)
+
+        def begin(key: Array, mine: tuple[Any, ...]) -> HMCState:
+            own = (*mine, *arguments[self._own :])
+            return self._kernel.init(key, settings.warmup, None, own, {})
+
         # One key at a time: NumPyro's kernels given a batch of keys cannot be initialised twice
-        state = jax.vmap(lambda k: self._kernel.init(k, settings.warmup, None, arguments, {}))(keys)
+        state = jax.vmap(begin)(jax.vmap(jax.random.key_data)(keys), arguments[: self._own])
         pieces: list[dict[str, np.ndarray]] = []
         done = 0
         if resume is not None:

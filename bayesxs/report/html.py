@@ -94,7 +94,7 @@ def render_report(
     """
     tables = None if budget is None else budget_tables(budget, ESS_LIMIT)
     kinds = {k: words for k, words in KINDS.items() if isinstance(summary.get(k), Mapping)}
-    return _template("report.html.j2").render(
+    return page_template("report.html.j2").render(
         name=name,
         created=str(manifest.get("created", "")),
         package=str(manifest.get("package", "")),
@@ -131,7 +131,7 @@ def render_budget(
         figures: PNG images by file stem, such as budget and pulls.
         name: of the run or its card.
     """
-    return _template("budget.html.j2").render(
+    return page_template("budget.html.j2").render(
         name=name,
         created=str(manifest.get("created", "")),
         package=str(manifest.get("package", "")),
@@ -143,7 +143,7 @@ def render_budget(
     )
 
 
-def _template(file: str) -> Template:
+def page_template(file: str) -> Template:
     """Template of a page, its parts found beside it; all that it is given is escaped."""
     environment = Environment(
         loader=FunctionLoader(

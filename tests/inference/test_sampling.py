@@ -171,3 +171,15 @@ def test_several_devices_draw_what_one_draws(whole, tmp_path):
     with np.load(tmp_path / "d.npz") as spread:
         for name, array in whole[0].sites.items():
             np.testing.assert_allclose(spread[name], array, rtol=1e-6, atol=1e-9)
+
+
+def test_chains_of_their_own_data_have_their_own_posteriors():
+    """Eight Gaussian posteriors at once; means within 5 standard errors of 100 effective draws."""
+    data = DATA + np.arange(8.0)[:, None, None]
+    settings = SamplerSettings(chains=8, warmup=300, draws=400)
+    draws = NutsSampler(model, settings, own_arguments=1).run((data,), jax.random.key(0))
+    covariance = np.linalg.inv(len(DATA) * PRECISION + np.eye(2) / PRIOR_SD**2)
+    score = data.sum(axis=1) @ PRECISION + PRIOR_MEAN / PRIOR_SD**2
+    error = np.sqrt(np.diag(covariance) / 100.0)
+    assert np.all(np.abs(draws.sites["mean"].mean(axis=1) - score @ covariance) < 5.0 * error)
+    np.testing.assert_allclose(draws.sites["total"], draws.sites["mean"].sum(axis=2))

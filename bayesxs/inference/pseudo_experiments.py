@@ -1,0 +1,200 @@
+"""Pseudo-experiments: truths from the prior, binned data from the model, posteriors by NUTS.
+
+A batch is one vectorised computation: every pseudo-experiment is a chain of its own data. Random
+keys are folded with the number of a pseudo-experiment, so that its result does not depend on the
+batch it stands in, but for rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from bayesxs.inference.channel import FarChannel, log_likelihood, pointwise_log_density
+from bayesxs.inference.model import far_detector_model, resolve_octant
+from bayesxs.inference.posterior import PUBLIC_NAMES
+from bayesxs.inference.priors import Prior, crosses_octants, prior_distribution
+from bayesxs.inference.sampling import NutsSampler, SamplerSettings, curvature_covariance
+from bayesxs.physics.oscillation import OscillationParameters
+
+# What the key of a pseudo-experiment is folded with
+TRUTH_KEY, DATA_KEY, CHAIN_KEY, OCTANT_KEY = range(4)
+
+
+@dataclass(frozen=True)
+class BinnedExperiment:
+    """A far detector of which pseudo-experiments are made.
+
+    Attributes:
+        channels: bins of each sample, rows being what falls into each; what weights they carry does
+            not count.
+        sizes: events of each sample.
+        priors: of the free parameters.
+        fixed: values of the others, and where chains start.
+        settings: of the sampler; its chains are the pseudo-experiments of a batch.
+        thin: of so many draws one is kept.
+        seed: of the campaign.
+    """
+
+    channels: tuple[FarChannel, ...]
+    sizes: tuple[int, ...]
+    priors: Mapping[str, Prior]
+    fixed: OscillationParameters
+    settings: SamplerSettings
+    thin: int
+    seed: int
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was compiled: it does not travel."""
+        state = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return state | {"channels": jax.tree.map(np.asarray, self.channels)}
+
+    @property
+    def nuisances(self) -> int:
+        """Number of nuisances."""
+        return self.channels[0].nuisances
+
+    def keys(self, first: int, purpose: int) -> Array:
+        """Return the keys of the pseudo-experiments of a batch for one purpose."""
+        numbers = first + jnp.arange(self.settings.chains)
+        base = jax.random.key(self.seed)
+        return jax.vmap(lambda n: jax.random.fold_in(jax.random.fold_in(base, n), purpose))(numbers)
+
+    def truths(self, first: int) -> tuple[OscillationParameters, Array]:
+        """Draw parameters and nuisances of a batch from the prior, fields of shape (batch,)."""
+
+        def one(key: Array) -> tuple[dict[str, Array], Array]:
+            keys = jax.random.split(key, len(self.priors) + 1)
+            drawn = {
+                name: prior_distribution(name, prior).sample(k)
+                for (name, prior), k in zip(self.priors.items(), keys[1:], strict=True)
+            }
+            return drawn, jax.random.normal(keys[0], (self.nuisances,))
+
+        drawn, nuisances = jax.vmap(one)(self.keys(first, TRUTH_KEY))
+        return self.fixed._replace(**drawn), nuisances
+
+    def data(
+        self, first: int, truths: OscillationParameters, nuisances: Array
+    ) -> tuple[np.ndarray, ...]:
+        """Draw the counts of each sample's bins at the truths, shape (batch, bins)."""
+        seeds = np.asarray(jax.vmap(jax.random.key_data)(self.keys(first, DATA_KEY)))
+        generators = [np.random.default_rng(seed.tolist()) for seed in seeds]
+        counts = []
+        for channel, size in zip(self.channels, self.sizes, strict=True):
+            shares = np.exp(np.asarray(self._densities(channel, truths, nuisances)))
+            shares /= shares.sum(axis=1, keepdims=True)
+            drawn = [g.multinomial(size, s) for g, s in zip(generators, shares, strict=True)]
+            counts.append(np.array(drawn, dtype=float))
+        return tuple(counts)
+
+    def _densities(
+        self, channel: FarChannel, truths: OscillationParameters, nuisances: Array
+    ) -> Array:
+        axes = jax.tree.map(lambda value: 0 if np.ndim(value) else None, truths)
+        density = jax.vmap(partial(pointwise_log_density, channel), (axes, 0))
+        return jax.jit(density)(truths, nuisances)
+
+    @cached_property
+    def _marginalized(self) -> bool:
+        return crosses_octants(self.priors)
+
+    @cached_property
+    def sampler(self) -> NutsSampler:
+        """Sampler of a batch, compiled once."""
+
+        def model(counts: tuple[Array, ...], channels: tuple[FarChannel, ...]) -> None:
+            far_detector_model(_with_counts(channels, counts), self.priors, self.fixed)
+
+        start = {name: jnp.asarray(getattr(self.fixed, name)) for name in self.priors}
+        if self._marginalized:
+            start["s2_23_offset"] = start.pop("s2_23") - 0.5
+        covariance = None
+        if self.nuisances:
+            start["nuisance"] = jnp.zeros(self.nuisances)
+            covariance = curvature_covariance(model, start, (self._expected(), self.channels))
+        return NutsSampler(model, self.settings, start, covariance, own_arguments=1)
+
+    def _expected(self) -> tuple[Array, ...]:
+        """Return the expected counts at the nominal parameters."""
+        xi = jnp.zeros(self.nuisances)
+        out = []
+        for channel, size in zip(self.channels, self.sizes, strict=True):
+            share = jnp.exp(pointwise_log_density(channel, self.fixed, xi))
+            out.append(size * share / share.sum())
+        return tuple(out)
+
+    def run(self, first: int) -> dict[str, np.ndarray]:
+        """Carry out a batch of pseudo-experiments, those numbered from `first`.
+
+        Returns:
+            Per pseudo-experiment, by public names: "truth/NAME" (batch,) and "draws/NAME" (batch,
+            kept) for the parameters and for log_likelihood; "truth/nuisance", and how many draws of
+            each are below it, "below/nuisance", (batch, q); "diverging", "n_steps" (batch,).
+        """
+        truths, xi = self.truths(first)
+        counts = tuple(jnp.asarray(c) for c in self.data(first, truths, xi))
+        drawn = self.sampler.run((counts, self.channels), self.keys(first, CHAIN_KEY))
+        sites = {k: v[:, self.thin - 1 :: self.thin] for k, v in drawn.sites.items()}
+        if self._marginalized:
+            resolve = jax.vmap(resolve_octant)
+            odds = sites.pop("octant_log_odds")
+            octant_keys = self.keys(first, OCTANT_KEY)
+            sites["s2_23"] = np.asarray(resolve(octant_keys, sites.pop("s2_23_offset"), odds)[0])
+        nuisances = sites.get("nuisance", np.zeros((*sites["dm31"].shape, 0)))
+        free = {name: sites[name] for name in self.priors}
+        true = {name: np.asarray(getattr(truths, name)) for name in self.priors}
+        out = {f"truth/{name}": value for name, value in _public(true).items()}
+        out |= {f"draws/{name}": value for name, value in _public(free).items()}
+        heights = self._heights(counts, free | {"nuisance": nuisances})
+        single = {name: value[:, None] for name, value in true.items()}
+        out["draws/log_likelihood"] = heights
+        out["truth/log_likelihood"] = self._heights(
+            counts, single | {"nuisance": np.asarray(xi)[:, None]}
+        )[:, 0]
+        if self.nuisances:
+            below = (nuisances < np.asarray(xi)[:, None]).sum(axis=1)
+            out |= {"truth/nuisance": np.asarray(xi), "below/nuisance": below.astype(float)}
+        statistics = drawn.statistics
+        out["diverging"] = statistics["diverging"].sum(axis=1).astype(float)
+        out["n_steps"] = statistics["n_steps"].mean(axis=1)
+        return out
+
+    def _heights(self, counts: tuple[Array, ...], sites: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the log-likelihood of each pseudo-experiment's points, shape (batch, points)."""
+        return np.asarray(self._log_likelihoods(counts, dict(sites)))
+
+    @cached_property
+    def _log_likelihoods(self) -> Any:
+        def one(counts: tuple[Array, ...], sites: dict[str, Array]) -> Array:
+            data = _with_counts(self.channels, counts)
+
+            def at(point: dict[str, Array]) -> Array:
+                xi = point.pop("nuisance")
+                return log_likelihood(data, self.fixed._replace(**point), xi)
+
+            return jax.lax.map(at, sites)
+
+        return jax.jit(jax.vmap(one))
+
+
+def _with_counts(
+    channels: tuple[FarChannel, ...], counts: tuple[Array, ...]
+) -> tuple[FarChannel, ...]:
+    return tuple(replace(c, weights=n) for c, n in zip(channels, counts, strict=True))
+
+
+def _public(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Name parameters as in results, and add sin2_2theta23 = 4 s (1 - s)."""
+    out = {PUBLIC_NAMES[name]: value for name, value in values.items()}
+    if "sin2_theta23" in out:
+        s = out["sin2_theta23"]
+        out["sin2_2theta23"] = 4.0 * s * (1.0 - s)
+    return out

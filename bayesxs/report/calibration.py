@@ -1,0 +1,328 @@
+"""Calibration campaigns in words, tables and one self-contained page."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from scipy.stats import norm
+
+from bayesxs.inference.calibration import LEVEL, UNEVEN, Uniformity
+from bayesxs.report.captions import Caption, caption
+from bayesxs.report.html import Picture, page_template
+from bayesxs.report.numbers import MISSING, Row, listed, number, signed
+from bayesxs.report.provenance import provenance, stages
+from bayesxs.report.style import QUANTITIES, quantity
+
+HEADINGS: Final = {
+    "sbc": "Simulation-based calibration",
+    "coverage": "Coverage of intervals",
+    "bootstrap": "Bootstrap of the data",
+    "ensemble": "Ensemble of networks",
+    "sensitivity": "Sensitivity against exposure",
+}
+
+# What a shape of the ranks says about the posteriors
+SHAPES: Final = {
+    "too narrow": "too narrow: the true values lie in their tails too often",
+    "too wide": "too wide: the true values lie in their middle too often",
+    "shifted up": "shifted up: they lie above the true values too often",
+    "shifted down": "shifted down: they lie below the true values too often",
+    UNEVEN: "off in a way that is neither a shift nor a wrong width: look at the figure",
+}
+
+SECTION: Final = "Calibration"
+
+# By the beginning of the stem of the figure's file, after an optional campaign_, in the order of
+# the page
+FIGURES: Final = {
+    "ecdf": Caption(
+        SECTION,
+        "Ranks of the true values against uniform ones",
+        "The rank of each true value among its posterior draws is uniform where posteriors are "
+        "right. Shown is the part of the ranks below each value, less that value; a line that "
+        "leaves the band anywhere does so by chance in one of twenty cases. A hump on the left "
+        "with a trough on the right is a posterior too narrow, the reverse one too wide; a hump "
+        "alone lies too high, a trough alone too low.",
+    ),
+    "rank": Caption(
+        SECTION,
+        "Histograms of the ranks",
+        "The same ranks in bins. The band holds 99 % of each bin alone, so that one bin in a "
+        "hundred is outside by chance.",
+    ),
+    "coverage": Caption(
+        SECTION,
+        "Coverage and length of intervals",
+        "How often intervals of each kind held the true value, with binomial errors; the band is "
+        "twice the error that the nominal level allows. Below, their lengths: of intervals that "
+        "cover, the shorter are the better.",
+    ),
+    "sensitivity": Caption(
+        SECTION,
+        "Posterior width against exposure",
+        "The dashed line is what counting more events alone would give. A width that stays above "
+        "it is held up by systematics.",
+    ),
+}
+
+_WORDS: Final = (
+    ("experiments", "pseudo-experiments", "{:.0f}"),
+    ("draws", "draws of each posterior", "{:.0f}"),
+    ("thin", "one draw kept of so many", "{:.0f}"),
+    ("divergences", "divergent transitions", "{:.0f}"),
+    ("seconds", "seconds, together", "{:.1f}"),
+)
+_SHOWN_NAMES: Final = 4  # in a sentence, beyond which parameters are counted
+_SHOWN_MISSING: Final = 20  # names in a list
+_CHANCE: Final = 0.01  # probability that coverage of a calibrated campaign is called out
+
+
+class CampaignTables(NamedTuple):
+    """A campaign as a page shows it.
+
+    Attributes:
+        verdict: the result in words.
+        good: whether nothing is to be looked at.
+        reasons: what is, beside the ranks that the verdict names.
+        levels: headings of the columns of coverage.
+        parameters: per parameter whether inside, worst, chi-square p, coverage by level, shape.
+        facts: size and cost.
+        failed: name and error of pseudo-experiments that failed.
+        missing: those that were not done, in words, empty where all were.
+    """
+
+    verdict: str
+    good: bool
+    reasons: list[str]
+    levels: list[str]
+    parameters: list[Row]
+    facts: list[Row]
+    failed: list[Row]
+    missing: str
+
+
+def verdict(uniformities: Mapping[str, Uniformity]) -> str:
+    """Return in plain words whether the ranks of parameters are uniform, and what is wrong if not.
+
+    Args:
+        uniformities: by parameter, from `bayesxs.inference.calibration.uniformity`.
+    """
+    if not uniformities:
+        return "No parameter has ranks to judge."
+    sizes = [u.number for u in uniformities.values()]
+    level = next(iter(uniformities.values())).level
+    number = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+    band = f"the {100.0 * level:g} % simultaneous band"
+    outside = {name: u for name, u in uniformities.items() if not u.inside}
+    if not outside:
+        subject = _subject(list(uniformities))
+        return (
+            f"Ranks of {subject} lie inside {band}: no sign of miscalibration in {number} "
+            "pseudo-experiments."
+        )
+    text = [f"Ranks of {_subject(list(outside))} leave {band} in {number} pseudo-experiments."]
+    by_shape: dict[str, list[str]] = {}
+    for name, u in outside.items():
+        by_shape.setdefault(u.shape, []).append(name)
+    for shape, names in by_shape.items():
+        text.append(f"Posteriors of {_subject(names)} are {shape_words(shape)}.")
+    if len(outside) <= _SHOWN_NAMES:
+        places = [f"{_place(u)} of {_name(name)}" for name, u in outside.items()]
+        text.append(
+            f"In posterior widths the true values lie at {listed(places)}, where 0 ± 1 is right."
+        )
+    inside = len(uniformities) - len(outside)
+    if inside:
+        rest = [name for name in uniformities if name not in outside]
+        text.append(f"Ranks of {_subject(rest)} stay inside.")
+    if len(uniformities) > 1:
+        chance = (1.0 - level) * len(uniformities)
+        text.append(
+            f"By chance alone {chance:.2g} of {len(uniformities)} parameters would be outside on "
+            "average."
+        )
+    return " ".join(text)
+
+
+def shape_words(shape: str) -> str:
+    """Return what a shape of ranks says about posteriors; one that is not known as it stands."""
+    if shape in SHAPES:
+        return SHAPES[shape]
+    parts = shape.split(" and ")
+    return listed([SHAPES.get(part, part) for part in parts], ", and ")
+
+
+def campaign_tables(summary: Mapping[str, Any]) -> CampaignTables:
+    """Return the words and tables of a campaign.
+
+    Args:
+        summary: kind, experiments, failed (errors by name), missing (names), draws, thin,
+            divergences, seconds, verdict, and parameters: by name inside, worst, p_value, shape,
+            coverage (a pair of fraction and binomial error by level) and, where the name does not
+            say it, label. What is lacking is left out.
+    """
+    parameters: Mapping[str, Mapping[str, Any]] = summary.get("parameters") or {}
+    order = [*(n for n in QUANTITIES if n in parameters)]
+    order += [n for n in parameters if n not in QUANTITIES]
+    levels = sorted({k for p in parameters.values() for k in (p.get("coverage") or {})}, key=float)
+    failed = dict(summary.get("failed") or {})
+    missing = [str(name) for name in summary.get("missing") or ()]
+    reasons = _off(parameters, order)
+    if failed:
+        reasons.append(f"{_counted(len(failed), 'pseudo-experiment')} failed: named below")
+    if missing:
+        reasons.append(f"{_counted(len(missing), 'pseudo-experiment')} missing: named below")
+    return CampaignTables(
+        verdict=str(summary.get("verdict") or ""),
+        good=not reasons and all(p.get("inside") is not False for p in parameters.values()),
+        reasons=reasons,
+        levels=[f"{100.0 * float(level):g} %" for level in levels],
+        parameters=[
+            Row(str(parameters[n].get("label") or _name(n)), _cells(parameters[n], levels))
+            for n in order
+        ],
+        facts=[
+            Row(words, (number(summary[key], form),))
+            for key, words, form in _WORDS
+            if summary.get(key) is not None
+        ],
+        failed=[Row(str(name), (str(error),)) for name, error in failed.items()],
+        missing=_enumerated(missing),
+    )
+
+
+def render_campaign(
+    summary: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    config_text: str,
+    images: Mapping[str, bytes],
+    name: str = "",
+) -> str:
+    """Return a calibration campaign as one HTML page that fetches nothing.
+
+    Args:
+        summary: as `campaign_tables` takes it.
+        manifest: what manifest.json holds.
+        config_text: the resolved card.
+        images: PNG images by file stem; those that begin as `FIGURES` says know their words.
+        name: of the campaign or its card.
+    """
+    kind = str(summary.get("kind", ""))
+    return page_template("campaign.html.j2").render(
+        name=name,
+        heading=HEADINGS.get(kind, "Calibration campaign"),
+        created=str(manifest.get("created", "")),
+        package=str(manifest.get("package", "")),
+        campaign=campaign_tables(summary),
+        level=f"{100.0 * LEVEL:g} %",
+        pictures=_pictures(images),
+        provenance=provenance(manifest),
+        stages=stages({}, manifest),
+        config=config_text,
+    )
+
+
+def _place(u: Uniformity) -> str:
+    """Where true values lie in their posteriors."""
+    return f"{signed(u.offset, '{:.2f}')} ± {u.spread:.2f}"
+
+
+def _subject(names: Sequence[str]) -> str:
+    """Parameters by name, or their number where they are many."""
+    if len(names) <= _SHOWN_NAMES:
+        return listed([_name(name) for name in names])
+    return f"{len(names)} parameters"
+
+
+def _name(name: str) -> str:
+    return quantity(name).plain if name in QUANTITIES else name.replace("_", " ")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _enumerated(names: Sequence[str]) -> str:
+    """Names in a row, the first of them where they are many."""
+    if len(names) <= _SHOWN_MISSING:
+        return ", ".join(names)
+    return f"{', '.join(names[:_SHOWN_MISSING])} and {len(names) - _SHOWN_MISSING} more"
+
+
+def _cells(entry: Mapping[str, Any], levels: Sequence[str]) -> tuple[str, ...]:
+    inside = entry.get("inside")
+    covered = entry.get("coverage") or {}
+    return (
+        MISSING if inside is None else "inside" if inside else "outside",
+        number(entry.get("worst"), "{:.2f}"),
+        _probability(entry.get("p_value")),
+        *(_percent(covered.get(level)) for level in levels),
+        str(entry.get("shape") or MISSING),
+    )
+
+
+def _percent(pair: Sequence[float] | None) -> str:
+    """Coverage and its error in percent."""
+    if pair is None:
+        return MISSING
+    fraction, error = (number(100.0 * float(v), "{:.1f}") for v in pair)
+    return f"{fraction} ± {error}"
+
+
+def _probability(value: Any) -> str:
+    """A probability with two digits, one too small to matter as a bound."""
+    if value is not None and 0.0 <= float(value) < 1e-4:
+        return "< 0.0001"
+    return number(value, "{:.2g}")
+
+
+def _off(parameters: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> list[str]:
+    """Coverage that is off by more than chance gives in one of a hundred campaigns, in words."""
+    pairs = [
+        (name, float(level), float(fraction), float(error))
+        for name in order
+        for level, (fraction, error) in (parameters[name].get("coverage") or {}).items()
+    ]
+    limit = float(norm.isf(0.5 * _CHANCE / max(len(pairs), 1)))
+    words = []
+    for name, level, fraction, error in pairs:
+        pull = (fraction - level) / error if error > 0.0 else 0.0
+        if abs(pull) > limit:
+            side = "above" if pull > 0.0 else "below"
+            words.append(
+                f"{_name(name)}: {100.0 * level:g} % intervals cover {100.0 * fraction:.1f} %, "
+                f"{abs(pull):.1f} binomial σ {side}"
+            )
+    return words
+
+
+def _pictures(images: Mapping[str, bytes]) -> list[Picture]:
+    """Figures in the order of the page; those without words of their own last."""
+    begins = list(FIGURES)
+    place = {
+        stem: next((i for i, b in enumerate(begins) if _short(stem).startswith(b)), len(begins))
+        for stem in images
+    }
+    return [
+        Picture(i, stem, _caption(stem, place[stem]), _source(images[stem]))
+        for i, stem in enumerate(sorted(images, key=lambda stem: place[stem]), 1)
+    ]
+
+
+def _caption(stem: str, place: int) -> Caption:
+    """Words of a figure; what follows the beginning of its stem may name a parameter."""
+    if place == len(FIGURES):
+        return caption(stem)
+    begin, words = list(FIGURES.items())[place]
+    rest = _short(stem).removeprefix(begin).strip("_")
+    return words._replace(title=f"{words.title}: {_name(rest)}") if rest in QUANTITIES else words
+
+
+def _short(stem: str) -> str:
+    return stem.removeprefix("campaign_")
+
+
+def _source(image: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(image).decode()}"

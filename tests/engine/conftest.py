@@ -1,0 +1,8 @@
+"""Make `toys` importable here and, since Dask hands the path on, in the workers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
