@@ -436,7 +436,10 @@ class _CampaignCard(Section):
     cross_section: Literal["truth", "learned"] = "truth"
     warmup: Annotated[int, Field(ge=50, le=1_000_000)] = 300
     draws: Annotated[int, Field(ge=20, le=1_000_000)] = 500
-    target_accept: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    target_accept: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    # Largest depth of NUTS's trees after warm-up: every fit of a batch waits for the deepest one.
+    # Three suffice for two parameters, five for dozens of nuisances
+    tree_depth: Annotated[int, Field(ge=1, le=15)] = 3
 
 
 class SbcCampaign(_CampaignCard):

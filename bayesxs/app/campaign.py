@@ -70,7 +70,14 @@ def experiment_of(
         tuple(int(n) for n in np.round(card.far.events * rates / rates.sum())),
         experiment.priors,
         experiment.parameters,
-        SamplerSettings(plan.batch, plan.warmup, plan.draws, plan.target_accept, 10**9),
+        SamplerSettings(
+            plan.batch,
+            plan.warmup,
+            plan.draws,
+            plan.target_accept,
+            record_every=plan.warmup + plan.draws,
+            tree_depth=(plan.tree_depth + 2, plan.tree_depth),
+        ),
         plan.thin,
         card.seed,
     )
@@ -116,7 +123,7 @@ def run_campaign(
         opened.record(device=device(), seeds={"seed": card.seed})
         if plan.cross_section == "learned":
             analysis.bring_up_to_date("train")
-        key = analysis.key("campaign" if plan.cross_section == "learned" else "campaign_of_truth")
+        key = analysis.key("campaign", alone=plan.cross_section == "truth")
         if opened.stage_is_current("campaign", key):
             analysis.reporter.line("campaign: up to date")
         else:

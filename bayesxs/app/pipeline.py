@@ -28,8 +28,6 @@ DATA_VERSION: Final = "1"
 
 _PHYSICS: Final = ("seed", "nature", "beam", "sample", "grid")
 
-_CAMPAIGN: Final = (*_PHYSICS, "oscillation", "far", "response", "priors", "campaign")
-
 # Each stage: the card's sections that it reads, and the stages before it
 STAGES: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "train": ((*_PHYSICS, "network", "training", "near", "response"), ()),
@@ -51,9 +49,10 @@ STAGES: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
         (*_PHYSICS, "oscillation", "priors", "sampler"),
         ("uncertainty", "simulate"),
     ),
-    "campaign": ((*_CAMPAIGN, "near"), ("uncertainty",)),
-    # Of which the learned cross section is no part
-    "campaign_of_truth": (_CAMPAIGN, ()),
+    "campaign": (
+        (*_PHYSICS, "oscillation", "near", "far", "response", "priors", "campaign"),
+        ("uncertainty",),
+    ),
     "posterior": (("report",), ("density", "sample", "bootstrap")),
     "report": ((), ("posterior",)),
 }
@@ -143,10 +142,16 @@ class Analysis:
         self._keys: dict[str, str] = {}
         self._seen: set[str] = set()  # stages that were spoken of
 
-    def key(self, stage: str) -> str:
-        """Return a stage's content key: its card sections, files and versions, and those before."""
+    def key(self, stage: str, *, alone: bool = False) -> str:
+        """Return a stage's content key: its card sections, files and versions, and those before.
+
+        Args:
+            stage: its name.
+            alone: leave out those before, where it makes no use of them.
+        """
         if stage not in self._keys:
             sections, before = STAGES[stage]
+            before = () if alone else before
             files = list(self._files)
             chosen = {name: self._sections.get(name) for name in sections}
             if "network" in chosen and self.card.network.weights:

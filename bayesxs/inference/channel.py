@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from scipy import linalg
 
 from bayesxs.detector.density import Response, Sample
 from bayesxs.detector.grid import Float
@@ -53,7 +54,8 @@ SMALLEST = 0.1 * MODE_TOLERANCE
         "flux_modes",
         "log_reference",
         "weights",
-        "energies",
+        "knots",
+        "lift",
     ],
     meta_fields=["pairs", "sample", "baseline", "newton_steps"],
 )
@@ -73,7 +75,8 @@ class FarChannel:
         log_reference: log of the unoscillated density's numerator, shape (n,).
         weights: multiplicity of each row: 1 for an event, expected counts for Asimov bins, shape
             (n,).
-        energies: shared energies in GeV, shape (E,).
+        knots: energies in GeV at which a probability is evaluated, shape (s,).
+        lift: what makes the probability at the shared energies of that at the knots, shape (E, s).
         pairs: nuisances whose products have modes of their own.
         sample: what is counted.
         baseline: length, density, electron fraction.
@@ -87,7 +90,8 @@ class FarChannel:
     flux_modes: Array
     log_reference: Array
     weights: Array
-    energies: Array
+    knots: Array
+    lift: Array
     pairs: tuple[tuple[int, int], ...]
     sample: Sample
     baseline: Baseline
@@ -162,6 +166,7 @@ def far_channel(
         core = np.ascontiguousarray(core.transpose(1, 0, 2))
     else:
         left, core = nominal, np.eye(nominal.shape[1])[None]
+    chosen, lift = interpolation(span)
     totals = [response.total, *(np.zeros(len(flux)) if m is None else m.total for m in modes)]
     return FarChannel(
         jnp.asarray(left),
@@ -171,7 +176,8 @@ def far_channel(
         jnp.asarray(flux_modes),
         jnp.asarray(np.log(reference[alive])),
         jnp.asarray(weights[alive]),
-        jnp.asarray(energies),
+        jnp.asarray(np.asarray(energies)[chosen]),
+        jnp.asarray(lift),
         pairs,
         sample,
         baseline,
@@ -245,17 +251,36 @@ def probability_span(
     return jnp.asarray(directions[size > tolerance * size[0]])
 
 
+def interpolation(span: ArrayLike) -> tuple[np.ndarray, Float]:
+    """Choose as many energies as there are directions, from which all others follow.
+
+    P(E) = sum_r c_r V_r(E) is known everywhere from its values at r energies; pivoted QR chooses
+    those that amplify errors little (Drmac and Gugercin, arXiv:1505.00370).
+
+    Args:
+        span: orthonormal rows V, shape (r, E).
+
+    Returns:
+        Indices of the energies, increasing, shape (r,), and the matrix V^T V_chosen^-T, (E, r).
+    """
+    span = np.asarray(span)
+    _, _, pivots = linalg.qr(span, mode="economic", pivoting=True)
+    chosen = np.sort(pivots[: len(span)])
+    return chosen, np.linalg.solve(span[:, chosen], span).T
+
+
 def channel_probability(channel: FarChannel, parameters: OscillationParameters) -> Array:
-    """Return the oscillation probability of a channel's sample at its energies."""
-    return probability(
+    """Return the oscillation probability of a channel's sample at the shared energies."""
+    at_knots = probability(
         channel.sample.flavor_in,
         channel.sample.flavor_out,
         parameters,
-        channel.energies,
+        channel.knots,
         channel.baseline,
         antineutrino=channel.sample.antineutrino,
         newton_steps=channel.newton_steps,
     )
+    return channel.lift @ at_knots
 
 
 def mode_weights(channel: FarChannel, nuisances: Array) -> Array:

@@ -41,6 +41,8 @@ class SamplerSettings:
         draws: draws kept of each chain.
         target_accept: acceptance that the step size aims at.
         record_every: steps between records (and checkpoints).
+        tree_depth: largest depth of NUTS's trees in warm-up, and after it. Chains of one batch all
+            wait for the deepest tree.
     """
 
     chains: int = 4
@@ -48,6 +50,7 @@ class SamplerSettings:
     draws: int = 1000
     target_accept: float = 0.9
     record_every: int = 500
+    tree_depth: tuple[int, int] = (10, 10)
 
 
 class Draws(NamedTuple):
@@ -103,6 +106,7 @@ class NutsSampler:
             inverse_mass_matrix=None if covariance is None else jnp.asarray(covariance),
             adapt_mass_matrix=covariance is None,
             target_accept_prob=settings.target_accept,
+            max_tree_depth=settings.tree_depth,
             init_strategy=init_to_uniform if start is None else init_to_value(values=dict(start)),
         )
         mesh = chain_mesh(settings.chains)

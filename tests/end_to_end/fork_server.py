@@ -18,7 +18,7 @@ from typing import Any
 import matplotlib.pyplot  # noqa: F401
 from jax._src import xla_bridge
 
-from bayesxs.app import api, doctor, pdfsets, pipeline  # noqa: F401
+from bayesxs.app import api, campaign, doctor, pdfsets, pipeline  # noqa: F401
 from bayesxs.app.cli import main
 
 

@@ -26,8 +26,8 @@ PARAMETER = {
 }
 PARAMETERS = {"dm31", "sin2_theta23", "sin2_2theta23"}
 
-# What `bayesxs run` does; the budget is asked for by name
-RUN = [name for name in STAGES if name != "budget"]
+# What `bayesxs run` does; the others are asked for by name
+RUN = [name for name in STAGES if name not in ("budget", "campaign")]
 
 
 def leaves(table: Any) -> Iterator[float]:

@@ -1,0 +1,133 @@
+"""Campaigns from the command line: what they leave and refuse, and what a kill costs them."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+from bayesxs.store import RunFolder
+
+CAMPAIGN = """
+[campaign]
+kind = "sbc"
+experiments = 14
+batch = 4
+warmup = 50
+draws = 40
+thin = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def plan(card: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny card with a campaign of four batches."""
+    path = tmp_path_factory.mktemp("plan") / "sbc.toml"
+    path.write_text(card.read_text() + CAMPAIGN)
+    return path
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(bayesxs, plan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("campaigns") / "uninterrupted"
+    done = bayesxs("campaign", plan, "--out", folder, "--workers", 1, "--quiet")
+    assert (done.code, done.stdout, done.stderr) == (0, "", "")
+    return folder
+
+
+def test_a_campaign_leaves_ranks_verdict_and_page(uninterrupted: Path) -> None:
+    summary = json.loads((uninterrupted / "campaign.json").read_text())
+    assert (summary["kind"], summary["experiments"]) == ("sbc", 14)
+    assert (summary["failed"], summary["missing"]) == ({}, [])
+    names = {"dm31", "sin2_theta23", "sin2_2theta23", "log_likelihood"}
+    assert summary["parameters"].keys() == names
+    for entry in summary["parameters"].values():
+        assert 0.0 <= entry["coverage"]["0.68"][0] <= 1.0
+    with xr.open_dataset(uninterrupted / "campaign.nc", engine="h5netcdf") as data:
+        assert list(data["experiment"]) == list(range(14))
+        for name in names:
+            assert set(data[f"rank_{name}"].values) <= set(range(21))  # 40 draws, every second
+    page = (uninterrupted / "campaign.html").read_text()
+    assert summary["verdict"].split()[0] in page
+    assert page.count("data:image/png;base64,") >= 2
+
+
+def test_kills_lose_nothing(bayesxs, plan: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    """The client is killed three times at random moments; the ranks are the same, bit for bit."""
+    rng = random.Random(2)
+    folder = tmp_path / "killed"
+    for number in range(3):
+        moments: list[float] = []
+
+        def stored(number: int = number, moments: list[float] = moments) -> bool:
+            if len(list((folder / "campaign").glob("sbc-*.safetensors"))) > number:
+                moments.append(time.monotonic())
+            return bool(moments) and time.monotonic() > moments[0] + rng.uniform(0.0, 1.0)
+
+        command = ("campaign", plan, "--out", folder, "--workers", 2, "--quiet", "--resume")
+        done = bayesxs(*command, send=signal.SIGKILL, when=stored)
+        # A fast machine may be done before the chosen moment
+        assert done.code in (0, -signal.SIGKILL), done.stderr
+    done = bayesxs("campaign", "--out", folder, "--resume", "--workers", 1)
+    assert done.code == 0, done.stderr
+    with (
+        xr.open_dataset(folder / "campaign.nc", engine="h5netcdf") as resumed,
+        xr.open_dataset(uninterrupted / "campaign.nc", engine="h5netcdf") as whole,
+    ):
+        xr.testing.assert_identical(resumed, whole)
+
+
+def test_a_finished_campaign_is_not_run_again(bayesxs, uninterrupted: Path) -> None:
+    before = (uninterrupted / "campaign.nc").stat().st_mtime_ns
+    done = bayesxs("campaign", "--out", uninterrupted, "--resume")
+    assert "campaign: up to date" in done.stderr
+    assert (uninterrupted / "campaign.nc").stat().st_mtime_ns == before
+
+
+def test_another_card_is_refused_with_what_differs(
+    bayesxs, plan: Path, uninterrupted: Path
+) -> None:
+    command = ("campaign", plan, "--out", uninterrupted, "--resume")
+    changes = ("--set", "campaign.draws=60", "--set", "far.events=300")
+    line = bayesxs.refused(*command, *changes)
+    assert "differs in campaign.draws, far.events" in line
+
+
+def test_a_scheduler_that_does_not_answer_is_named(bayesxs, plan: Path, tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{unused.getsockname()[1]}"
+    begin = time.monotonic()
+    folder = tmp_path / "nobody"
+    line = bayesxs.refused("campaign", plan, "--out", folder, "--scheduler", address)
+    assert address in line
+    assert time.monotonic() - begin < 30.0  # ten of them waiting
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ((), "a campaign needs a [campaign] section"),
+        (("--set", "campaign.kind=guess"), "campaign.kind"),
+        (("--set", "campaign={kind='sbc', draws=50, thin=10}"), "campaign.thin"),
+        (("--set", "campaign.kind=sbc", "--workers", "0"), "--workers"),
+    ],
+)
+def test_bad_input(
+    arguments: tuple[str, ...], line: str, bayesxs, card: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert line in bayesxs.refused("campaign", card, "--out", out, *arguments)
+    assert not out.exists()
+
+
+def test_two_campaigns_do_not_share_a_folder(bayesxs, uninterrupted: Path) -> None:
+    with RunFolder.reopen(uninterrupted):
+        line = bayesxs.refused("campaign", "--out", uninterrupted, "--resume")
+    assert "another process" in line
