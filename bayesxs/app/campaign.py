@@ -25,6 +25,7 @@ from bayesxs.engine.results import Results, Task
 from bayesxs.engine.work import work
 from bayesxs.errors import InputError
 from bayesxs.inference.calibration import Uniformity, coverage, pit, uniformity
+from bayesxs.inference.posterior import PUBLIC_NAMES
 from bayesxs.inference.pseudo_experiments import BinnedExperiment
 from bayesxs.inference.sampling import SamplerSettings
 from bayesxs.report.calibration import render_campaign, verdict
@@ -189,18 +190,20 @@ def campaign_stage(
     assert plan is not None
     tasks = tasks_of(plan, stage.key)
     results = Results(stage.folder.path / TASKS)
-    with cluster(workers, scheduler) as client:
-        shared = experiment_of(experiment, channels, plan)
-        with reporter.bar(f"{plan.experiments} pseudo-experiments", len(tasks)) as update:
-            outcome = work(
-                tasks,
-                BinnedExperiment.run,
-                shared,
-                results,
-                cluster=client,
-                report=lambda done, total: update(done),
-            )
-    for name, error in outcome.failed.items():
+    failed: dict[str, str] = {}
+    if not all(results.has(task) for task in tasks):
+        with cluster(workers, scheduler) as client:
+            shared = experiment_of(experiment, channels, plan)
+            with reporter.bar(f"{plan.experiments} pseudo-experiments", len(tasks)) as update:
+                failed = work(
+                    tasks,
+                    BinnedExperiment.run,
+                    shared,
+                    results,
+                    cluster=client,
+                    report=lambda done, total: update(done),
+                ).failed
+    for name, error in failed.items():
         reporter.line(f"  warning: {name} failed: {error}")
     names = [n.name for n in channels.nuisances] if plan.cross_section == "learned" else []
     data = assemble(tasks, results, plan, names)
@@ -209,7 +212,7 @@ def campaign_stage(
     write_netcdf(stage.output(RANKS), data)
     summary = tabulate(data, plan, np.random.default_rng(experiment.seed))
     summary |= {
-        "failed": outcome.failed,
+        "failed": failed,
         "missing": [task.name for task in tasks if not results.has(task)],
         "seconds": round(stage.seconds, 3),
     }
@@ -238,11 +241,10 @@ def assemble(
         numbers.append(first + np.arange(wanted))
     joined = {name: np.concatenate([p[name] for p in pieces]) for name in (pieces or [{}])[0]}
     out: dict[str, Any] = {}
-    for name, truth in joined.items():
-        kind, _, what = name.partition("/")
-        if kind != "truth" or what == "nuisance":
+    for what in (*PUBLIC_NAMES.values(), "sin2_2theta23", "log_likelihood"):
+        if f"truth/{what}" not in joined:
             continue
-        draws = joined[f"draws/{what}"]
+        truth, draws = joined[f"truth/{what}"], joined[f"draws/{what}"]
         columns = {
             "truth": truth,
             "rank": (draws < truth[:, None]).sum(axis=1),

@@ -1,0 +1,107 @@
+"""Measure campaigns: what a batch saves, what the engine costs, what a second worker brings.
+
+Every figure is of statistics-only pseudo-experiments of the default preset, on the CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from shared import machine, markdown, say, use_cores
+
+
+def shared_part(batch: int) -> Any:
+    """Return what a campaign's pseudo-experiments share."""
+    from bayesxs.app.campaign import experiment_of
+    from bayesxs.app.channels import Channels
+    from bayesxs.app.experiment import Experiment
+    from bayesxs.config import load_card
+    from bayesxs.sections import SbcCampaign
+
+    experiment = Experiment(load_card(None, "default", []))
+    # Of the true cross section: nothing is read from a folder
+    return experiment_of(experiment, Channels(experiment, None), SbcCampaign(batch=batch))
+
+
+def batches(options: argparse.Namespace) -> None:
+    """Time a fit in batches of several sizes, all on one core, after compilation."""
+    use_cores(1)
+    rows = []
+    alone = 0.0
+    whole = shared_part(1)
+    for size in options.sizes:
+        part = replace(whole, settings=replace(whole.settings, chains=size))
+        part.run(0)
+        number = max(1, options.fits // size)
+        clock = time.perf_counter()
+        for i in range(number):
+            part.run((i + 1) * size)
+        seconds = (time.perf_counter() - clock) / (number * size)
+        alone = alone or seconds
+        rows.append((str(size), f"{seconds:.3f} s", f"{alone / seconds:.1f}x"))
+        say(f"  {rows[-1]}")
+    print(markdown(("fits in a batch", "per fit", "cheaper than the first"), rows))
+
+
+def engine(options: argparse.Namespace) -> None:
+    """Time the same batches in a plain loop, with one worker and with two, set-up left out."""
+    from bayesxs.app.campaign import ENVIRONMENT, prepare_worker
+    from bayesxs.engine.cluster import local_cluster
+    from bayesxs.engine.results import Results, Task
+    from bayesxs.engine.work import work
+    from bayesxs.inference.pseudo_experiments import BinnedExperiment
+
+    part = shared_part(options.batch)
+    firsts = [n * options.batch for n in range(options.tasks)]
+    rows = []
+    for workers in (1, 2):
+        seconds = {}
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            local_cluster(workers, ENVIRONMENT, prepare_worker) as client,
+        ):
+            # Compiles in every worker; as many tasks as workers, each on its own
+            for name, tasks in (("set-up", firsts[: 2 * workers]), ("measured", firsts)):
+                todo = [Task(f"{name}-{first}", name, (first,)) for first in tasks]
+                clock = time.perf_counter()
+                work(todo, BinnedExperiment.run, part, Results(Path(folder)), cluster=client)
+                seconds[name] = time.perf_counter() - clock
+        rows.append((f"{workers} worker(s)", f"{seconds['measured']:.1f} s"))
+        say(f"  {rows[-1]}")
+    use_cores(1)
+    part.run(0)
+    clock = time.perf_counter()
+    for first in firsts:
+        part.run(first)
+    rows.append(("plain loop, one core", f"{time.perf_counter() - clock:.1f} s"))
+    print(markdown((f"{options.tasks} batches of {options.batch}", "time"), rows))
+
+
+TASKS = {"engine": engine, "batches": batches}
+
+
+def main() -> None:
+    """Run the chosen tasks."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default=",".join(TASKS), help="tasks, separated by commas")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 10, 50])
+    parser.add_argument("--fits", type=int, default=50, help="fits of each size, at least")
+    parser.add_argument("--batch", type=int, default=50)
+    parser.add_argument("--tasks", type=int, default=6)
+    options = parser.parse_args()
+    from bayesxs.app.session import prepare_jax
+
+    prepare_jax(1)
+    print(machine())
+    for name in options.only.split(","):
+        print(f"\n## {name}\n")
+        TASKS[name](options)
+
+
+if __name__ == "__main__":
+    main()
