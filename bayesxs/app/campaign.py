@@ -8,36 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from distributed import Client
 
+from bayesxs.app import sbc
 from bayesxs.app.channels import Channels
 from bayesxs.app.experiment import Experiment
 from bayesxs.app.netcdf import write_netcdf
 from bayesxs.app.pipeline import Analysis, device
 from bayesxs.app.progress import Reporter
 from bayesxs.app.session import prepare_jax
+from bayesxs.app.stages import sample_shares
 from bayesxs.atomic import read_json, read_text, write_bytes, write_json, write_text
 from bayesxs.config import Card, load_card, to_toml
-from bayesxs.detector.grid import Float
 from bayesxs.engine.cluster import existing_scheduler, local_cluster
 from bayesxs.engine.results import Results, Task
 from bayesxs.engine.work import work
 from bayesxs.errors import InputError
-from bayesxs.inference.calibration import Uniformity, coverage, pit, uniformity
-from bayesxs.inference.posterior import PUBLIC_NAMES
 from bayesxs.inference.pseudo_experiments import BinnedExperiment
 from bayesxs.inference.sampling import SamplerSettings
-from bayesxs.report.calibration import render_campaign, verdict
-from bayesxs.report.plots_calibration import ecdf_figure, rank_histogram_figure
-from bayesxs.report.style import to_png
+from bayesxs.report.calibration import render_campaign
 from bayesxs.sections import SbcCampaign
 from bayesxs.store import CONFIG, RunFolder, Stage, content_key
 
 CAMPAIGN, RANKS, TASKS, PAGE = "campaign.json", "campaign.nc", "campaign", "campaign.html"
-
-# Levels of the central intervals whose coverage is tabulated
-LEVELS = (0.5, 0.68, 0.9, 0.95)
 
 # Workers of one core do not need threads beside it
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -65,10 +58,10 @@ def experiment_of(
     """Return what the pseudo-experiments of a card's campaign share."""
     card = experiment.card
     far = channels.of_bins(plan.cross_section)
-    rates = np.array([float(np.exp(c.log_reference).sum()) for c in far])
+    sizes = np.round(card.far.events * sample_shares(experiment))
     return BinnedExperiment(
         tuple(far),
-        tuple(int(n) for n in np.round(card.far.events * rates / rates.sum())),
+        tuple(int(n) for n in sizes),
         experiment.priors,
         experiment.parameters,
         SamplerSettings(
@@ -206,120 +199,20 @@ def campaign_stage(
     for name, error in failed.items():
         reporter.line(f"  warning: {name} failed: {error}")
     names = [n.name for n in channels.nuisances] if plan.cross_section == "learned" else []
-    data = assemble(tasks, results, plan, names)
+    data = sbc.assemble(tasks, results, plan, names)
     if not data.sizes["experiment"]:
         raise InputError(f"{results.folder}: no pseudo-experiment succeeded: see failures.json")
     write_netcdf(stage.output(RANKS), data)
-    summary = tabulate(data, plan, np.random.default_rng(experiment.seed))
+    summary = sbc.tabulate(data, plan, np.random.default_rng(experiment.seed))
     summary |= {
         "failed": failed,
         "missing": [task.name for task in tasks if not results.has(task)],
         "seconds": round(stage.seconds, 3),
     }
     write_json(stage.output(CAMPAIGN), summary)
-    for stem, image in campaign_figures(data, plan, experiment.seed).items():
+    for stem, image in sbc.figures(data, plan, experiment.seed).items():
         write_bytes(stage.output(f"figures/{stem}.png"), image)
     reporter.line(f"  {summary['verdict']}")
-
-
-def assemble(
-    tasks: list[Task], results: Results, plan: SbcCampaign, nuisances: list[str]
-) -> xr.Dataset:
-    """Collect the stored results: truths, ranks, and what summarises each posterior.
-
-    Variables by experiment: truth_NAME, rank_NAME, mean_NAME, sd_NAME, and diverging, n_steps; the
-    nuisances have a second dimension.
-    """
-    pieces: list[dict[str, np.ndarray]] = []
-    numbers = []
-    for task in tasks:
-        if not results.has(task):
-            continue
-        (first,) = task.arguments
-        wanted = min(plan.batch, plan.experiments - first)  # the last batch may be fuller
-        pieces.append({k: v[:wanted] for k, v in results.load(task).items()})
-        numbers.append(first + np.arange(wanted))
-    joined = {name: np.concatenate([p[name] for p in pieces]) for name in (pieces or [{}])[0]}
-    out: dict[str, Any] = {}
-    for what in (*PUBLIC_NAMES.values(), "sin2_2theta23", "log_likelihood"):
-        if f"truth/{what}" not in joined:
-            continue
-        truth, draws = joined[f"truth/{what}"], joined[f"draws/{what}"]
-        columns = {
-            "truth": truth,
-            "rank": (draws < truth[:, None]).sum(axis=1),
-            "mean": draws.mean(axis=1),
-            "sd": draws.std(axis=1, ddof=1),
-        }
-        out |= {f"{column}_{what}": ("experiment", v) for column, v in columns.items()}
-    if nuisances and "truth/nuisance" in joined:
-        axes = ("experiment", "nuisance")
-        out["truth_nuisance"] = (axes, joined["truth/nuisance"])
-        out["rank_nuisance"] = (axes, joined["below/nuisance"].astype(int))
-    out |= {n: ("experiment", joined[n]) for n in ("diverging", "n_steps") if n in joined}
-    coordinates: dict[str, Any] = {
-        "experiment": np.concatenate(numbers) if numbers else np.zeros(0, dtype=int)
-    }
-    if "truth_nuisance" in out:
-        coordinates["nuisance"] = nuisances
-    kept = plan.draws // plan.thin
-    return xr.Dataset(out, coordinates, {"kind": plan.kind, "draws_kept": kept})
-
-
-def ranks_of(data: xr.Dataset) -> dict[str, np.ndarray]:
-    """Return the ranks by parameter; nuisances one by one."""
-    ranks = {
-        str(name).removeprefix("rank_"): data[name].values
-        for name in data.data_vars
-        if str(name).startswith("rank_") and data[name].ndim == 1
-    }
-    if "rank_nuisance" in data:
-        for number, name in enumerate(data["nuisance"].values):
-            ranks[str(name)] = data["rank_nuisance"].values[:, number]
-    return ranks
-
-
-def pits_of(data: xr.Dataset, rng: np.random.Generator) -> dict[str, Float]:
-    """Return numbers that are uniform where the posteriors are calibrated, by parameter."""
-    kept = int(data.attrs["draws_kept"])
-    return {name: pit(ranks, kept, rng) for name, ranks in ranks_of(data).items()}
-
-
-def tabulate(data: xr.Dataset, plan: SbcCampaign, rng: np.random.Generator) -> dict[str, Any]:
-    """Judge the ranks of every parameter."""
-    judged: dict[str, Uniformity] = {}
-    parameters: dict[str, dict[str, Any]] = {}
-    for name, values in pits_of(data, rng).items():
-        judged[name] = found = uniformity(values)
-        parameters[name] = {
-            "inside": found.inside,
-            "worst": found.worst,
-            "p_value": found.p_value,
-            "shape": found.shape,
-            "coverage": {},
-        }
-        for level in LEVELS:
-            held = coverage(np.abs(values - 0.5) < 0.5 * level, level)
-            parameters[name]["coverage"][str(level)] = [held.fraction, held.error]
-    return {
-        "kind": plan.kind,
-        "experiments": int(data.sizes["experiment"]),
-        "draws": plan.draws,
-        "thin": plan.thin,
-        "divergences": int(data["diverging"].sum()),
-        "parameters": parameters,
-        "verdict": verdict(judged),
-    }
-
-
-def campaign_figures(data: xr.Dataset, plan: SbcCampaign, seed: int) -> Mapping[str, bytes]:
-    """Draw the figures of a campaign."""
-    pits = pits_of(data, np.random.default_rng(seed))
-    kept = int(data.attrs["draws_kept"])
-    return {
-        "campaign_ecdf": to_png(ecdf_figure(pits)),
-        "campaign_ranks": to_png(rank_histogram_figure(ranks_of(data), kept)),
-    }
 
 
 def write_campaign_page(folder: RunFolder) -> Path:

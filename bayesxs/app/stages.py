@@ -55,14 +55,7 @@ def simulate_stage(experiment: Experiment, stage: Stage, reporter: Reporter) -> 
         mass = experiment.samples[0].lepton_mass
         pieces.append(_event_columns(0, energy, z_from_cosine(energy, cosine, mass), mass))
     else:
-        rates = []
-        for sample in experiment.samples:
-            total = experiment.geometry(experiment.targets[sample]).true_total
-            flux = experiment.source_flux(sample)
-            rates.append(
-                total @ (flux * experiment.oscillation(sample, experiment.energies.points))
-            )
-        shares = np.array(rates) / np.sum(rates)
+        shares = sample_shares(experiment)
         for number, sample in enumerate(experiment.samples):
             events = simulate_events(
                 stage_key(experiment.seed, SIMULATION_KEY, number),
@@ -80,6 +73,16 @@ def simulate_stage(experiment: Experiment, stage: Stage, reporter: Reporter) -> 
     data.attrs["source"] = card.far.file or "simulated with the true cross section"
     write_netcdf(stage.output(EVENTS), data)
     reporter.line(f"  {len(data.event)} events")
+
+
+def sample_shares(experiment: Experiment) -> Float:
+    """Return the part of the events that each sample is expected to have."""
+    rates = []
+    for sample in experiment.samples:
+        total = experiment.geometry(experiment.targets[sample]).true_total
+        oscillation = experiment.oscillation(sample, experiment.energies.points)
+        rates.append(total @ (experiment.source_flux(sample) * oscillation))
+    return np.array(rates) / np.sum(rates)
 
 
 def _reconstructed(experiment: Experiment, data: xr.Dataset) -> xr.Dataset:
