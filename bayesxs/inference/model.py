@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-import numpyro.distributions as dist
 from jax import Array
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
+from numpyro import distributions as dist
 from numpyro.infer.reparam import CircularReparam
 
 from bayesxs.inference.channel import FarChannel, log_likelihood

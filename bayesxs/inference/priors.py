@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 from jax import Array
+from numpyro import distributions as dist
 
 from bayesxs.physics.oscillation import OscillationParameters
 

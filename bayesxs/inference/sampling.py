@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from numpyro.infer import NUTS, init_to_uniform, init_to_value
+from numpyro import infer
 from numpyro.infer.hmc import HMCState
 from numpyro.infer.util import initialize_model
 
@@ -100,14 +100,16 @@ class NutsSampler:
                 itself, one entry per chain along their leading axis: chains of different data.
         """
         self.settings = settings
-        self._kernel = kernel = NUTS(
+        self._kernel = kernel = infer.NUTS(
             model,
             dense_mass=True,
             inverse_mass_matrix=None if covariance is None else jnp.asarray(covariance),
             adapt_mass_matrix=covariance is None,
             target_accept_prob=settings.target_accept,
             max_tree_depth=settings.tree_depth,
-            init_strategy=init_to_uniform if start is None else init_to_value(values=dict(start)),
+            init_strategy=infer.init_to_uniform
+            if start is None
+            else infer.init_to_value(values=dict(start)),
         )
         mesh = chain_mesh(settings.chains)
         chain, shared = PartitionSpec("chain"), PartitionSpec()
@@ -214,7 +216,7 @@ def curvature_covariance(
     info = initialize_model(
         jax.random.key(0),
         model,
-        init_strategy=init_to_value(values=dict(start)),
+        init_strategy=infer.init_to_value(values=dict(start)),
         model_args=arguments,
         dynamic_args=True,
     )

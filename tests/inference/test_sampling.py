@@ -183,3 +183,14 @@ def test_chains_of_their_own_data_have_their_own_posteriors():
     error = np.sqrt(np.diag(covariance) / 100.0)
     assert np.all(np.abs(draws.sites["mean"].mean(axis=1) - score @ covariance) < 5.0 * error)
     np.testing.assert_allclose(draws.sites["total"], draws.sites["mean"].sum(axis=2))
+
+
+@pytest.mark.parametrize("module", ["priors", "model", "sampling", "pseudo_experiments"])
+def test_numpyro_is_whole_after_arviz(module):
+    """ArviZ leaves NumPyro as a lazy module; submodules imported before it loads come twice."""
+    code = (
+        f"import arviz, bayesxs.inference.{module}, numpyro, numpyro.distributions as d;"
+        "assert d is numpyro.distributions and d.distribution"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
