@@ -217,21 +217,15 @@ def far_detector(settings: dict[str, Any]) -> Far:
 
 def sampler_of(far: Far, settings: dict[str, Any]) -> NutsSampler:
     """Return a sampler started where a run starts it, without the app's, which needs a card."""
-    import jax.numpy as jnp
-
-    from bayesxs.inference.model import far_detector_model
-    from bayesxs.inference.priors import crosses_octants
+    from bayesxs.inference.model import far_detector_model, initial_values
     from bayesxs.inference.sampling import NutsSampler, SamplerSettings
 
     def model(channels: list[FarChannel]) -> None:
         far_detector_model(channels, far.priors, far.fixed)
 
-    start = {name: jnp.asarray(getattr(far.fixed, name)) for name in far.priors}
-    if crosses_octants(far.priors):
-        start["s2_23_offset"] = start.pop("s2_23") - 0.5
     chosen = ("chains", "warmup", "draws", "target_accept")
     sampler = SamplerSettings(**{name: settings[f"sampler.{name}"] for name in chosen})
-    return NutsSampler(model, sampler, start)
+    return NutsSampler(model, sampler, initial_values(far.priors, far.fixed))
 
 
 def measure_nuts(settings: dict[str, Any]) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def sources(options: argparse.Namespace) -> None:
     import numpy as np
     import xarray as xr
 
-    from bayesxs.app.budget import spectrum_band
+    from bayesxs.app.budget import FarSpectrum
     from bayesxs.config import load_card
     from bayesxs.report.plots_systematics import sources_figure
     from bayesxs.report.style import to_png
@@ -190,7 +190,7 @@ def sources(options: argparse.Namespace) -> None:
             clock = time.perf_counter()
             found = learn(card, Path(folder) / ("ensemble" if name == "ensemble" else "one"))
             seconds = time.perf_counter() - clock
-            bands.append(spectrum_band(*found))
+            bands.append(FarSpectrum(*found).band(found[1]))
             found = estimates(*found)
             true, learned = found["truth"], found["learned"]
             shift = (learned["dm31"][0] - true["dm31"][0]) / learned["dm31"][1]

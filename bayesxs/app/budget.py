@@ -74,9 +74,10 @@ def budget_stage(
         stage.output("budget.csv"),
         {name: [row[i] for row in rows] for i, name in enumerate(columns)},
     )
-    bands = {"spectrum": spectrum_band(experiment, channels)}
+    spectrum = FarSpectrum(experiment, channels)
+    bands = {"spectrum": spectrum.band(channels)}
     if "flux" in present:
-        bands["flux"] = _cancellation(experiment, folder, channels)
+        bands["flux"] = _cancellation(spectrum, folder)
     write_netcdf(stage.output(BANDS), xr.DataTree.from_dict(bands))
 
 
@@ -156,7 +157,7 @@ def _nuisances(
     return out
 
 
-class _FarSpectrum:
+class FarSpectrum:
     """The expected far spectrum of the first sample in lepton energy, true and learned."""
 
     def __init__(self, experiment: Experiment, channels: Channels) -> None:
@@ -174,44 +175,45 @@ class _FarSpectrum:
         """Sum rows and modes to bins of lepton energy, shape (1 + modes, bins, E)."""
         return along(folded, self._centers, self._areas, self.edges)
 
-    def relative(self, nominal: Float, changes: Float) -> Float:
-        """Return relative changes of the normalised spectrum, shape (changes, bins)."""
-        total = nominal.sum()
-        return np.reshape([c / nominal - c.sum() / total for c in changes], (-1, len(nominal)))
-
     def coordinates(self) -> dict[str, Float]:
         """Return the lepton energies of the bins that are worth showing."""
         return {"lepton_energy": 0.5 * (self.edges[1:] + self.edges[:-1])[self.kept]}
 
+    def band(self, channels: Channels) -> xr.Dataset:
+        """Return the learned far spectrum over the true one, with the 68 % band of its modes."""
+        parts = self.along(self.folded) @ self.oscillation
+        nominal, kept, share = parts[0], self.kept, self.share
+        chosen = [i for i, n in enumerate(channels.nuisances, 1) if n.group == "cross_section"]
+        sd = np.sqrt(np.sum(_relative(nominal, parts[chosen]) ** 2, axis=0))
+        ratio = np.divide(
+            nominal / nominal.sum(), share, out=np.ones_like(share), where=share > 0.0
+        )
+        events = float(len(channels.events.event))
+        return xr.Dataset(
+            {
+                "mean": (("source", "lepton_energy"), ratio[None, kept]),
+                "low": (("source", "lepton_energy"), (ratio * (1.0 - sd))[None, kept]),
+                "high": (("source", "lepton_energy"), (ratio * (1.0 + sd))[None, kept]),
+                "weight": ("lepton_energy", share[kept]),
+                "statistical": ("lepton_energy", 1.0 / np.sqrt(events * share[kept])),
+            },
+            {"source": [self.experiment.card.uncertainty.type]} | self.coordinates(),
+        )
 
-def spectrum_band(experiment: Experiment, channels: Channels) -> xr.Dataset:
-    """Return the learned far spectrum over the true one, with the 68 % band of its modes."""
-    spectrum = _FarSpectrum(experiment, channels)
-    parts = spectrum.along(spectrum.folded) @ spectrum.oscillation
-    nominal, kept, share = parts[0], spectrum.kept, spectrum.share
-    chosen = [i for i, n in enumerate(channels.nuisances, 1) if n.group == "cross_section"]
-    sd = np.sqrt(np.sum(spectrum.relative(nominal, parts[chosen]) ** 2, axis=0))
-    ratio = np.divide(nominal / nominal.sum(), share, out=np.ones_like(share), where=share > 0.0)
-    events = float(len(channels.events.event))
-    return xr.Dataset(
-        {
-            "mean": (("source", "lepton_energy"), ratio[None, kept]),
-            "low": (("source", "lepton_energy"), (ratio * (1.0 - sd))[None, kept]),
-            "high": (("source", "lepton_energy"), (ratio * (1.0 + sd))[None, kept]),
-            "weight": ("lepton_energy", share[kept]),
-            "statistical": ("lepton_energy", 1.0 / np.sqrt(events * share[kept])),
-        },
-        {"source": [experiment.card.uncertainty.type]} | spectrum.coordinates(),
-    )
+
+def _relative(nominal: Float, changes: Float) -> Float:
+    """Return relative changes of the normalised spectrum, shape (changes, bins)."""
+    total = nominal.sum()
+    return np.reshape([c / nominal - c.sum() / total for c in changes], (-1, len(nominal)))
 
 
-def _cancellation(experiment: Experiment, folder: RunFolder, channels: Channels) -> xr.Dataset:
+def _cancellation(spectrum: FarSpectrum, folder: RunFolder) -> xr.Dataset:
     """Return relative errors of the far spectrum from the flux shape, before the fit.
 
     With the cross section held fixed, relearned, and with the flux constrained by the near detector
     too.
     """
-    spectrum = _FarSpectrum(experiment, channels)
+    experiment = spectrum.experiment
     learned, shape = read_learned(experiment, folder, near_constraint=False)
     own, seen = learned[experiment.targets[spectrum.sample].name], spectrum.geometry.seen
     folded = spectrum.folded._replace(
@@ -222,10 +224,10 @@ def _cancellation(experiment: Experiment, folder: RunFolder, channels: Channels)
     parts = spectrum.along(folded)
     nominal = parts[0] @ spectrum.oscillation
     direct = np.stack([parts[0] @ (mode * spectrum.oscillation) for mode in shape.modes])
-    fixed = spectrum.relative(nominal, direct)
+    fixed = _relative(nominal, direct)
     followed = fixed
     if len(own.flux):
-        followed = fixed + spectrum.relative(nominal, parts[1:] @ spectrum.oscillation)
+        followed = fixed + _relative(nominal, parts[1:] @ spectrum.oscillation)
     stages = {
         "prior": np.sum(fixed**2, axis=0),
         "response": np.sum(followed**2, axis=0),

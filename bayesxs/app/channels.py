@@ -168,18 +168,16 @@ class Channels:
         for number, sample in enumerate(self.experiment.samples):
             own = self.events.isel(event=self.events["sample"].values == number)
             geometry = self._geometry(sample)
-            smeared = geometry.response is not None
-            if smeared or own.sizes["event"] > self.experiment.card.far.binned_above:
-                seen = (
-                    ("reco_lepton_energy", "reco_angle") if smeared else ("lepton_energy", "angle")
-                )
-                spectrum = geometry.binned
-                own = own.assign(angle=np.arccos(own["cos_theta"]))
-                weights = geometry.grid.count(*(own[name].values for name in seen))
+            many = own.sizes["event"] > self.experiment.card.far.binned_above
+            if geometry.response is not None or many:
+                spectrum, weights = geometry.binned, _counts(geometry, own)
             else:
                 spectrum = geometry.events(own["lepton_energy"].values, own["z"].values)
                 weights = np.ones(own.sizes["event"])
-            out.append(self._channel(kind, sample, spectrum, weights, GROUPS))
+            folded = self._fold(kind, sample, spectrum, GROUPS)
+            if kind == "truth":
+                self._refuse_impossible(folded, weights)
+            out.append(self._channel(sample, folded, weights))
         return out
 
     @cache  # noqa: B019 - lives as long as its run
@@ -197,9 +195,10 @@ class Channels:
         out = []
         for sample, size in zip(self.experiment.samples, sizes, strict=True):
             geometry = self._geometry(sample)
-            expected = _worth_keeping(self._expected("truth", sample, geometry.seen))
+            expected = _worth_keeping(self._expected(sample, geometry.seen_truth))
             weights = size * expected / expected.sum()
-            out.append(self._channel(kind, sample, geometry.seen, weights, groups))
+            folded = self._fold(kind, sample, geometry.seen, groups)
+            out.append(self._channel(sample, folded, weights))
         return out
 
     def of_bins(self, kind: str) -> list[FarChannel]:
@@ -209,17 +208,16 @@ class Channels:
         """
         out = []
         for sample in self.experiment.samples:
-            geometry = self._geometry(sample)
-            expected = self._expected(kind, sample, geometry.binned)
-            kept = (_worth_keeping(expected) > 0.0).astype(float)
-            out.append(self._channel(kind, sample, geometry.binned, kept, GROUPS))
+            folded = self._fold(kind, sample, self._geometry(sample).binned, GROUPS)
+            kept = _worth_keeping(self._expected(sample, folded.response)) > 0.0
+            out.append(self._channel(sample, folded, kept.astype(float)))
         return out
 
-    def _expected(self, kind: str, sample: Sample, spectrum: Spectrum) -> Float:
+    def _expected(self, sample: Sample, response: Response) -> Float:
         """Return what is expected in each row at the true parameters."""
         oscillation = self.experiment.oscillation(sample, self.experiment.energies.points)
         flux = self.experiment.source_flux(sample) * oscillation
-        return self._nominal(kind, sample, spectrum).rows @ flux
+        return response.rows @ flux
 
     def of_rows(self, kind: str, sample: Sample, lepton_energy: Float, z: Float) -> Response:
         """Return the nominal response of a cross section at given (E_l, z)."""
@@ -311,30 +309,30 @@ class Channels:
             pairs,
         )
 
-    def _channel(
-        self,
-        kind: str,
-        sample: Sample,
-        spectrum: Spectrum,
-        weights: Float,
-        groups: Sequence[str],
-    ) -> FarChannel:
-        experiment = self.experiment
-        energies = experiment.energies.points
-        response, modes, flux, flux_modes, pairs = self._fold(kind, sample, spectrum, groups)
-        dead = ((response.rows @ flux) <= 0.0) & (weights > 0.0)
-        if kind == "truth" and dead.any():
-            where = experiment.card.far.file or "events"
-            low, high = energies[[0, -1]]
+    def _refuse_impossible(self, folded: Folded, weights: Float) -> None:
+        """Refuse events that the true cross section says cannot happen.
+
+        Raises:
+            InputError: naming the first of them.
+        """
+        dead = _without_density(folded, weights)
+        if dead.any():
+            where = self.experiment.card.far.file or "events"
+            low, high = self.experiment.energies.points[[0, -1]]
             allowed = f"no neutrino between {low:.2f} and {high:.2f} GeV makes such a lepton"
             raise InputError.at(where, "event", int(np.argmax(dead)), allowed)
+
+    def _channel(self, sample: Sample, folded: Folded, weights: Float) -> FarChannel:
+        experiment = self.experiment
+        response, modes, flux, flux_modes, pairs = folded
+        dead = _without_density(folded, weights)
         # Where a learned cross section vanishes an event has no density to take the logarithm of.
         # It is given one that does not depend on the parameters: such an event tells nothing.
         rows = np.where(dead[:, None], EMPTY_DENSITY * response.total, response.rows)
         return far_channel(
             Response(rows, response.total),
             flux,
-            energies,
+            experiment.energies.points,
             weights,
             sample,
             experiment.baseline,
@@ -354,6 +352,20 @@ class Channels:
                 sample, e.energies.points, e.baseline, e.priors, e.parameters, steps, flux_modes
             )
         return self._spans[key]
+
+
+def _counts(geometry: Geometry, events: xr.Dataset) -> Float:
+    """Count a sample's events in bins of energy and angle, reconstructed ones if there are."""
+    if geometry.response is not None:
+        return geometry.grid.count(events["reco_lepton_energy"].values, events["reco_angle"].values)
+    return geometry.grid.count(
+        events["lepton_energy"].values, np.arccos(events["cos_theta"].values)
+    )
+
+
+def _without_density(folded: Folded, weights: Float) -> np.ndarray:
+    """Return which rows have weight, but are made by no neutrino."""
+    return ((folded.response.rows @ folded.flux) <= 0.0) & (weights > 0.0)
 
 
 def _worth_keeping(expected: Float) -> Float:

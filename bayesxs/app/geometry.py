@@ -112,21 +112,36 @@ class Geometry:
         return self.seen.matrix(self.target.near_flux)
 
     @cached_property
+    def cells(self) -> TrueCells:
+        """Cells in true lepton energy and angle."""
+        return true_cells(float(self.energies.edges[-1]), *CELLS, self.lepton_mass)
+
+    @cached_property
+    def cell_quadrature(self) -> Quadrature:
+        """Quadrature of the cells."""
+        return row_quadrature(
+            self.cells.lepton_energy, self.cells.z, self.energies, self.lepton_mass
+        )
+
+    @cached_property
+    def true_cell_rows(self) -> Float:
+        """True cross section in the cells, shape (cells, E)."""
+        return fold(self.cell_quadrature, self.energies, self._nature(self.cell_quadrature))
+
+    @cached_property
     def grid(self) -> RecoGrid:
-        """Bins in lepton energy and angle, as reconstructed where there is response."""
-        if self.response is not None:
-            return self.response.grid
-        high = float(self.energies.edges[-1])
-        cells = true_cells(high, *CELLS, self.lepton_mass)
-        quadrature = row_quadrature(cells.lepton_energy, cells.z, self.energies, self.lepton_mass)
-        rows = fold(quadrature, self.energies, self._nature(quadrature))
+        """Bins in lepton energy and angle, finer where the near detector has its events.
+
+        Where there is response they are those of reconstructed quantities.
+        """
+        cells = self.cells
         return reco_grid(
             cells.lepton_energy,
             cells.theta,
-            cells.areas * (rows @ self.target.near_flux),
-            *BINS,
+            cells.areas * (self.true_cell_rows @ self.target.near_flux),
+            *(BINS if self.response is None else self.response.bins),
             self.lepton_mass,
-            high,
+            float(self.energies.edges[-1]),
         )
 
     @cached_property
@@ -134,17 +149,17 @@ class Geometry:
         """Bins of `grid` with what falls into each: data too many to be taken event by event."""
         if self.response is not None:
             return self.response.spectrum
-        cells = points_of_bins(self.grid, self.lepton_mass)
-        quadrature = row_quadrature(cells.lepton_energy, cells.z, self.energies, self.lepton_mass)
+        points = points_of_bins(self.grid, self.lepton_mass)
+        quadrature = row_quadrature(points.lepton_energy, points.z, self.energies, self.lepton_mass)
         summed = sum_of_points(self.grid)
-        return Spectrum(quadrature, self.energies, self.nodes, cells.areas, summed)
+        return Spectrum(quadrature, self.energies, self.nodes, points.areas, summed)
 
     @property
     def seen_axes(self) -> dict[str, Float]:
         """Edges of the bins as seen, by the name of the axis in files."""
         if self.response is None:
             return {"lepton_energy_GeV": self.bins.energy_edges, "z": self.bins.z_edges}
-        grid = self.response.grid
+        grid = self.grid
         return {"lepton_energy_GeV": grid.energy_edges, "angle_rad": grid.angle_edges}
 
     def seen_rows(self, axis: int) -> tuple[Float, Float, Float]:
@@ -152,7 +167,7 @@ class Geometry:
         if self.response is None:
             edges = (self.bins.energy_edges, self.bins.z_edges)[axis]
             return edges, self.bins.rows[axis], self.bins.areas
-        grid = self.response.grid
+        grid = self.grid
         mesh = np.meshgrid(grid.energy_centers, grid.angle_centers, indexing="ij")
         edges = (grid.energy_edges, grid.angle_edges)[axis]
         return edges, mesh[axis].ravel(), np.ones(grid.size)
@@ -195,7 +210,7 @@ class Geometry:
     @cached_property
     def seen_truth(self) -> Response:
         """True response of the bins as seen, normalised by their own sum."""
-        rows = self.true_bins.rows if self.response is None else self.response.true_rows
+        rows = self.true_bins.rows if self.response is None else self.true_cell_rows
         return self.seen.of_rows(rows)
 
     @cached_property
@@ -230,7 +245,7 @@ class DetectorResponse:
         """Hold the parameters; bins and matrices are built on demand."""
         self._geometry = geometry
         self.correlated = card.correlated
-        self._bins = (card.energy_bins, card.angle_bins)
+        self.bins = (card.energy_bins, card.angle_bins)
         angle = float(np.deg2rad(card.angle_resolution_deg))
         self.parameters = ResponseParameters(0.0, card.energy_resolution, angle)
         self.sds = ResponseParameters(
@@ -241,48 +256,14 @@ class DetectorResponse:
         self.acceptance = Acceptance(card.threshold_GeV, card.efficiency, card.turn_on_GeV)
 
     @cached_property
-    def cells(self) -> TrueCells:
-        """True cells."""
-        g = self._geometry
-        return true_cells(float(g.energies.edges[-1]), *CELLS, g.lepton_mass)
-
-    @cached_property
-    def _quadrature(self) -> Quadrature:
-        g = self._geometry
-        return row_quadrature(self.cells.lepton_energy, self.cells.z, g.energies, g.lepton_mass)
-
-    @cached_property
-    def true_rows(self) -> Float:
-        """True cross section in the cells, shape (cells, E)."""
-        g = self._geometry
-        return fold(self._quadrature, g.energies, g._nature(self._quadrature))
-
-    @cached_property
-    def grid(self) -> RecoGrid:
-        """Reconstructed bins, finer where the near detector has its events."""
-        g = self._geometry
-        weights = self.cells.areas * (self.true_rows @ g.target.near_flux)
-        high = float(g.energies.edges[-1])
-        cells = self.cells
-        return reco_grid(
-            cells.lepton_energy, cells.theta, weights, *self._bins, g.lepton_mass, high
-        )
-
-    @cached_property
     def spectrum(self) -> Spectrum:
         """Reconstructed bins at the nominal response."""
         g = self._geometry
         matrix = response_matrix(self.parameters, *self.arguments)
-        return Spectrum(self._quadrature, g.energies, g.nodes, self.cells.areas, matrix)
+        return Spectrum(g.cell_quadrature, g.energies, g.nodes, g.cells.areas, matrix)
 
     @property
     def arguments(self) -> tuple[Float, Float, RecoGrid, Acceptance, float]:
         """What the functions of `detector.smearing` take after parameters and rows."""
-        cells = self.cells
-        return (
-            cells.lepton_energy,
-            cells.theta,
-            self.grid,
-            self.acceptance,
-            self._geometry.lepton_mass,
-        )
+        g = self._geometry
+        return g.cells.lepton_energy, g.cells.theta, g.grid, self.acceptance, g.lepton_mass

@@ -70,7 +70,7 @@ def _axes(experiment: Experiment) -> dict[str, Float]:
     geometry = experiment.geometry(experiment.targets[experiment.samples[0]])
     if geometry.response is None:
         return {"lepton_energy": geometry.bins.energy_edges, "z": geometry.bins.z_edges}
-    grid = geometry.response.grid
+    grid = geometry.grid
     return {"reco_lepton_energy": grid.energy_edges, "reco_angle": grid.angle_edges}
 
 

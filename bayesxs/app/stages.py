@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
@@ -28,9 +27,8 @@ from bayesxs.detector.grid import Float
 from bayesxs.detector.smearing import smear_events
 from bayesxs.inference import bootstrap as boot
 from bayesxs.inference.channel import FarChannel
-from bayesxs.inference.model import far_detector_model
+from bayesxs.inference.model import far_detector_model, initial_values
 from bayesxs.inference.posterior import add_bootstrap, posterior_tree
-from bayesxs.inference.priors import crosses_octants
 from bayesxs.inference.sampling import (
     Draws,
     NutsSampler,
@@ -201,17 +199,14 @@ def far_sampler(experiment: Experiment, channels: list[FarChannel]) -> NutsSampl
     chosen = experiment.card.sampler
     settings = SamplerSettings(chosen.chains, chosen.warmup, chosen.draws, chosen.target_accept)
     marginalize = experiment.card.sampler.octant == "marginalized"
-    start = {n: jnp.asarray(getattr(experiment.parameters, n)) for n in experiment.priors}
-    if marginalize and crosses_octants(experiment.priors):
-        start["s2_23_offset"] = start.pop("s2_23") - 0.5
+    nuisances = channels[0].nuisances
+    start = initial_values(experiment.priors, experiment.parameters, nuisances, marginalize)
 
     def model(data: list[FarChannel]) -> None:
         far_detector_model(data, experiment.priors, experiment.parameters, marginalize)
 
-    nuisances = channels[0].nuisances
     if not nuisances:
         return NutsSampler(model, settings, start)
-    start["nuisance"] = jnp.zeros(nuisances)
     return NutsSampler(model, settings, start, curvature_covariance(model, start, (channels,)))
 
 

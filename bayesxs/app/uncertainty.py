@@ -274,7 +274,7 @@ def response_terms(geometry: Geometry, values: Float) -> Float:
     response = geometry.response
     assert response is not None
     cells = geometry.seen.operator.response(values, clamp=True)
-    rows = jnp.asarray(response.cells.areas[:, None] * cells)
+    rows = jnp.asarray(geometry.cells.areas[:, None] * cells)
     return np.asarray(
         taylor_terms(
             lambda p: smear(p, rows, *response.arguments), response.parameters, response.sds

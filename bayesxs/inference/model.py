@@ -76,6 +76,28 @@ def far_detector_model(
     numpyro.factor("far_detector", logsumexp(branches) + np.log(2.0 * width))
 
 
+def initial_values(
+    priors: Mapping[str, Prior],
+    fixed: OscillationParameters,
+    nuisances: int = 0,
+    marginalize_octant: bool = True,
+) -> dict[str, Array]:
+    """Return where chains of `far_detector_model` start: at `fixed`, all nuisances zero.
+
+    Args:
+        priors: prior of each free parameter.
+        fixed: values of all parameters.
+        nuisances: their number.
+        marginalize_octant: as for the model.
+    """
+    start = {name: jnp.asarray(getattr(fixed, name)) for name in priors}
+    if marginalize_octant and crosses_octants(priors):
+        start["s2_23_offset"] = start.pop("s2_23") - 0.5
+    if nuisances:
+        start["nuisance"] = jnp.zeros(nuisances)
+    return start
+
+
 @partial(jax.jit, static_argnames="prior")
 def _octant_branches(
     channels: Sequence[FarChannel],

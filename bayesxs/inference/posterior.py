@@ -31,6 +31,15 @@ PUBLIC_NAMES = {
 }
 
 
+def public_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Name parameters of the model as in results, and add sin2_2theta23 = 4 s (1 - s)."""
+    out = {PUBLIC_NAMES[name]: value for name, value in values.items()}
+    if "sin2_theta23" in out:
+        s = out["sin2_theta23"]
+        out["sin2_2theta23"] = 4.0 * s * (1.0 - s)
+    return out
+
+
 def posterior_tree(draws: Draws, key: Array, nuisances: Sequence[str] = ()) -> xr.DataTree:
     """Assemble draws of the far-detector model, the octant drawn where it was marginalised.
 
@@ -140,11 +149,8 @@ def add_log_likelihood(
 
 def add_bootstrap(tree: xr.DataTree, result: Bootstrap) -> None:
     """Attach the estimates of the data and of the replicas as the group `bootstrap`."""
-    replicas = {PUBLIC_NAMES[n]: np.asarray(v) for n, v in result.replicas.items()}
-    mle = {PUBLIC_NAMES[n]: v for n, v in result.mle.items()}
-    if "sin2_theta23" in replicas:
-        s, m = replicas["sin2_theta23"], mle["sin2_theta23"]
-        replicas["sin2_2theta23"], mle["sin2_2theta23"] = 4.0 * s * (1.0 - s), 4.0 * m * (1.0 - m)
+    replicas = public_values({n: np.asarray(v) for n, v in result.replicas.items()})
+    mle = public_values(result.mle)
     data = xr.Dataset({n: ("replica", v) for n, v in replicas.items()})
     data["converged"] = ("replica", result.converged[1:])
     data.attrs = {f"mle_{n}": v for n, v in mle.items()}
@@ -280,6 +286,4 @@ def shift_sigma(comparison: Comparison, names: Sequence[str]) -> dict[str, float
 
 def truth_values(fixed: OscillationParameters) -> Mapping[str, float]:
     """Return the parameters under their public names, sin2_2theta23 included."""
-    values = {PUBLIC_NAMES[n]: float(v) for n, v in fixed._asdict().items()}
-    s = values["sin2_theta23"]
-    return values | {"sin2_2theta23": 4.0 * s * (1.0 - s)}
+    return public_values({name: float(value) for name, value in fixed._asdict().items()})

@@ -18,9 +18,9 @@ import numpy as np
 from jax import Array
 
 from bayesxs.inference.channel import FarChannel, log_likelihood, pointwise_log_density
-from bayesxs.inference.model import far_detector_model, resolve_octant
-from bayesxs.inference.posterior import PUBLIC_NAMES
-from bayesxs.inference.priors import Prior, crosses_octants, prior_distribution
+from bayesxs.inference.model import far_detector_model, initial_values, resolve_octant
+from bayesxs.inference.posterior import public_values
+from bayesxs.inference.priors import Prior, prior_distribution
 from bayesxs.inference.sampling import NutsSampler, SamplerSettings, curvature_covariance
 from bayesxs.physics.oscillation import OscillationParameters
 
@@ -103,22 +103,15 @@ class BinnedExperiment:
         return jax.jit(density)(truths, nuisances)
 
     @cached_property
-    def _marginalized(self) -> bool:
-        return crosses_octants(self.priors)
-
-    @cached_property
     def sampler(self) -> NutsSampler:
         """Sampler of a batch, compiled once."""
 
         def model(counts: tuple[Array, ...], channels: tuple[FarChannel, ...]) -> None:
             far_detector_model(_with_counts(channels, counts), self.priors, self.fixed)
 
-        start = {name: jnp.asarray(getattr(self.fixed, name)) for name in self.priors}
-        if self._marginalized:
-            start["s2_23_offset"] = start.pop("s2_23") - 0.5
+        start = initial_values(self.priors, self.fixed, self.nuisances)
         covariance = None
         if self.nuisances:
-            start["nuisance"] = jnp.zeros(self.nuisances)
             covariance = curvature_covariance(model, start, (self._expected(), self.channels))
         return NutsSampler(model, self.settings, start, covariance, own_arguments=1)
 
@@ -143,16 +136,17 @@ class BinnedExperiment:
         counts = tuple(jnp.asarray(c) for c in self.data(first, truths, xi))
         drawn = self.sampler.run((counts, self.channels), self.keys(first, CHAIN_KEY))
         sites = {k: v[:, self.thin - 1 :: self.thin] for k, v in drawn.sites.items()}
-        if self._marginalized:
+        if "s2_23_offset" in sites:
             resolve = jax.vmap(resolve_octant)
             odds = sites.pop("octant_log_odds")
             octant_keys = self.keys(first, OCTANT_KEY)
             sites["s2_23"] = np.asarray(resolve(octant_keys, sites.pop("s2_23_offset"), odds)[0])
-        nuisances = sites.get("nuisance", np.zeros((*sites["dm31"].shape, 0)))
         free = {name: sites[name] for name in self.priors}
+        empty = np.zeros((*next(iter(free.values())).shape, 0))
+        nuisances = sites.get("nuisance", empty)
         true = {name: np.asarray(getattr(truths, name)) for name in self.priors}
-        out = {f"truth/{name}": value for name, value in _public(true).items()}
-        out |= {f"draws/{name}": value for name, value in _public(free).items()}
+        out = {f"truth/{name}": value for name, value in public_values(true).items()}
+        out |= {f"draws/{name}": value for name, value in public_values(free).items()}
         heights = self._heights(counts, free | {"nuisance": nuisances})
         single = {name: value[:, None] for name, value in true.items()}
         out["draws/log_likelihood"] = heights
@@ -189,12 +183,3 @@ def _with_counts(
     channels: tuple[FarChannel, ...], counts: tuple[Array, ...]
 ) -> tuple[FarChannel, ...]:
     return tuple(replace(c, weights=n) for c, n in zip(channels, counts, strict=True))
-
-
-def _public(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Name parameters as in results, and add sin2_2theta23 = 4 s (1 - s)."""
-    out = {PUBLIC_NAMES[name]: value for name, value in values.items()}
-    if "sin2_theta23" in out:
-        s = out["sin2_theta23"]
-        out["sin2_2theta23"] = 4.0 * s * (1.0 - s)
-    return out

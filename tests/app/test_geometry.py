@@ -40,7 +40,7 @@ def test_reconstructed_bins_lose_less_than_two_per_cent_of_sigma():
     sample = experiment.samples[0]
     target = experiment.targets[sample]
     geometry = experiment.geometry(target)
-    grid, energies = geometry.response.grid, experiment.energies
+    grid, energies = geometry.grid, experiment.energies
     cells = true_cells(float(energies.edges[-1]), *CELLS, geometry.lepton_mass)
     quadrature = row_quadrature(cells.lepton_energy, cells.z, energies, geometry.lepton_mass)
     values = np.maximum(exact_cross_section(target.truth, quadrature), 0.0)
