@@ -215,6 +215,16 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     return arrays, metadata
 
 
+def arrays_sha256(arrays: Mapping[str, np.ndarray]) -> str:
+    """Return the SHA-256 of arrays' names, types, shapes and values in hexadecimal."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.asarray(arrays[name], order="C")
+        digest.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content in hexadecimal.
 

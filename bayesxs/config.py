@@ -7,7 +7,7 @@ Nothing here imports JAX, so a mistyped card is refused before anything slow sta
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -20,7 +20,9 @@ from bayesxs.presets import PRESETS
 from bayesxs.sections import (
     BeamCard,
     BootstrapCard,
+    Campaign,
     CertainCard,
+    CoverageCampaign,
     EnsembleCard,
     FarCard,
     FlatPrior,
@@ -44,7 +46,6 @@ from bayesxs.sections import (
     ReportCard,
     SampleCard,
     SamplerCard,
-    SbcCampaign,
     Section,
     TrainingCard,
     conflict,
@@ -93,7 +94,7 @@ class Card(Section):
     sampler: SamplerCard = SamplerCard()
     bootstrap: BootstrapCard = BootstrapCard()
     report: ReportCard = ReportCard()
-    campaign: SbcCampaign | None = None
+    campaign: Annotated[Campaign, Field(discriminator="kind")] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Card:
@@ -106,6 +107,7 @@ class Card(Section):
             raise conflict("network.precision", '"float32"', allowed)
         for found in (
             prior_conflict(self.priors, self.oscillation.given()),
+            *_coverage_conflicts(self),
             _uncertainty_conflict(self),
         ):
             if found is not None:
@@ -131,6 +133,37 @@ def _uncertainty_conflict(card: Card) -> tuple[str, object, str] | None:
         )
         return "uncertainty.type", f'"{source.type}"', f"with flux_shape must be {allowed}"
     return None
+
+
+def _coverage_conflicts(card: Card) -> Iterator[tuple[str, object, str]]:
+    """Yield (key, value, allowed) of true values of a coverage campaign that priors exclude."""
+    plan = card.campaign
+    if not isinstance(plan, CoverageCampaign):
+        return
+    for name in ("s2_23", "dm31"):
+        if name not in card.priors.free():
+            yield f"priors.{name}", "none", "coverage is that of its intervals: it must be free"
+        for value in getattr(plan, name):
+            found = prior_conflict(card.priors, {name: value})
+            if found is not None:
+                key, shown, _ = found
+                yield f"campaign.{name}", value, f"must be what {key} = {shown} allows"
+
+
+def differing_keys(first: Card, second: Card) -> list[str]:
+    """Return the dotted keys in which two cards differ, in alphabetical order."""
+    one, other = (_flat(card.model_dump(mode="json")) for card in (first, second))
+    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+
+
+def _flat(sections: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in sections.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
 def prior_conflict(priors: PriorsCard, truth: Mapping[Any, float]) -> tuple[str, str, str] | None:

@@ -407,8 +407,13 @@ class SamplerCard(Section):
     """The No-U-Turn sampler."""
 
     chains: Annotated[int, Field(ge=1, le=10_000)] = 4
+    # Number of the first chain. A chain's draws depend on its number, not on how many chains there
+    # are: other runs can make further ones, for `bayesxs merge`
+    first_chain: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
     warmup: Count = 1000
     draws: Annotated[int, Field(ge=4, le=10_000_000)] = 1000
+    # Steps after which all chains are written to the disk; memory holds the draws of so many
+    checkpoint_every: Annotated[int, Field(ge=1, le=10_000_000)] = 500
     target_accept: Annotated[float, Field(gt=0, lt=1)] = 0.9
     octant: Literal["marginalized", "crossed"] = "marginalized"
 
@@ -426,11 +431,20 @@ class ReportCard(Section):
 
 
 class _CampaignCard(Section):
-    """What campaigns of pseudo-experiments have in common."""
+    """What all campaigns have in common."""
 
-    experiments: Annotated[int, Field(ge=10, le=10_000_000)] = 1000
-    # Pseudo-experiments of one task, computed together
+    # Pseudo-experiments, replicas or networks of one task, computed together
     batch: Annotated[int, Field(ge=1, le=100_000)] = 50
+
+    @property
+    def builds_on(self) -> tuple[str, ...]:
+        """Commands whose results the campaign needs."""
+        return ()
+
+
+class SampledCampaign(_CampaignCard):
+    """What campaigns have in common that sample the posteriors of pseudo-experiments."""
+
     # Of which cross section events and model are: the true one, or the learned one with what is
     # uncertain about it
     cross_section: Literal["truth", "learned"] = "truth"
@@ -438,14 +452,20 @@ class _CampaignCard(Section):
     draws: Annotated[int, Field(ge=20, le=1_000_000)] = 500
     target_accept: Annotated[float, Field(gt=0, lt=1)] = 0.8
     # Largest depth of NUTS's trees after warm-up: every fit of a batch waits for the deepest one.
-    # Three suffice for two parameters, five for dozens of nuisances
+    # Three suffice for two parameters, four for dozens of nuisances
     tree_depth: Annotated[int, Field(ge=1, le=15)] = 3
 
+    @property
+    def builds_on(self) -> tuple[str, ...]:
+        """Commands whose results the campaign needs."""
+        return ("train",) if self.cross_section == "learned" else ()
 
-class SbcCampaign(_CampaignCard):
+
+class SbcCampaign(SampledCampaign):
     """Simulation-based calibration: truths from the prior, ranks of the truth among the draws."""
 
     kind: Literal["sbc"] = "sbc"
+    experiments: Annotated[int, Field(ge=10, le=10_000_000)] = 1000
     # Of so many draws one enters the ranks, which take them for independent
     thin: Annotated[int, Field(ge=1, le=10_000)] = 5
 
@@ -454,3 +474,66 @@ class SbcCampaign(_CampaignCard):
         if self.draws // self.thin < 10:
             raise conflict("thin", self.thin, f"must leave at least 10 of {self.draws} draws")
         return self
+
+
+class CoverageCampaign(SampledCampaign):
+    """Coverage and length of intervals of every kind, at chosen true values."""
+
+    kind: Literal["coverage"] = "coverage"
+    # At each point of the grid that the true values span
+    experiments: Annotated[int, Field(ge=10, le=10_000_000)] = 400
+    s2_23: Annotated[list[Sin2], Field(min_length=1, max_length=20)] = [0.42, 0.46, 0.58]
+    dm31: Annotated[
+        list[Annotated[float, Field(ge=-0.1, le=0.1)]], Field(min_length=1, max_length=10)
+    ] = [
+        2.45e-3,
+        2.53e-3,
+        2.6e-3,
+    ]
+    # Bootstrap samples of each pseudo-experiment
+    replicas: Annotated[int, Field(ge=50, le=100_000)] = 400
+
+
+class BootstrapCampaign(_CampaignCard):
+    """Bootstrap of the far events, with the true and the learned cross section, at any size."""
+
+    kind: Literal["bootstrap"] = "bootstrap"
+    replicas: Annotated[int, Field(ge=20, le=10_000_000)] = 10_000
+    batch: Annotated[int, Field(ge=1, le=100_000)] = 500
+
+    @property
+    def builds_on(self) -> tuple[str, ...]:
+        """Commands whose results the campaign needs."""
+        return ("train", "simulate")
+
+
+class EnsembleCampaign(_CampaignCard):
+    """Many networks, each trained from its own start on its own replica of the near data."""
+
+    kind: Literal["ensemble"] = "ensemble"
+    members: Annotated[int, Field(ge=2, le=100_000)] = 32
+    batch: Annotated[int, Field(ge=1, le=1_000)] = 1
+
+
+class SensitivityCampaign(SampledCampaign):
+    """Posterior width against exposure."""
+
+    kind: Literal["sensitivity"] = "sensitivity"
+    # At each exposure
+    experiments: Annotated[int, Field(ge=2, le=10_000_000)] = 50
+    # In kt MW yr, what the far detector's mass, the beam's power and the time multiply to
+    exposures: Annotated[list[Positive], Field(min_length=2, max_length=50)] = [
+        1.0,
+        3.0,
+        10.0,
+        30.0,
+        100.0,
+    ]
+    # 6200 in 3.5 years (arXiv:2412.16303), half of the 336 kt MW yr that DUNE collects in seven
+    # (arXiv:2002.03005)
+    events_per_kt_MW_yr: Annotated[float, Field(gt=0, le=1e6)] = 36.9
+
+
+Campaign = (
+    SbcCampaign | CoverageCampaign | BootstrapCampaign | EnsembleCampaign | SensitivityCampaign
+)

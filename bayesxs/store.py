@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,6 +22,8 @@ from typing import Any, Final, Self
 import numpy as np
 
 from bayesxs.atomic import (
+    arrays_sha256,
+    atomic_path,
     file_sha256,
     is_partial,
     plain,
@@ -79,6 +82,7 @@ class Stage:
     notes: dict[str, Any] = field(default_factory=dict)
     earlier_seconds: float = 0.0  # spent before the interruption, by the checkpoint
     started: float = field(default_factory=time.perf_counter)
+    saved: set[str] = field(default_factory=set)  # labels of checkpoints of this process
 
     @property
     def seconds(self) -> float:
@@ -95,8 +99,15 @@ class Stage:
         self, arrays: Mapping[str, Any], metadata: Mapping[str, str] | None = None, label: str = ""
     ) -> None:
         """Keep the state of an unfinished stage, replacing an earlier one under the same label."""
-        marked = {**(metadata or {}), "content_key": self.key, "seconds": f"{self.seconds:.3f}"}
-        write_arrays(self.folder.checkpoint_path(self.name, label), arrays, marked)
+        kept = {name: np.asarray(array) for name, array in arrays.items()}
+        marked = {
+            **(metadata or {}),
+            "content_key": self.key,
+            "seconds": f"{self.seconds:.3f}",
+            "sha256": arrays_sha256(kept),
+        }
+        write_arrays(self.folder.checkpoint_path(self.name, label), kept, marked)
+        self.saved.add(label)
 
     def load_checkpoint(
         self, label: str = ""
@@ -112,8 +123,11 @@ class Stage:
         arrays, marked = read_arrays(path)
         if marked.pop("content_key", None) != self.key:
             return None
+        if marked.pop("sha256", None) != arrays_sha256(arrays):
+            raise InputError(f"{path}: damaged: delete it, then --resume")
         seconds = float(marked.pop("seconds"))
-        self.earlier_seconds = max(self.earlier_seconds, seconds)
+        if label not in self.saved:
+            self.earlier_seconds = max(self.earlier_seconds, seconds)
         return arrays, marked
 
 
@@ -314,6 +328,22 @@ class RunFolder:
         }
         self._save()
         self.remove_checkpoints(name)
+
+    def copy_stage(self, name: str, source: RunFolder) -> None:
+        """Take over a stage that is finished in another run folder: its files and its record.
+
+        Raises:
+            InputError: the stage is not finished there; a file of it is missing, was changed or
+                cannot be copied.
+        """
+        source.check_outputs(name)
+        record = source.manifest["stages"][name]
+        for output in record["outputs"]:
+            with atomic_path(self.path / output) as temporary:
+                shutil.copyfile(source.path / output, temporary)
+        self.stages[name] = record
+        self.check_outputs(name)
+        self._save()
 
     # checkpoints
 

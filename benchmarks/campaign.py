@@ -17,7 +17,7 @@ from shared import machine, markdown, say, use_cores
 
 def shared_part(batch: int) -> Any:
     """Return what a campaign's pseudo-experiments share."""
-    from bayesxs.app.campaign import experiment_of
+    from bayesxs.app.campaigns.kind import sampled
     from bayesxs.app.channels import Channels
     from bayesxs.app.experiment import Experiment
     from bayesxs.config import load_card
@@ -25,7 +25,7 @@ def shared_part(batch: int) -> Any:
 
     experiment = Experiment(load_card(None, "default", []))
     # Of the true cross section: nothing is read from a folder
-    return experiment_of(experiment, Channels(experiment, None), SbcCampaign(batch=batch))
+    return sampled(experiment, Channels(experiment, None), SbcCampaign(batch=batch))
 
 
 def batches(options: argparse.Namespace) -> None:
@@ -50,7 +50,7 @@ def batches(options: argparse.Namespace) -> None:
 
 def engine(options: argparse.Namespace) -> None:
     """Time the same batches in a plain loop, with one worker and with two, set-up left out."""
-    from bayesxs.app.campaign import ENVIRONMENT, prepare_worker
+    from bayesxs.app.campaigns.run import ENVIRONMENT, prepare_worker
     from bayesxs.engine.cluster import local_cluster
     from bayesxs.engine.results import Results, Task
     from bayesxs.engine.work import work

@@ -190,7 +190,7 @@ def sources(options: argparse.Namespace) -> None:
             clock = time.perf_counter()
             found = learn(card, Path(folder) / ("ensemble" if name == "ensemble" else "one"))
             seconds = time.perf_counter() - clock
-            bands.append(FarSpectrum(*found).band(found[1]))
+            bands.append(FarSpectrum(*found).band())
             found = estimates(*found)
             true, learned = found["truth"], found["learned"]
             shift = (learned["dm31"][0] - true["dm31"][0]) / learned["dm31"][1]

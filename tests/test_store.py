@@ -344,6 +344,29 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes()[:-5])
         with pytest.raises(InputError, match=r"train\.safetensors: not a whole"):
             stage.load_checkpoint()
+        stage.save_checkpoint({"w": np.zeros(3)})
+        path.write_bytes(path.read_bytes()[:-1] + b"!")  # in the last number
+        with pytest.raises(InputError, match=r"train\.safetensors: damaged"):
+            stage.load_checkpoint()
+
+
+def test_a_stage_is_taken_over_from_another_folder(tmp_path: Path) -> None:
+    path = finished_run(tmp_path / "run")
+    source = RunFolder.view(path)
+    with RunFolder.create(tmp_path / "copy") as folder:
+        folder.copy_stage("train", source)
+        assert folder.stage_is_current("train", KEY)
+        with pytest.raises(InputError, match="stage no_such is not finished"):
+            folder.copy_stage("no_such", source)
+    copy = RunFolder.view(tmp_path / "copy")
+    assert copy.stages["train"] == source.stages["train"]
+    output = path / next(iter(source.stages["train"]["outputs"]))
+    output.write_bytes(output.read_bytes() + b"!")
+    with (
+        RunFolder.create(tmp_path / "other") as folder,
+        pytest.raises(InputError, match="changed since stage train"),
+    ):
+        folder.copy_stage("train", source)
 
 
 STAGES = """

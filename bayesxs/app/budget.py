@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +22,7 @@ from bayesxs.config import Card
 from bayesxs.detector.grid import Float
 from bayesxs.errors import InputError
 from bayesxs.inference.posterior import nuisances_of, posterior_tree, summarize
+from bayesxs.inference.sampling import joined
 from bayesxs.report.budget import PARAMETERS, STATISTICS, TOTAL
 from bayesxs.store import RunFolder, Stage
 
@@ -75,7 +77,7 @@ def budget_stage(
         {name: [row[i] for row in rows] for i, name in enumerate(columns)},
     )
     spectrum = FarSpectrum(experiment, channels)
-    bands = {"spectrum": spectrum.band(channels)}
+    bands = {"spectrum": spectrum.band()}
     if "flux" in present:
         bands["flux"] = _cancellation(spectrum, folder)
     write_netcdf(stage.output(BANDS), xr.DataTree.from_dict(bands))
@@ -95,9 +97,11 @@ def _sample(
     data = channels.of_asimov(kind, groups)
     key = stage_key(experiment.seed, BUDGET_KEY)
     with reporter.bar(f"budget, {name}", sampler_steps(experiment)) as update:
-        draws = sample_far(far_sampler(experiment, data), data, key, stage, name, update)
+        pieces = sample_far(far_sampler(experiment, data), data, key, stage, name, update)
     names = [n.name for n in channels.chosen(groups)] if kind == "learned" else []
-    tree = posterior_tree(draws, stage_key(experiment.seed, OCTANT_KEY, 2), names)
+    octant_key = stage_key(experiment.seed, OCTANT_KEY, 2)
+    first = experiment.card.sampler.first_chain
+    tree = posterior_tree(joined(pieces.draws()), octant_key, names, first_chain=first)
     return tree, summarize(tree) | {"seconds": round(time.perf_counter() - clock, 3)}
 
 
@@ -168,8 +172,13 @@ class FarSpectrum:
         self.edges, self._centers, self._areas = self.geometry.seen_rows(0)
         truth = self.along(channels.rows_as_seen("truth", self.sample))[0] @ self.oscillation
         self.share = truth / truth.sum()
-        self.folded = channels.rows_as_seen("learned", self.sample)
+        self._channels = channels
         self.kept = self.share > NEGLIGIBLE
+
+    @cached_property
+    def folded(self) -> Folded:
+        """The learned cross section and its nuisances."""
+        return self._channels.rows_as_seen("learned", self.sample)
 
     def along(self, folded: Folded) -> Float:
         """Sum rows and modes to bins of lepton energy, shape (1 + modes, bins, E)."""
@@ -179,16 +188,27 @@ class FarSpectrum:
         """Return the lepton energies of the bins that are worth showing."""
         return {"lepton_energy": 0.5 * (self.edges[1:] + self.edges[:-1])[self.kept]}
 
-    def band(self, channels: Channels) -> xr.Dataset:
+    def ratio(self, values: Float) -> Float:
+        """Return the normalised spectrum of values on the nodes over the true one, (bins,)."""
+        response = self.geometry.seen.of_values(values, clamp=True)
+        flux = self.experiment.source_flux(self.sample)
+        folded = Folded(response, [], flux, np.zeros((0, len(flux))), ())
+        return self._to_truth(self.along(folded)[0] @ self.oscillation)
+
+    def _to_truth(self, spectrum: Float) -> Float:
+        one = np.ones_like(self.share)
+        return np.divide(spectrum / spectrum.sum(), self.share, out=one, where=self.share > 0.0)
+
+    def band(self) -> xr.Dataset:
         """Return the learned far spectrum over the true one, with the 68 % band of its modes."""
         parts = self.along(self.folded) @ self.oscillation
         nominal, kept, share = parts[0], self.kept, self.share
-        chosen = [i for i, n in enumerate(channels.nuisances, 1) if n.group == "cross_section"]
+        chosen = [
+            i for i, n in enumerate(self._channels.nuisances, 1) if n.group == "cross_section"
+        ]
         sd = np.sqrt(np.sum(_relative(nominal, parts[chosen]) ** 2, axis=0))
-        ratio = np.divide(
-            nominal / nominal.sum(), share, out=np.ones_like(share), where=share > 0.0
-        )
-        events = float(len(channels.events.event))
+        ratio = self._to_truth(nominal)
+        events = float(len(self._channels.events.event))
         return xr.Dataset(
             {
                 "mean": (("source", "lepton_energy"), ratio[None, kept]),

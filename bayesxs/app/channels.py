@@ -198,6 +198,7 @@ class Channels:
             expected = _worth_keeping(self._expected(sample, geometry.seen_truth))
             weights = size * expected / expected.sum()
             folded = self._fold(kind, sample, geometry.seen, groups)
+            folded = _within(folded, expected > 0.0, geometry.seen_rows(0)[2])
             out.append(self._channel(sample, folded, weights))
         return out
 
@@ -210,6 +211,7 @@ class Channels:
         for sample in self.experiment.samples:
             folded = self._fold(kind, sample, self._geometry(sample).binned, GROUPS)
             kept = _worth_keeping(self._expected(sample, folded.response)) > 0.0
+            folded = _within(folded, kept, np.ones(len(kept)))
             out.append(self._channel(sample, folded, kept.astype(float)))
         return out
 
@@ -379,6 +381,21 @@ def _worth_keeping(expected: Float) -> Float:
     kept = expected.copy()
     kept[order[share < NEGLIGIBLE]] = 0.0
     return kept
+
+
+def _within(folded: Folded, kept: np.ndarray, areas: Float) -> Folded:
+    """Normalise a cross section and its modes to the rows that are kept.
+
+    Where data never fall into the others, a density that reached into them would favor parameters
+    that empty them.
+    """
+
+    def restricted(response: Response) -> Response:
+        outside = areas[~kept] @ response.rows[~kept]
+        return Response(response.rows, response.total - outside)
+
+    modes = [None if mode is None else restricted(mode) for mode in folded.modes]
+    return folded._replace(response=restricted(folded.response), modes=modes)
 
 
 def _sum(first: Response, second: Response) -> Response:

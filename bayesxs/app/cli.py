@@ -132,6 +132,27 @@ def sample(folder: FolderArgument, quiet: QuietOption = False) -> None:
 
 
 @app.command()
+def merge(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to be made.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN...", help="Folders of runs to be merged.")
+    ],
+    quiet: QuietOption = False,
+) -> None:
+    """Merge runs whose cards differ in their chains only into one run of all the chains."""
+    with _interruptible(shlex.join(["bayesxs", "merge", str(out), *map(str, runs)])):
+        from bayesxs.app.session import prepare_jax
+
+        prepare_jax()
+        from bayesxs.app.merging import merge as merge_runs
+
+        merge_runs(out, runs)
+    _continue(out, "report", quiet)
+    if not quiet:
+        typer.echo(f"report: {out / 'report.html'}")
+
+
+@app.command()
 def bootstrap(folder: FolderArgument, quiet: QuietOption = False) -> None:
     """Bootstrap the maximum-likelihood estimate of a run."""
     _continue(folder, "bootstrap", quiet)
@@ -192,7 +213,7 @@ def campaign(
         from bayesxs.app.session import available_cores, prepare_jax
 
         prepare_jax(1)
-        from bayesxs.app.campaign import run_campaign
+        from bayesxs.app.campaigns.run import run_campaign
 
         page = run_campaign(
             resolved,

@@ -40,6 +40,9 @@ from bayesxs.report.plots_systematics import (
 from bayesxs.report.style import to_png
 from bayesxs.store import CONFIG, RunFolder, Stage
 
+# Of longer chains figures show about so many draws of each
+MOST_DRAWS = 5_000
+
 
 def report_stage(folder: RunFolder, stage: Stage, reporter: Reporter) -> None:
     """Write summary, figures and report from what the other stages left."""
@@ -55,7 +58,7 @@ def report_stage(folder: RunFolder, stage: Stage, reporter: Reporter) -> None:
             write_bytes(stage.output(f"figures/{stem}.png"), images[stem])
             update(number, stem)
     summary = write_summary(folder, stage)
-    posterior = read_tree(folder.path / "posterior_truth.nc")
+    posterior = read_tree(folder.path / "posterior_truth.nc", MOST_DRAWS)
     page = render_report(
         summary,
         folder.manifest,
@@ -107,11 +110,11 @@ def figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """List the figures that a run's files allow, each by its stem and how to draw it."""
     near = read_tree(folder.path / NEAR)
     trees = {
-        kind: read_tree(path)
+        kind: read_tree(path, MOST_DRAWS)
         for kind in ("truth", "learned", "assumed")
         if (path := folder.path / f"posterior_{kind}.nc").exists()
     }
-    asimov = read_tree(folder.path / ASIMOV)
+    asimov = read_tree(folder.path / ASIMOV, MOST_DRAWS)
     shifts = folder.stages["posterior"]["notes"]["summary"]["asimov"]["shift_sigma"]
     density, functions = near["density"].dataset, near["structure_functions"].dataset
     yield "posterior", lambda: posterior_figure(trees["truth"], trees["learned"])

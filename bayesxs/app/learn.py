@@ -120,22 +120,25 @@ def near_detector_problem(
         target: what is learned.
         observed: near data; those of `near_observation` if None.
     """
-    card = experiment.card
     geometry = experiment.geometry(target)
+    return near_problem(
+        geometry.near_matrix,
+        near_observation(experiment, target) if observed is None else observed,
+        geometry.nodes,
+        **problem_settings(experiment),
+    )
+
+
+def problem_settings(experiment: Experiment) -> dict[str, Any]:
+    """Return loss, floor and rank of a card's training, as `near_problem` takes them."""
+    card = experiment.card
     # The paper's recipe, in single precision, sees every row as it is
     rank = PROJECTION_RANK if card.network.precision == "float64" else None
     loss: Loss = card.training.weighting
     if card.near.events != "infinite":
         loss = "multinomial" if card.network.head == "positive" else "chi_square"
         rank = FINITE_RANK if rank else None
-    return near_problem(
-        geometry.near_matrix,
-        near_observation(experiment, target) if observed is None else observed,
-        geometry.nodes,
-        loss=loss,
-        floor=card.training.floor,
-        rank=rank,
-    )
+    return {"loss": loss, "floor": card.training.floor, "rank": rank}
 
 
 def _train_group(

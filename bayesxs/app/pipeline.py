@@ -50,8 +50,19 @@ STAGES: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
         ("uncertainty", "simulate"),
     ),
     "campaign": (
-        (*_PHYSICS, "oscillation", "near", "far", "response", "priors", "campaign"),
-        ("uncertainty",),
+        (
+            *_PHYSICS,
+            "oscillation",
+            "assumed",
+            "network",
+            "training",
+            "near",
+            "far",
+            "response",
+            "priors",
+            "campaign",
+        ),
+        (),
     ),
     "posterior": (("report",), ("density", "sample", "bootstrap")),
     "report": ((), ("posterior",)),
@@ -142,16 +153,16 @@ class Analysis:
         self._keys: dict[str, str] = {}
         self._seen: set[str] = set()  # stages that were spoken of
 
-    def key(self, stage: str, *, alone: bool = False) -> str:
+    def key(self, stage: str, *, before: tuple[str, ...] | None = None) -> str:
         """Return a stage's content key: its card sections, files and versions, and those before.
 
         Args:
             stage: its name.
-            alone: leave out those before, where it makes no use of them.
+            before: stages whose results it uses, where they are not always the same.
         """
         if stage not in self._keys:
-            sections, before = STAGES[stage]
-            before = () if alone else before
+            sections, always = STAGES[stage]
+            before = always if before is None else before
             files = list(self._files)
             chosen = {name: self._sections.get(name) for name in sections}
             if "network" in chosen and self.card.network.weights:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from bayesxs.app.chains import CHAINS
 from bayesxs.app.channels import Channels
 from bayesxs.app.experiment import Experiment
 from bayesxs.app.geometry import Geometry
 from bayesxs.app.learn import Judge
-from bayesxs.app.netcdf import read_tree, write_netcdf
+from bayesxs.app.netcdf import open_group, read_tree, tree_writer, write_netcdf
 from bayesxs.app.predictive import add_predictive
 from bayesxs.app.progress import Reporter
 from bayesxs.app.seeds import PREDICTIVE_KEY, stage_key
-from bayesxs.app.stages import CHAINS, ESTIMATES
+from bayesxs.app.stages import ESTIMATES
 from bayesxs.atomic import write_csv, write_json
 from bayesxs.detector.density import density
 from bayesxs.detector.grid import Float
@@ -142,40 +145,51 @@ def _structure_functions(
 def posterior_stage(
     experiment: Experiment, folder: RunFolder, channels: Channels, stage: Stage, reporter: Reporter
 ) -> None:
-    """Assemble posterior files and summary from the chains and, where they exist, bootstraps."""
-    chains = read_tree(folder.path / CHAINS)
+    """Assemble posterior files and summary from the chains and, where they exist, bootstraps.
+
+    The chains stay on the disk: they are read a variable, and copied a block of draws, at a time.
+    """
+    chains = folder.path / CHAINS
     estimates = read_tree(folder.path / ESTIMATES) if "bootstrap" in folder.stages else None
     summary: dict[str, Any] = _learning_summary(folder)
     seconds = folder.stages["sample"]["notes"]["sampling_seconds"]
     truth = truth_values(experiment.parameters)
     for number, kind in enumerate(channels.kinds):
-        tree = chains.children[f"events_{kind}"].copy()
-        tree.orphan()
-        data = channels.of_events(kind)
-        add_log_likelihood(tree, data, experiment.parameters)
-        add_predictive(
-            tree,
-            experiment,
-            channels,
-            kind,
-            stage_key(experiment.seed, PREDICTIVE_KEY, number),
-        )
-        if estimates is not None:
-            tree["bootstrap"] = xr.DataTree(estimates[kind].dataset)
-        tree["constant_data"] = xr.DataTree(
-            tree["constant_data"].dataset.assign({f"true_{n}": v for n, v in truth.items()})
-        )
-        tree.attrs = {"cross_section": kind, "source": str(channels.events.attrs["source"])}
-        write_netcdf(stage.output(f"posterior_{kind}.nc"), tree)
-        summary[kind] = summarize(tree) | {"seconds": round(seconds[f"events-{kind}"], 3)}
-    summary["asimov"] = {"shift_sigma": _asimov_shift(experiment, channels, chains, "learned")}
-    if "assumed" in channels.kinds:
-        shift = _asimov_shift(experiment, channels, chains, "assumed")
-        summary["asimov"]["assumed_shift_sigma"] = shift
-    groups = {
-        f"{kind}/posterior": chains[f"asimov_{kind}/posterior"].dataset for kind in channels.kinds
-    }
-    write_netcdf(stage.output(ASIMOV), xr.DataTree.from_dict(groups))
+        with (
+            open_group(chains, f"events_{kind}/posterior") as posterior,
+            open_group(chains, f"events_{kind}/sample_stats") as statistics,
+        ):
+            tree = xr.DataTree.from_dict({"posterior": posterior, "sample_stats": statistics})
+            data = channels.of_events(kind)
+            add_log_likelihood(tree, data, experiment.parameters)
+            add_predictive(
+                tree,
+                experiment,
+                channels,
+                kind,
+                stage_key(experiment.seed, PREDICTIVE_KEY, number),
+            )
+            if estimates is not None:
+                tree["bootstrap"] = xr.DataTree(estimates[kind].dataset)
+            tree["constant_data"] = xr.DataTree(
+                tree["constant_data"].dataset.assign({f"true_{n}": v for n, v in truth.items()})
+            )
+            tree.attrs = {"cross_section": kind, "source": str(channels.events.attrs["source"])}
+            with tree_writer(stage.output(f"posterior_{kind}.nc")) as writer:
+                writer.write_tree(tree)
+            summary[kind] = summarize(tree) | {"seconds": round(seconds[f"events-{kind}"], 3)}
+    with ExitStack() as stack:
+        asimov = {
+            kind: stack.enter_context(open_group(chains, f"asimov_{kind}/posterior"))
+            for kind in channels.kinds
+        }
+        summary["asimov"] = {"shift_sigma": _asimov_shift(experiment, channels, asimov, "learned")}
+        if "assumed" in channels.kinds:
+            shift = _asimov_shift(experiment, channels, asimov, "assumed")
+            summary["asimov"]["assumed_shift_sigma"] = shift
+        with tree_writer(stage.output(ASIMOV)) as writer:
+            for kind, posterior in asimov.items():
+                writer.write(f"{kind}/posterior", posterior)
     stage.notes["summary"] = summary
 
 
@@ -192,22 +206,28 @@ def _learning_summary(folder: RunFolder) -> dict[str, Any]:
 
 
 def _asimov_shift(
-    experiment: Experiment, channels: Channels, chains: xr.DataTree, kind: str
+    experiment: Experiment,
+    channels: Channels,
+    posteriors: Mapping[str, xr.Dataset],
+    kind: str,
 ) -> dict[str, float]:
     """Measure how far a cross section moves the posterior of expected data, in sd of the truth's.
 
     Nuisances that one posterior has and the other has not leave no draws in common; each then
-    stands for itself.
+    stands for itself, one parameter at a time.
     """
-    first, second = (chains[f"asimov_{k}/posterior"].dataset for k in ("truth", kind))
-    thin = max(1, first.sizes["draw"] * first.sizes["chain"] // 4000)
-    if "nuisance" in second:
-        comparison = side_by_side(first, second)
-    else:
-        data = (channels.of_asimov("truth"), channels.of_asimov(kind))
-        comparison = pool(first, second, data, experiment.parameters, thin)
+    first, second = posteriors["truth"], posteriors[kind]
     left_out = ("octant_upper_probability", "dcp", "nuisance")
-    return shift_sigma(comparison, [str(n) for n in first.data_vars if n not in left_out])
+    names = [str(n) for n in first.data_vars if n not in left_out]
+    if "nuisance" in second:
+        shifts: dict[str, float] = {}
+        for name in names:
+            shifts |= shift_sigma(side_by_side(first[[name]], second[[name]]), [name])
+        return shifts
+    thin = max(1, first.sizes["draw"] * first.sizes["chain"] // 4000)
+    data = (channels.of_asimov("truth"), channels.of_asimov(kind))
+    comparison = pool(first, second, data, experiment.parameters, thin)
+    return shift_sigma(comparison, names)
 
 
 def write_summary(folder: RunFolder, stage: Stage) -> dict[str, Any]:

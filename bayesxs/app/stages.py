@@ -10,9 +10,10 @@ import jax
 import numpy as np
 import xarray as xr
 
+from bayesxs.app.chains import CHAINS, ChainPieces, Posterior, write_posterior
 from bayesxs.app.channels import EVENTS, Channels
 from bayesxs.app.experiment import Experiment
-from bayesxs.app.netcdf import write_netcdf
+from bayesxs.app.netcdf import tree_writer, write_netcdf
 from bayesxs.app.progress import Reporter
 from bayesxs.app.seeds import (
     BOOTSTRAP_KEY,
@@ -28,17 +29,12 @@ from bayesxs.detector.smearing import smear_events
 from bayesxs.inference import bootstrap as boot
 from bayesxs.inference.channel import FarChannel
 from bayesxs.inference.model import far_detector_model, initial_values
-from bayesxs.inference.posterior import add_bootstrap, posterior_tree
-from bayesxs.inference.sampling import (
-    Draws,
-    NutsSampler,
-    SamplerSettings,
-    curvature_covariance,
-)
+from bayesxs.inference.posterior import add_bootstrap
+from bayesxs.inference.sampling import NutsSampler, SamplerSettings, curvature_covariance
 from bayesxs.physics.kinematics import cosine_from_z, z_from_cosine
 from bayesxs.store import Stage
 
-CHAINS, ESTIMATES = "chains.nc", "bootstrap.nc"
+ESTIMATES = "bootstrap.nc"
 
 
 # simulate
@@ -134,8 +130,11 @@ def _event_columns(number: int, lepton_energy: Float, z: Float, mass: float) -> 
 def sample_stage(
     experiment: Experiment, channels: Channels, stage: Stage, reporter: Reporter
 ) -> None:
-    """Sample the posteriors of true and learned cross section, on the events and on Asimov data."""
-    trees = {}
+    """Sample the posteriors of true and learned cross section, on the events and on Asimov data.
+
+    Memory holds one piece of the chains; the file is assembled from those on the disk.
+    """
+    posteriors = []
     seconds = {}
     for data_number, (data, make) in enumerate(
         (("events", channels.of_events), ("asimov", channels.of_asimov))
@@ -151,24 +150,15 @@ def sample_stage(
             label = f"{data}-{kind}"
             key = stage_key(experiment.seed, SAMPLER_KEY, data_number)
             with reporter.bar(f"sampling {data}, {kind}", sampler_steps(experiment)) as update:
-                draws = sample_far(samplers[len(nuisances)], far, key, stage, label, update)
-            trees[f"{data}_{kind}"] = posterior_tree(
-                draws,
-                stage_key(experiment.seed, OCTANT_KEY, data_number, kind_number),
-                [n.name for n in nuisances],
-            )
+                pieces = sample_far(samplers[len(nuisances)], far, key, stage, label, update)
+            octant_key = stage_key(experiment.seed, OCTANT_KEY, data_number, kind_number)
+            names = [n.name for n in nuisances]
+            posteriors.append(Posterior(f"{data}_{kind}", pieces, octant_key, names))
             seconds[label] = time.perf_counter() - clock
     stage.notes["sampling_seconds"] = seconds
-    write_netcdf(
-        stage.output(CHAINS),
-        xr.DataTree.from_dict(
-            {
-                f"{name}/{group}": node.dataset
-                for name, t in trees.items()
-                for group, node in t.children.items()
-            }
-        ),
-    )
+    with tree_writer(stage.output(CHAINS)) as writer:
+        for posterior in posteriors:
+            write_posterior(writer, posterior)
 
 
 def sampler_steps(experiment: Experiment) -> int:
@@ -183,22 +173,27 @@ def sample_far(
     stage: Stage,
     label: str,
     update: Callable[[int], None],
-) -> Draws:
-    """Sample a posterior, from the stage's checkpoint of that label if there is one."""
-    kept = stage.load_checkpoint(label)
-
-    def record(done: int, state: dict[str, np.ndarray]) -> None:
-        stage.save_checkpoint(state, label=label)
-        update(done)
-
-    return sampler.run((channels,), key, resume=None if kept is None else kept[0], record=record)
+) -> ChainPieces:
+    """Sample a posterior into pieces on the disk, going on from those that the stage has of it."""
+    pieces = ChainPieces(stage, label, sampler.settings)
+    for piece in sampler.pieces((channels,), key, resume=pieces.resume()):
+        pieces.save(piece)
+        update(piece.done)
+    return pieces
 
 
 def far_sampler(experiment: Experiment, channels: list[FarChannel]) -> NutsSampler:
     """Return a sampler, with the card's settings, of channels shaped like those given."""
     chosen = experiment.card.sampler
-    settings = SamplerSettings(chosen.chains, chosen.warmup, chosen.draws, chosen.target_accept)
-    marginalize = experiment.card.sampler.octant == "marginalized"
+    settings = SamplerSettings(
+        chosen.chains,
+        chosen.warmup,
+        chosen.draws,
+        chosen.target_accept,
+        record_every=chosen.checkpoint_every,
+        first_chain=chosen.first_chain,
+    )
+    marginalize = chosen.octant == "marginalized"
     nuisances = channels[0].nuisances
     start = initial_values(experiment.priors, experiment.parameters, nuisances, marginalize)
 

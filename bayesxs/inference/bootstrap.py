@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from bayesxs.inference.channel import POSITIVE_FLOOR, FarChannel, features
 from bayesxs.inference.priors import Gaussian, Prior, crosses_octants, log_prior, prior_box
@@ -71,36 +72,100 @@ def bootstrap(
         replicas: number of bootstrap samples; zero fits the data alone.
         record: called as record(replicas done) from time to time.
     """
-    names = tuple(priors)
+    found = fit_replicas(key, channels, priors, fixed, start, 0, replicas + 1, record)
+    return Bootstrap(
+        {name: float(found.values[0, i]) for i, name in enumerate(priors)},
+        {name: found.values[1:, i] for i, name in enumerate(priors)},
+        found.converged,
+    )
+
+
+class Estimates(NamedTuple):
+    """Maximum-likelihood estimates of many data sets.
+
+    Attributes:
+        values: of the free parameters in their order, then of the nuisances, (data sets, k).
+        heights: log-likelihood there, with penalties, up to what no parameter changes.
+        converged: whether each fit ended at a stationary point or a bound.
+    """
+
+    values: np.ndarray
+    heights: np.ndarray
+    converged: np.ndarray
+
+
+def fit_replicas(
+    key: Array,
+    channels: Sequence[FarChannel],
+    priors: Mapping[str, Prior],
+    fixed: OscillationParameters,
+    start: Mapping[str, float],
+    first: int,
+    number: int,
+    record: Callable[[int], None] | None = None,
+) -> Estimates:
+    """Fit bootstrap replicas first ... first + number - 1; number 0 is the data themselves.
+
+    Args:
+        key: random key.
+        channels: unbinned data, one entry per sample.
+        priors: free parameters.
+        fixed: values of the others.
+        start: where to begin.
+        first: number of the first replica.
+        number: how many.
+        record: called as record(number of the last replica done) from time to time.
+    """
     count = max((c.nuisances for c in channels), default=0)
+    batch = BATCH if jax.default_backend() == "cpu" else ACCELERATOR_BATCH
+    pieces: list[Estimates] = []
+    for begin in range(first, first + number, batch):
+        weights = [
+            bootstrap_weights(jax.random.fold_in(key, index), begin, batch, channel.weights)
+            for index, channel in enumerate(channels)
+        ]
+        centers = constraint_centers(jax.random.fold_in(key, len(channels)), begin, batch, count)
+        pieces.append(fit(channels, weights, centers, priors, fixed, start))
+        if record is not None:
+            record(min(begin + batch, first + number) - 1)
+    return Estimates(*(np.concatenate(part)[:number] for part in zip(*pieces, strict=True)))
+
+
+def fit(
+    channels: Sequence[FarChannel],
+    weights: Sequence[ArrayLike],
+    centers: ArrayLike,
+    priors: Mapping[str, Prior],
+    fixed: OscillationParameters,
+    start: Mapping[str, float],
+    pinned: Mapping[str, ArrayLike] | None = None,
+) -> Estimates:
+    """Maximise sum_e w_e log p_FD(e | theta, xi) - |xi - xi_0|^2/2 for many data sets at once.
+
+    Args:
+        channels: rows and responses, one entry per sample; their own weights do not count.
+        weights: w of each sample's rows, (data sets, rows).
+        centers: xi_0, (data sets, q).
+        priors: free parameters; flat priors are bounds, Gaussian ones enter as penalty terms.
+        fixed: values of the others.
+        start: where to begin, one value per free parameter.
+        pinned: values at which parameters are held, (data sets,), for a profile likelihood.
+    """
+    names = tuple(priors)
+    centers = np.asarray(centers)
+    count = centers.shape[1]
     box = [*prior_box(priors).values(), *[(-NUISANCE_RANGE, NUISANCE_RANGE)] * count]
-    low, high = (jnp.array(edge) for edge in zip(*box, strict=True))
+    low, high = (np.tile(edge, (len(centers), 1)) for edge in zip(*box, strict=True))
+    for name, values in (pinned or {}).items():  # within bounds of no width nothing moves
+        low[:, names.index(name)] = high[:, names.index(name)] = values
     starts = [start]
     if crosses_octants(priors):
         starts.append(dict(start) | {"s2_23": 1.0 - start["s2_23"]})
-    begin = jnp.array([[*(point[name] for name in names), *[0.0] * count] for point in starts])
-    begin = jnp.clip((begin - low) / (high - low), *_edges(priors, count))
-    values, converged = [], []
-    batch = BATCH if jax.default_backend() == "cpu" else ACCELERATOR_BATCH
-    for first in range(0, replicas + 1, batch):
-        weights = tuple(
-            bootstrap_weights(jax.random.fold_in(key, index), first, batch, channel.weights)
-            for index, channel in enumerate(channels)
-        )
-        centers = constraint_centers(jax.random.fold_in(key, len(channels)), first, batch, count)
-        unit, good = _climb_all(
-            tuple(channels), weights, centers, begin, low, high, fixed, tuple(priors.items())
-        )
-        values.append(np.asarray(low + unit * (high - low)))
-        converged.append(np.asarray(good))
-        if record is not None:
-            record(min(first + batch, replicas))
-    estimates = np.concatenate(values)[: replicas + 1]
-    return Bootstrap(
-        {name: float(estimates[0, i]) for i, name in enumerate(names)},
-        {name: estimates[1:, i] for i, name in enumerate(names)},
-        np.concatenate(converged)[: replicas + 1],
+    begin = np.array([[*(point[name] for name in names), *[0.0] * count] for point in starts])
+    found = _climb_all(
+        tuple(channels), tuple(weights), centers, begin, low, high, fixed, tuple(priors.items())
     )
+    return Estimates(*(np.asarray(part) for part in found))
 
 
 @partial(jax.jit, static_argnames="number")
@@ -149,6 +214,15 @@ def _edges(priors: Mapping[str, Prior], nuisances: int) -> tuple[Array, Array]:
     return jnp.where(circle, -jnp.inf, 0.0), jnp.where(circle, jnp.inf, 1.0)
 
 
+class _Data(NamedTuple):
+    """One data set, and the box within which its estimate is looked for."""
+
+    weights: tuple[Array, ...]
+    centers: Array
+    low: Array
+    high: Array
+
+
 class _Point(NamedTuple):
     """A place on the likelihood surface, in the unit box."""
 
@@ -168,31 +242,36 @@ def _climb_all(
     high: Array,
     fixed: OscillationParameters,
     priors: tuple[tuple[str, Prior], ...],
-) -> tuple[Array, Array]:
-    """Run damped Newton in the unit box, vectorised over replicas and starting points."""
+) -> tuple[Array, Array, Array]:
+    """Run damped Newton in the unit box, vectorised over data sets and starting points.
+
+    Returns values, heights, and whether each has converged.
+    """
     names = [name for name, _ in priors]
     penalties = {name: prior for name, prior in priors if isinstance(prior, Gaussian)}
     bare = [replace(c, weights=jnp.zeros(())) for c in channels]
     edges = _edges(dict(priors), begin.shape[1] - len(names))
 
-    def values(unit: Array) -> tuple[OscillationParameters, Array]:
-        scaled = low + unit * (high - low)
+    def values(unit: Array, data: _Data) -> tuple[OscillationParameters, Array]:
+        scaled = data.low + unit * (data.high - data.low)
         parameters = fixed._replace(**{name: scaled[i] for i, name in enumerate(names)})
         return parameters, scaled[len(names) :]
 
-    def look(unit: Array, replica: tuple[tuple[Array, ...], Array]) -> _Point:
-        weights, centers = replica
+    def look(unit: Array, data: _Data) -> _Point:
+        def here(unit: Array) -> tuple[OscillationParameters, Array]:
+            return values(unit, data)
 
         def penalty(unit: Array) -> Array:
-            parameters, nuisances = values(unit)
-            return log_prior(penalties, parameters) - 0.5 * jnp.sum((nuisances - centers) ** 2)
+            parameters, nuisances = here(unit)
+            distance = jnp.sum((nuisances - data.centers) ** 2)
+            return log_prior(penalties, parameters) - 0.5 * distance
 
-        terms = [_derivatives(c, w, values, unit) for c, w in zip(bare, weights, strict=True)]
-        if penalties or len(centers):
+        terms = [_derivatives(c, w, here, unit) for c, w in zip(bare, data.weights, strict=True)]
+        if penalties or len(data.centers):
             terms.append((penalty(unit), jax.grad(penalty)(unit), jax.hessian(penalty)(unit)))
         return _Point(unit, *(sum(parts) for parts in zip(*terms, strict=True)))
 
-    def climb(unit: Array, replica: tuple[tuple[Array, ...], Array]) -> tuple[_Point, Array]:
+    def climb(unit: Array, data: _Data) -> tuple[_Point, Array]:
         def unfinished(carry: tuple[_Point, Array, Array]) -> Array:
             point, length, count = carry
             climbing = (_gain(point, edges) > TOLERANCE) & (length > 1e-6) & (count < ITERATIONS)
@@ -200,7 +279,7 @@ def _climb_all(
 
         def step(carry: tuple[_Point, Array, Array]) -> tuple[_Point, Array, Array]:
             point, length, count = carry
-            trial = look(jnp.clip(point.unit + length * _ascent(point, edges), *edges), replica)
+            trial = look(jnp.clip(point.unit + length * _ascent(point, edges), *edges), data)
             higher = trial.height > point.height
             point = jax.tree.map(partial(jnp.where, higher), trial, point)
             return (
@@ -216,13 +295,16 @@ def _climb_all(
         point, _, _ = jax.lax.while_loop(unfinished, step, start)
         return point, jnp.isfinite(point.height) & (_gain(point, edges) <= TOLERANCE)
 
-    def best(replica: tuple[tuple[Array, ...], Array]) -> tuple[Array, Array]:
-        ends, converged = jax.vmap(climb, (0, None))(begin, replica)
+    def best(data: _Data) -> tuple[Array, Array, Array]:
+        width = data.high - data.low
+        units = jnp.clip((begin - data.low) / jnp.where(width > 0.0, width, jnp.inf), *edges)
+        ends, converged = jax.vmap(climb, (0, None))(units, data)
         winner = jnp.argmax(ends.height)
         unit = ends.unit[winner]
-        return jnp.where(jnp.isinf(edges[1]), unit % 1.0, unit), converged[winner]
+        unit = jnp.where(jnp.isinf(edges[1]), unit % 1.0, unit)
+        return data.low + unit * width, ends.height[winner], converged[winner]
 
-    return jax.vmap(best)((weights, centers))
+    return jax.vmap(best)(_Data(weights, centers, low, high))
 
 
 def _derivatives(

@@ -99,16 +99,16 @@ def basic_interval(replicas: ArrayLike, estimate: ArrayLike, prob: float) -> Flo
     return 2.0 * np.asarray(estimate, dtype=float)[..., None] - ends[..., ::-1]
 
 
-def influence_acceleration(influence: ArrayLike) -> Float:
+def influence_acceleration(influence: ArrayLike, counts: ArrayLike = 1.0) -> Float:
     """Return the acceleration from empirical influence values l_i, (..., events).
 
-    a = sum l_i^3 / (6 (sum l_i^2)^(3/2)) (Efron, J. Am. Stat. Assoc. 82 (1987) 171); zero
-    where all are zero. For a maximum-likelihood estimate l_i is the inverse information times
-    the score of event i; their common scale cancels.
+    a = sum n_i l_i^3 / (6 (sum n_i l_i^2)^(3/2)) (Efron, J. Am. Stat. Assoc. 82 (1987) 171), n_i
+    events having the value l_i; zero where all are zero. For a maximum-likelihood estimate l_i is
+    the inverse information times the score of event i; their common scale cancels.
     """
-    values = np.asarray(influence, dtype=float)
-    square = np.sum(values**2, axis=-1)
-    cube = np.sum(values**3, axis=-1)
+    values, times = np.asarray(influence, dtype=float), np.asarray(counts, dtype=float)
+    square = np.sum(times * values**2, axis=-1)
+    cube = np.sum(times * values**3, axis=-1)
     return np.where(square > 0.0, cube / (6.0 * np.where(square > 0.0, square, 1.0) ** 1.5), 0.0)
 
 

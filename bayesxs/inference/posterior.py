@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import arviz as az
@@ -40,7 +41,14 @@ def public_values(values: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def posterior_tree(draws: Draws, key: Array, nuisances: Sequence[str] = ()) -> xr.DataTree:
+def posterior_tree(
+    draws: Draws,
+    key: Array,
+    nuisances: Sequence[str] = (),
+    *,
+    first_chain: int = 0,
+    first_draw: int = 0,
+) -> xr.DataTree:
     """Assemble draws of the far-detector model, the octant drawn where it was marginalised.
 
     Adds sin2_2theta23 = 4 s (1 - s), and octant_upper_probability, the exact conditional
@@ -49,28 +57,45 @@ def posterior_tree(draws: Draws, key: Array, nuisances: Sequence[str] = ()) -> x
 
     Args:
         draws: of `far_detector_model`.
-        key: random key for the octant.
+        key: random key for the octant, folded with the numbers of chain and draw.
         nuisances: names of the nuisances, in units of whose prior widths the variable "nuisance"
             is.
+        first_chain: number of the first chain.
+        first_draw: number of the first draw.
     """
     sites = {PUBLIC_NAMES[k]: v for k, v in draws.sites.items() if k in PUBLIC_NAMES}
-    coords: dict[str, Any] = {}
+    chains, length = next(iter(draws.statistics.values())).shape[:2]
+    chain, draw = first_chain + np.arange(chains), first_draw + np.arange(length)
+    coords: dict[str, Any] = {"chain": chain, "draw": draw}
+    dims: dict[str, list[str]] = {}
     if "nuisance" in draws.sites:
         sites["nuisance"] = draws.sites["nuisance"]
-        coords = {"nuisance_name": list(nuisances)}
+        coords["nuisance_name"] = list(nuisances)
+        dims["nuisance"] = ["nuisance_name"]
     if "s2_23_offset" in draws.sites:
-        s2_23, upper = resolve_octant(
-            key, draws.sites["s2_23_offset"], draws.sites["octant_log_odds"]
-        )
+        offset, log_odds = draws.sites["s2_23_offset"], draws.sites["octant_log_odds"]
+        s2_23, upper = _resolve_octants(key, chain, draw, offset, log_odds)
         sites |= {"sin2_theta23": np.asarray(s2_23), "octant_upper_probability": np.asarray(upper)}
     elif "sin2_theta23" in sites:
         sites["octant_upper_probability"] = (sites["sin2_theta23"] > 0.5).astype(float)
     if "sin2_theta23" in sites:
         sites["sin2_2theta23"] = 4.0 * sites["sin2_theta23"] * (1.0 - sites["sin2_theta23"])
-    dims = {"nuisance": ["nuisance_name"]} if coords else {}
     return az.from_dict(
         {"posterior": sites, "sample_stats": draws.statistics}, coords=coords, dims=dims
     )
+
+
+@jax.jit
+def _resolve_octants(
+    key: Array, chains: Array, draws: Array, offset: Array, log_odds: Array
+) -> tuple[Array, Array]:
+    """Draw the octant of each draw with a key of its own."""
+
+    def of_chain(chain: Array, offset: Array, log_odds: Array) -> tuple[Array, Array]:
+        keys = jax.vmap(partial(jax.random.fold_in, jax.random.fold_in(key, chain)))(draws)
+        return jax.vmap(resolve_octant)(keys, offset, log_odds)
+
+    return jax.vmap(of_chain)(chains, offset, log_odds)
 
 
 def parameters_of(
@@ -89,7 +114,8 @@ def nuisances_of(posterior: xr.Dataset, thin: int = 1) -> Array:
     """Return the drawn nuisances, flattened over chains and thinned, shape (draws, q)."""
     if "nuisance" not in posterior:
         return jnp.zeros((posterior.sizes["chain"] * len(posterior.draw[::thin]), 0))
-    values = posterior["nuisance"].transpose("chain", "draw", ...).values[:, ::thin]
+    kept = posterior["nuisance"].isel(draw=slice(None, None, thin))
+    values = kept.transpose("chain", "draw", ...).values
     return jnp.asarray(values.reshape(-1, values.shape[-1]))
 
 
@@ -169,15 +195,15 @@ def summarize(tree: xr.DataTree) -> dict[str, Any]:
     for name in [*PUBLIC_NAMES.values(), "sin2_2theta23"]:
         if name not in posterior:
             continue
-        array = posterior[name]
+        values = posterior[name].values
         circular = name == "dcp"
-        flat = array.values.ravel()
+        flat = values.ravel()
         mean, sd, median = _circular_moments(flat) if circular else _moments(flat)
         out[name] = {"mean": mean, "sd": sd, "median": median}
         for percent in (68, 90):
             out[name][f"hdi{percent}"] = _interval(flat, percent / 100, circular)
         # On a circle mixing shows in the sine, which has no seam
-        mixing = np.sin(array.values) if circular else array.values
+        mixing = np.sin(values) if circular else values
         out[name] |= {
             "ess_bulk": float(az.ess(mixing, method="bulk")),
             "ess_tail": float(az.ess(mixing, method="tail", prob=(0.05, 0.95))),

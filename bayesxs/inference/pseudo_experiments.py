@@ -7,7 +7,7 @@ batch it stands in, but for rounding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -16,16 +16,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from bayesxs.inference.channel import FarChannel, log_likelihood, pointwise_log_density
 from bayesxs.inference.model import far_detector_model, initial_values, resolve_octant
 from bayesxs.inference.posterior import public_values
 from bayesxs.inference.priors import Prior, prior_distribution
-from bayesxs.inference.sampling import NutsSampler, SamplerSettings, curvature_covariance
+from bayesxs.inference.sampling import NutsSampler, SamplerSettings
 from bayesxs.physics.oscillation import OscillationParameters
 
 # What the key of a pseudo-experiment is folded with
 TRUTH_KEY, DATA_KEY, CHAIN_KEY, OCTANT_KEY = range(4)
+
+# Least distance of s2_23 from 1/2 at which chains start: the curvature of the likelihood, which
+# their mass matrices come from, vanishes there
+OFF_MAXIMAL = 0.03
 
 
 @dataclass(frozen=True)
@@ -109,20 +114,23 @@ class BinnedExperiment:
         def model(counts: tuple[Array, ...], channels: tuple[FarChannel, ...]) -> None:
             far_detector_model(_with_counts(channels, counts), self.priors, self.fixed)
 
-        start = initial_values(self.priors, self.fixed, self.nuisances)
-        covariance = None
-        if self.nuisances:
-            covariance = curvature_covariance(model, start, (self._expected(), self.channels))
-        return NutsSampler(model, self.settings, start, covariance, own_arguments=1)
+        # With dozens of nuisances every chain has the covariance of its own truth
+        return NutsSampler(
+            model,
+            self.settings,
+            initial_values(self.priors, self.fixed, self.nuisances),
+            own_arguments=1,
+            own_starts=self.nuisances > 0,
+        )
 
-    def _expected(self) -> tuple[Array, ...]:
-        """Return the expected counts at the nominal parameters."""
-        xi = jnp.zeros(self.nuisances)
-        out = []
-        for channel, size in zip(self.channels, self.sizes, strict=True):
-            share = jnp.exp(pointwise_log_density(channel, self.fixed, xi))
-            out.append(size * share / share.sum())
-        return tuple(out)
+    def _starts(self, truths: OscillationParameters, nuisances: Array) -> dict[str, Array]:
+        """Return where chains start: at their truths, but for a little off maximal mixing."""
+        start = initial_values(self.priors, truths) | {"nuisance": nuisances}
+        if "s2_23_offset" in start:
+            offset = start["s2_23_offset"]
+            away = jnp.where(offset < 0.0, -OFF_MAXIMAL, OFF_MAXIMAL)
+            start["s2_23_offset"] = jnp.where(jnp.abs(offset) < OFF_MAXIMAL, away, offset)
+        return start
 
     def run(self, first: int) -> dict[str, np.ndarray]:
         """Carry out a batch of pseudo-experiments, those numbered from `first`.
@@ -133,17 +141,8 @@ class BinnedExperiment:
             each are below it, "below/nuisance", (batch, q); "diverging", "n_steps" (batch,).
         """
         truths, xi = self.truths(first)
-        counts = tuple(jnp.asarray(c) for c in self.data(first, truths, xi))
-        drawn = self.sampler.run((counts, self.channels), self.keys(first, CHAIN_KEY))
-        sites = {k: v[:, self.thin - 1 :: self.thin] for k, v in drawn.sites.items()}
-        if "s2_23_offset" in sites:
-            resolve = jax.vmap(resolve_octant)
-            odds = sites.pop("octant_log_odds")
-            octant_keys = self.keys(first, OCTANT_KEY)
-            sites["s2_23"] = np.asarray(resolve(octant_keys, sites.pop("s2_23_offset"), odds)[0])
-        free = {name: sites[name] for name in self.priors}
-        empty = np.zeros((*next(iter(free.values())).shape, 0))
-        nuisances = sites.get("nuisance", empty)
+        counts = self.data(first, truths, xi)
+        free, nuisances, statistics = self.posterior(first, counts, truths, xi)
         true = {name: np.asarray(getattr(truths, name)) for name in self.priors}
         out = {f"truth/{name}": value for name, value in public_values(true).items()}
         out |= {f"draws/{name}": value for name, value in public_values(free).items()}
@@ -156,14 +155,44 @@ class BinnedExperiment:
         if self.nuisances:
             below = (nuisances < np.asarray(xi)[:, None]).sum(axis=1)
             out |= {"truth/nuisance": np.asarray(xi), "below/nuisance": below.astype(float)}
-        statistics = drawn.statistics
-        out["diverging"] = statistics["diverging"].sum(axis=1).astype(float)
-        out["n_steps"] = statistics["n_steps"].mean(axis=1)
-        return out
+        return out | statistics
 
-    def _heights(self, counts: tuple[Array, ...], sites: Mapping[str, np.ndarray]) -> np.ndarray:
+    def posterior(
+        self,
+        first: int,
+        counts: Sequence[ArrayLike],
+        truths: OscillationParameters,
+        nuisances: Array,
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.ndarray]]:
+        """Sample the posteriors of a batch, those numbered from `first`, given their counts.
+
+        Where there are nuisances, chains start at the truths (batch,) and the true nuisances
+        (batch, q), which spares them to look for the posterior.
+
+        Returns:
+            Draws of the free parameters (batch, kept), of the nuisances (batch, kept, q), and the
+            sum of "diverging" and the mean of "n_steps" of each, (batch,).
+        """
+        data = tuple(jnp.asarray(c) for c in counts)
+        starts = self._starts(truths, nuisances) if self.nuisances else None
+        drawn = self.sampler.run((data, self.channels), self.keys(first, CHAIN_KEY), starts)
+        sites = {k: v[:, self.thin - 1 :: self.thin] for k, v in drawn.sites.items()}
+        if "s2_23_offset" in sites:
+            resolve = jax.vmap(resolve_octant)
+            odds = sites.pop("octant_log_odds")
+            octant_keys = self.keys(first, OCTANT_KEY)
+            sites["s2_23"] = np.asarray(resolve(octant_keys, sites.pop("s2_23_offset"), odds)[0])
+        free = {name: sites[name] for name in self.priors}
+        empty = np.zeros((*next(iter(free.values())).shape, 0))
+        statistics = {
+            "diverging": drawn.statistics["diverging"].sum(axis=1).astype(float),
+            "n_steps": drawn.statistics["n_steps"].mean(axis=1),
+        }
+        return free, sites.get("nuisance", empty), statistics
+
+    def _heights(self, counts: Sequence[ArrayLike], sites: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the log-likelihood of each pseudo-experiment's points, shape (batch, points)."""
-        return np.asarray(self._log_likelihoods(counts, dict(sites)))
+        return np.asarray(self._log_likelihoods(tuple(counts), dict(sites)))
 
     @cached_property
     def _log_likelihoods(self) -> Any:

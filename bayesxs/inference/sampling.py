@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +12,7 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
 from numpyro import infer
 from numpyro.infer.hmc import HMCState
 from numpyro.infer.util import initialize_model
@@ -40,9 +40,11 @@ class SamplerSettings:
         warmup: adaptation steps of each chain.
         draws: draws kept of each chain.
         target_accept: acceptance that the step size aims at.
-        record_every: steps between records (and checkpoints).
+        record_every: steps of a piece, after which a run can be resumed.
         tree_depth: largest depth of NUTS's trees in warm-up, and after it. Chains of one batch all
             wait for the deepest tree.
+        first_chain: number of the first chain, with which a single key is folded: chain 5 is the
+            same among eight chains as in a run of its own.
     """
 
     chains: int = 4
@@ -51,6 +53,19 @@ class SamplerSettings:
     target_accept: float = 0.9
     record_every: int = 500
     tree_depth: tuple[int, int] = (10, 10)
+    first_chain: int = 0
+
+    @property
+    def ends(self) -> list[int]:
+        """Steps done, warm-up included, at the end of each piece; warm-up ends with one."""
+        total = self.warmup + self.draws
+        inside = (
+            *range(self.record_every, self.warmup, self.record_every),
+            self.warmup,
+            *range(self.warmup + self.record_every, total, self.record_every),
+            total,
+        )
+        return [end for end in inside if end > 0]
 
 
 class Draws(NamedTuple):
@@ -63,6 +78,27 @@ class Draws(NamedTuple):
 
     sites: dict[str, np.ndarray]
     statistics: dict[str, np.ndarray]
+
+
+class Piece(NamedTuple):
+    """What a sampler hands out at a time.
+
+    Attributes:
+        done: steps done by its end, warm-up included.
+        draws: those of its steps; None in warm-up.
+        state: named arrays from which `NutsSampler.pieces` goes on; their size does not grow with
+            the number of draws.
+    """
+
+    done: int
+    draws: Draws | None
+    state: dict[str, np.ndarray]
+
+
+def joined(pieces: Iterable[Draws]) -> Draws:
+    """Join draws of the same chains, one piece after the other, in memory."""
+    sites, statistics = zip(*pieces, strict=True)
+    return Draws(_concatenated(sites), _concatenated(statistics))
 
 
 def chain_mesh(chains: int) -> Mesh:
@@ -84,8 +120,9 @@ class NutsSampler:
         model: Callable[..., None],
         settings: SamplerSettings,
         start: Mapping[str, Any] | None = None,
-        covariance: np.ndarray | None = None,
+        covariance: ArrayLike | None = None,
         own_arguments: int = 0,
+        own_starts: bool = False,
     ) -> None:
         """Hold a model and how to sample it.
 
@@ -98,24 +135,31 @@ class NutsSampler:
                 are too short to estimate one.
             own_arguments: how many of the model's arguments, the first ones, each chain has for
                 itself, one entry per chain along their leading axis: chains of different data.
+            own_starts: whether each chain starts at values of its own, given with the arguments,
+                its covariance being `curvature_covariance` there.
         """
         self.settings = settings
-        self._kernel = kernel = infer.NUTS(
-            model,
-            dense_mass=True,
-            inverse_mass_matrix=None if covariance is None else jnp.asarray(covariance),
-            adapt_mass_matrix=covariance is None,
-            target_accept_prob=settings.target_accept,
-            max_tree_depth=settings.tree_depth,
-            init_strategy=infer.init_to_uniform
-            if start is None
-            else infer.init_to_value(values=dict(start)),
-        )
+        self._own_starts = own_starts
+
+        def kernel_of(start: Mapping[str, Any] | None, covariance: ArrayLike | None) -> infer.NUTS:
+            return infer.NUTS(
+                model,
+                dense_mass=True,
+                inverse_mass_matrix=None if covariance is None else jnp.asarray(covariance),
+                adapt_mass_matrix=covariance is None and not own_starts,
+                target_accept_prob=settings.target_accept,
+                max_tree_depth=settings.tree_depth,
+                init_strategy=infer.init_to_uniform
+                if start is None
+                else infer.init_to_value(values=dict(start)),
+            )
+
+        kernel = kernel_of(start, covariance)
         mesh = chain_mesh(settings.chains)
         chain, shared = PartitionSpec("chain"), PartitionSpec()
         self._placed = NamedSharding(mesh, chain)
 
-        self._own = own = own_arguments
+        own = own_arguments
 
         def steps(state: HMCState, arguments: tuple[Any, ...], count: int) -> tuple[HMCState, Any]:
             def one(state: HMCState, mine: tuple[Any, ...]) -> HMCState:
@@ -128,86 +172,138 @@ class NutsSampler:
             state, trace = jax.lax.scan(body, state, None, length=count)
             return state, jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), trace)
 
-        @partial(jax.jit, static_argnums=2)
-        def advance(
-            state: HMCState, arguments: tuple[Any, ...], count: int
-        ) -> tuple[HMCState, Any]:
-            return jax.shard_map(
-                lambda s, a: steps(s, a, count),
-                mesh=mesh,
-                in_specs=(chain, (*[chain] * own, *[shared] * (len(arguments) - own))),
-                out_specs=chain,
-                check_vma=False,
-            )(state, arguments)
-
-        @jax.jit
-        def constrain(z: dict[str, Array], arguments: tuple[Any, ...]) -> dict[str, Array]:
+        def constrained(z: dict[str, Array], arguments: tuple[Any, ...]) -> dict[str, Array]:
             def one(z: dict[str, Array], mine: tuple[Any, ...]) -> dict[str, Array]:
-                return jax.vmap(kernel.postprocess_fn((*mine, *arguments[own:]), {}))(z)
+                function = kernel.postprocess_fn((*mine, *arguments[own:]), {})
+                # Some draws at a time: each may need a whole likelihood
+                return jax.lax.map(function, z, batch_size=64)
 
             return jax.vmap(one)(z, arguments[:own])
 
-        self._advance, self._constrain = advance, constrain
+        def begun(given: _Beginning, arguments: tuple[Any, ...]) -> HMCState:
+            def covariance_of(item: tuple[Mapping[str, Array], tuple[Any, ...]]) -> Array:
+                return curvature_covariance(model, item[0], (*item[1], *arguments[own:]))
+
+            def one(
+                key: Array, start: Any, covariance: Array | None, mine: tuple[Any, ...]
+            ) -> HMCState:
+                everything = (*mine, *arguments[own:])
+                state = kernel.init(key, settings.warmup, None, everything, {})
+                if covariance is None:
+                    return state
+                # The matrix is part of the state, with which the first kernel goes on
+                return kernel_of(start, covariance).init(key, settings.warmup, None, everything, {})
+
+            keys, starts = given
+            covariances = None
+            if starts is not None:
+                # Chain by chain, as in `curvature_covariance` column by column
+                covariances = jax.lax.map(covariance_of, (starts, arguments[:own]))
+            return jax.vmap(one)(keys, starts, covariances, arguments[:own])
+
+        # Each device does the same with its chains, however many other devices there are
+        def spread(function: Callable[..., Any]) -> Callable[..., Any]:
+            def split(first: Any, arguments: tuple[Any, ...], *rest: Any) -> Any:
+                return jax.shard_map(
+                    lambda f, a: function(f, a, *rest),
+                    mesh=mesh,
+                    in_specs=(chain, (*[chain] * own, *[shared] * (len(arguments) - own))),
+                    out_specs=chain,
+                    check_vma=False,
+                )(first, arguments)
+
+            return split
+
+        self._begin = jax.jit(spread(begun))
+        self._advance = jax.jit(spread(steps), static_argnums=2)
+        self._constrain = jax.jit(spread(constrained))
 
     def run(
         self,
         arguments: tuple[Any, ...],
         key: Array,
-        *,
-        resume: Mapping[str, np.ndarray] | None = None,
-        record: Callable[[int, dict[str, np.ndarray]], None] | None = None,
+        starts: Mapping[str, ArrayLike] | None = None,
     ) -> Draws:
-        """Sample the model given its arguments.
-
-        A run that was interrupted and resumed from a checkpoint ends with the same numbers.
+        """Sample the model given its arguments, and keep every draw in memory.
 
         Args:
             arguments: positional arguments of the model, pytrees of arrays.
             key: random key, or one for each chain.
-            resume: checkpoint of an interrupted run of the same model, arguments and key.
-            record: called as record(steps done, checkpoint) every `record_every` steps.
+            starts: with `own_starts`, initial values of the sites in constrained space, one entry
+                per chain along their leading axis.
+        """
+        pieces = self.pieces(arguments, key, starts)
+        return joined(piece.draws for piece in pieces if piece.draws is not None)
+
+    def pieces(
+        self,
+        arguments: tuple[Any, ...],
+        key: Array,
+        starts: Mapping[str, ArrayLike] | None = None,
+        *,
+        resume: Mapping[str, np.ndarray] | None = None,
+    ) -> Iterator[Piece]:
+        """Sample the model given its arguments, `record_every` steps at a time; keep no draws.
+
+        A run that was interrupted and resumed from the state of a piece goes on with the same
+        numbers.
+
+        Args:
+            arguments: positional arguments of the model, pytrees of arrays.
+            key: random key, or one for each chain.
+            starts: with `own_starts`, initial values of the sites of each chain.
+            resume: state of a piece of an interrupted run of the same model, arguments and key;
+                the pieces after it follow.
+
+        Raises:
+            ValueError: the state is that of another model or other settings; starts without
+                `own_starts`, or the reverse.
         """
         settings = self.settings
-        keys = key if key.ndim else jax.random.split(key, settings.chains)
-
-        def begin(key: Array, mine: tuple[Any, ...]) -> HMCState:
-            own = (*mine, *arguments[self._own :])
-            return self._kernel.init(key, settings.warmup, None, own, {})
-
-        # One key at a time: NumPyro's kernels given a batch of keys cannot be initialised twice
-        state = jax.vmap(begin)(jax.vmap(jax.random.key_data)(keys), arguments[: self._own])
-        pieces: list[dict[str, np.ndarray]] = []
+        if (starts is not None) != self._own_starts:
+            raise ValueError("starts: for every chain with own_starts, else for none")
+        numbers = settings.first_chain + jnp.arange(settings.chains)
+        keys = key if key.ndim else jax.vmap(lambda n: jax.random.fold_in(key, n))(numbers)
+        # Also when resumed: it sets the kernel up, and its state shows which arrays there are.
+        # Key data, for NumPyro's kernels given a batch of keys cannot be initialised twice
+        given = _Beginning(jax.vmap(jax.random.key_data)(keys), _arrays(starts))
+        state = self._begin(given, arguments)
         done = 0
         if resume is not None:
             done = int(resume["done"])
-            state = restore(state, _below("state/", resume))
-            pieces = [_below("trace/", resume)]
+            state = restore(state, resume)
         # Placed and typed as `advance` returns it, so that it compiles once
         state = jax.device_put(restore(state, flatten(state)), self._placed)
-        total = settings.warmup + settings.draws
-        while done < total:
-            edge = settings.warmup if done < settings.warmup else total
-            count = min(settings.record_every, edge - done)
-            state, trace = self._advance(state, arguments, count)
-            done += count
-            if done > settings.warmup:
-                pieces.append(flatten(trace))
-            if record is not None:
-                saved = {f"state/{k}": v for k, v in flatten(state).items()}
-                saved |= {f"trace/{k}": v for k, v in _joined(pieces).items()}
-                record(done, saved | {"done": np.array(done)})
-        collected = _joined(pieces)
-        sites = self._constrain(
-            {k: jnp.asarray(v) for k, v in _below("0/", collected).items()}, arguments
-        )
-        statistics = {ARVIZ_NAMES[k]: v for k, v in _below("1/", collected).items()}
+        for end in settings.ends:
+            if end <= done:
+                continue
+            state, trace = self._advance(state, arguments, end - done)
+            done = end
+            draws = self._draws(trace, arguments) if done > settings.warmup else None
+            yield Piece(done, draws, flatten(state) | {"done": np.array(done)})
+
+    def _draws(self, trace: Any, arguments: tuple[Any, ...]) -> Draws:
+        z, recorded = trace
+        sites = self._constrain(z, arguments)
+        statistics = {ARVIZ_NAMES[k]: np.asarray(v) for k, v in recorded.items()}
         statistics["lp"] = -statistics["lp"]
         return Draws({name: np.asarray(value) for name, value in sites.items()}, statistics)
 
 
+class _Beginning(NamedTuple):
+    """Keys of the chains, and where they start if each has a place of its own."""
+
+    keys: Array
+    starts: Mapping[str, Array] | None
+
+
+def _arrays(starts: Mapping[str, ArrayLike] | None) -> dict[str, Array] | None:
+    return None if starts is None else {name: jnp.asarray(v) for name, v in starts.items()}
+
+
 def curvature_covariance(
     model: Callable[..., None], start: Mapping[str, Any], arguments: tuple[Any, ...]
-) -> np.ndarray:
+) -> Array:
     """Return |H|^-1 with H the Hessian of the potential at the start, in unconstrained space.
 
     Absolute eigenvalues (Betancourt, arXiv:1212.4693) keep directions usable that are not convex
@@ -229,19 +325,11 @@ def curvature_covariance(
         # Column by column: all of them as one batch has given garbage on the CPU (jaxlib 0.12.0)
         return jax.lax.map(lambda axis: jax.jvp(slope, (point,), (axis,))[1], jnp.eye(len(point)))
 
-    matrix = np.asarray(hessian(point))
-    curvature, directions = np.linalg.eigh(0.5 * (matrix + matrix.T))
-    return (directions / np.maximum(np.abs(curvature), 1.0)) @ directions.T
+    matrix = hessian(point)
+    curvature, directions = jnp.linalg.eigh(0.5 * (matrix + matrix.T))
+    return (directions / jnp.maximum(jnp.abs(curvature), 1.0)) @ directions.T
 
 
-def _below(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the arrays whose names start with a prefix, without it."""
-    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-
-
-def _joined(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Join pieces along the draws."""
-    filled = [piece for piece in pieces if piece]
-    if not filled:
-        return {}
-    return {name: np.concatenate([piece[name] for piece in filled], axis=1) for name in filled[0]}
+def _concatenated(pieces: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Join arrays of the same names along the draws."""
+    return {name: np.concatenate([piece[name] for piece in pieces], axis=1) for name in pieces[0]}

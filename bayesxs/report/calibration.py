@@ -9,9 +9,10 @@ from typing import Any, Final, NamedTuple
 from scipy.stats import norm
 
 from bayesxs.inference.calibration import LEVEL, UNEVEN, Uniformity
+from bayesxs.report.campaigns import found_tables
 from bayesxs.report.captions import Caption, caption
 from bayesxs.report.html import Picture, page_template
-from bayesxs.report.numbers import MISSING, Row, listed, number, signed
+from bayesxs.report.numbers import MISSING, Row, Table, listed, number, signed
 from bayesxs.report.provenance import provenance, stages
 from bayesxs.report.style import QUANTITIES, quantity
 
@@ -22,6 +23,9 @@ HEADINGS: Final = {
     "ensemble": "Ensemble of networks",
     "sensitivity": "Sensitivity against exposure",
 }
+
+# What is said of a campaign in which nothing is to be looked at
+SUCCESS: Final = {"sbc": "Calibrated.", "coverage": "Intervals cover."}
 
 # What a shape of the ranks says about the posteriors
 SHAPES: Final = {
@@ -59,6 +63,19 @@ FIGURES: Final = {
         "twice the error that the nominal level allows. Below, their lengths: of intervals that "
         "cover, the shorter are the better.",
     ),
+    "bootstrap": Caption(
+        SECTION,
+        "Maximum-likelihood estimates of bootstrap samples",
+        "Regions that hold 68 % and 95 % of the estimates, with their marginals; each sample draws "
+        "as many events as there are, with replacement (Figs. 2 and A5 of arXiv:2412.16303). All "
+        "cross sections see the same samples.",
+    ),
+    "ensemble": Caption(
+        SECTION,
+        "Far spectra of the networks",
+        "Mean and standard deviation of the networks' normalised far spectra over the true one, "
+        "and below their relative spread beside the statistical error of the far events.",
+    ),
     "sensitivity": Caption(
         SECTION,
         "Posterior width against exposure",
@@ -67,11 +84,19 @@ FIGURES: Final = {
     ),
 }
 
-_WORDS: Final = (
-    ("experiments", "pseudo-experiments", "{:.0f}"),
+FACTS: Final = (
+    ("points", "points of true values", "{:.0f}"),
+    (
+        "experiments",
+        "pseudo-experiments (at each point or exposure, where there are several)",
+        "{:.0f}",
+    ),
+    ("members", "networks", "{:.0f}"),
+    ("replicas", "bootstrap samples", "{:.0f}"),
     ("draws", "draws of each posterior", "{:.0f}"),
     ("thin", "one draw kept of so many", "{:.0f}"),
     ("divergences", "divergent transitions", "{:.0f}"),
+    ("converged", "part of the fits that converged", "{:.4f}"),
     ("seconds", "seconds, together", "{:.1f}"),
 )
 _SHOWN_NAMES: Final = 4  # in a sentence, beyond which parameters are counted
@@ -86,18 +111,16 @@ class CampaignTables(NamedTuple):
         verdict: the result in words.
         good: whether nothing is to be looked at.
         reasons: what is, beside the ranks that the verdict names.
-        levels: headings of the columns of coverage.
-        parameters: per parameter whether inside, worst, chi-square p, coverage by level, shape.
+        tables: what was found.
         facts: size and cost.
-        failed: name and error of pseudo-experiments that failed.
+        failed: name and error of tasks that failed.
         missing: those that were not done, in words, empty where all were.
     """
 
     verdict: str
     good: bool
     reasons: list[str]
-    levels: list[str]
-    parameters: list[Row]
+    tables: list[Table]
     facts: list[Row]
     failed: list[Row]
     missing: str
@@ -158,39 +181,59 @@ def campaign_tables(summary: Mapping[str, Any]) -> CampaignTables:
     """Return the words and tables of a campaign.
 
     Args:
-        summary: kind, experiments, failed (errors by name), missing (names), draws, thin,
-            divergences, seconds, verdict, and parameters: by name inside, worst, p_value, shape,
-            coverage (a pair of fraction and binomial error by level) and, where the name does not
-            say it, label. What is lacking is left out.
+        summary: kind, verdict, failed (errors by name), missing (names), what `FACTS` names, and
+            what is found. Simulation-based calibration: parameters, by name inside, worst, p_value,
+            shape, coverage (a pair of fraction and binomial error by level) and, where the name
+            does not say it, label. Other kinds: see `bayesxs.report.campaigns`. What is lacking is
+            left out.
     """
-    parameters: Mapping[str, Mapping[str, Any]] = summary.get("parameters") or {}
-    order = [*(n for n in QUANTITIES if n in parameters)]
-    order += [n for n in parameters if n not in QUANTITIES]
-    levels = sorted({k for p in parameters.values() for k in (p.get("coverage") or {})}, key=float)
     failed = dict(summary.get("failed") or {})
     missing = [str(name) for name in summary.get("missing") or ()]
-    reasons = _off(parameters, order)
+    parameters: Mapping[str, Mapping[str, Any]] = summary.get("parameters") or {}
+    tables, reasons = found_tables(summary)
+    if parameters:
+        order = [*(n for n in QUANTITIES if n in parameters)]
+        order += [n for n in parameters if n not in QUANTITIES]
+        tables.insert(0, _rank_table(parameters, order))
+        reasons += _off(parameters, order)
     if failed:
-        reasons.append(f"{_counted(len(failed), 'pseudo-experiment')} failed: named below")
+        reasons.append(f"{_counted(len(failed), 'batch')} failed: named below")
     if missing:
-        reasons.append(f"{_counted(len(missing), 'pseudo-experiment')} missing: named below")
+        reasons.append(f"{_counted(len(missing), 'batch')} missing: named below")
     return CampaignTables(
         verdict=str(summary.get("verdict") or ""),
         good=not reasons and all(p.get("inside") is not False for p in parameters.values()),
         reasons=reasons,
-        levels=[f"{100.0 * float(level):g} %" for level in levels],
-        parameters=[
-            Row(str(parameters[n].get("label") or _name(n)), _cells(parameters[n], levels))
-            for n in order
-        ],
+        tables=tables,
         facts=[
             Row(words, (number(summary[key], form),))
-            for key, words, form in _WORDS
+            for key, words, form in FACTS
             if summary.get(key) is not None
         ],
         failed=[Row(str(name), (str(error),)) for name, error in failed.items()],
         missing=_enumerated(missing),
     )
+
+
+def _rank_table(parameters: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> Table:
+    """What the ranks of every parameter say."""
+    levels = sorted({k for p in parameters.values() for k in (p.get("coverage") or {})}, key=float)
+    covered = [f"{100.0 * float(level):g} % coverage" for level in levels]
+    words = (
+        "Worst is the largest departure of the ranks from uniform ones, in units of the band's "
+        "half-width: above 1 it is outside."
+    )
+    if levels:
+        words += (
+            " Coverage, in percent, is how often the credible interval of that level held the true "
+            "value; its error is binomial."
+        )
+    rows = [
+        Row(str(parameters[n].get("label") or _name(n)), _cells(parameters[n], levels))
+        for n in order
+    ]
+    band = f"{100.0 * LEVEL:g} % band"
+    return Table(("", band, "worst", "χ² p", *covered, "ranks"), rows, words)
 
 
 def render_campaign(
@@ -213,10 +256,10 @@ def render_campaign(
     return page_template("campaign.html.j2").render(
         name=name,
         heading=HEADINGS.get(kind, "Calibration campaign"),
+        success=SUCCESS.get(kind, "Done."),
         created=str(manifest.get("created", "")),
         package=str(manifest.get("package", "")),
         campaign=campaign_tables(summary),
-        level=f"{100.0 * LEVEL:g} %",
         pictures=_pictures(images),
         provenance=provenance(manifest),
         stages=stages({}, manifest),
@@ -241,7 +284,7 @@ def _name(name: str) -> str:
 
 
 def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{count} {noun}{'' if count == 1 else 'es'}"
 
 
 def _enumerated(names: Sequence[str]) -> str:

@@ -16,6 +16,14 @@ class Row(NamedTuple):
     cells: tuple[str, ...]
 
 
+class Table(NamedTuple):
+    """A table of a page: headings, that of the rows' heads first, rows, and what it shows."""
+
+    columns: tuple[str, ...]
+    rows: list[Row]
+    words: str = ""
+
+
 def number(value: Any, form: str) -> str:
     """Return a formatted number, a dash where there is none."""
     if value is None or not math.isfinite(float(value)):

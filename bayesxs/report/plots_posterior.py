@@ -67,18 +67,20 @@ def posterior_figure(truth: xr.DataTree | None, learned: xr.DataTree | None) -> 
 
 
 def comparison_figure(
-    trees: Mapping[str, xr.DataTree], true_values: Mapping[str, float] | None = None
+    trees: Mapping[str, xr.DataTree],
+    true_values: Mapping[str, float] | None = None,
+    names: tuple[str, str] = ("sin2_2theta23", "dm31"),
 ) -> Figure:
-    """Draw the regions of (sin2_2theta23, dm31) for a true, a learned and an assumed cross section.
+    """Draw the regions of two parameters for a true, a learned and an assumed cross section.
 
     Args:
         trees: posteriors by kind, any of truth, learned and assumed.
         true_values: what the events were made with (eV^2), where it is known.
+        names: of the parameters, across and up.
 
     Raises:
         ValueError: no posterior, a kind that is not known, or one without the two parameters.
     """
-    names = ("sin2_2theta23", "dm31")
     unknown = [kind for kind in trees if kind not in COLORS]
     if unknown or not trees:
         raise ValueError(f"posteriors of {unknown or 'nothing'}: any of {', '.join(COLORS)}")

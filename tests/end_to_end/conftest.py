@@ -43,6 +43,7 @@ events = 200
 chains = 2
 warmup = 200
 draws = 200
+checkpoint_every = 100
 
 [bootstrap]
 replicas = 20

@@ -18,7 +18,8 @@ from typing import Any
 import matplotlib.pyplot  # noqa: F401
 from jax._src import xla_bridge
 
-from bayesxs.app import api, campaign, doctor, pdfsets, pipeline  # noqa: F401
+from bayesxs.app import api, doctor, merging, pdfsets, pipeline  # noqa: F401
+from bayesxs.app.campaigns import run as campaigns  # noqa: F401
 from bayesxs.app.cli import main
 
 

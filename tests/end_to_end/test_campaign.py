@@ -58,6 +58,44 @@ def test_a_campaign_leaves_ranks_verdict_and_page(uninterrupted: Path) -> None:
     assert page.count("data:image/png;base64,") >= 2
 
 
+TINY_KINDS = {
+    "coverage": "experiments=10, batch=5, warmup=50, draws=40, replicas=50, s2_23=[0.42], "
+    "dm31=[2.45e-3, 2.6e-3]",
+    "sensitivity": "experiments=4, batch=4, warmup=50, draws=40, exposures=[3.0, 30.0]",
+    "bootstrap": "replicas=30, batch=16",
+    "ensemble": "members=3, batch=2",
+}
+FOUND = {
+    "coverage": ("intervals", "HDIs of"),
+    "sensitivity": ("widths", "counting alone gives"),
+    "bootstrap": ("estimates", "with the learned cross section"),
+    "ensemble": ("distances", "3 networks"),
+}
+
+
+@pytest.mark.parametrize("kind", FOUND)
+def test_every_kind_leaves_numbers_words_figures_and_page(
+    kind: str, bayesxs, card: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / kind
+    plan = f"campaign={{kind='{kind}', {TINY_KINDS[kind]}}}"
+    command = ("campaign", card, "--set", plan, "--out", folder, "--workers", 2, "--quiet")
+    done = bayesxs(*command)
+    assert (done.code, done.stderr) == (0, "")
+    summary = json.loads((folder / "campaign.json").read_text())
+    section, words = FOUND[kind]
+    assert summary["kind"] == kind and summary[section]
+    assert words in summary["verdict"]
+    assert (summary["failed"], summary["missing"]) == ({}, [])
+    assert list((folder / "figures").glob("campaign_*.png"))
+    page = (folder / "campaign.html").read_text()
+    assert "data:image/png;base64," in page
+    with xr.open_dataset(folder / "campaign.nc", engine="h5netcdf") as data:
+        assert data.attrs["kind"] == kind
+    if kind == "ensemble":
+        assert (folder / "network.safetensors").exists()
+
+
 def test_kills_lose_nothing(bayesxs, plan: Path, uninterrupted: Path, tmp_path: Path) -> None:
     """The client is killed twice at random moments; the ranks are the same, bit for bit."""
     rng = random.Random(2)
@@ -117,6 +155,8 @@ def test_a_scheduler_that_does_not_answer_is_named(bayesxs, plan: Path, tmp_path
         (("--set", "campaign.kind=guess"), "campaign.kind"),
         (("--set", "campaign={kind='sbc', draws=50, thin=10}"), "campaign.thin"),
         (("--set", "campaign.kind=sbc", "--workers", "0"), "--workers"),
+        (("--set", "campaign={kind='coverage', s2_23=[1.2]}"), "campaign.s2_23"),
+        (("--set", "campaign={kind='coverage', dm31=[3.5e-3]}"), "campaign.dm31 = 0.0035"),
     ],
 )
 def test_bad_input(

@@ -39,7 +39,7 @@ def test_stages_killed_at_random_moments_end_with_the_same_numbers(
     expected = numbers(finished)
 
     def checkpoint(name: str) -> Callable[[], bool]:
-        return (folder / "checkpoints" / f"{name}.safetensors").exists
+        return lambda: any((folder / "checkpoints").glob(f"{name}*.safetensors"))
 
     def kill(*command: object, when: Callable[[], bool], sent: int = signal.SIGKILL) -> Any:
         done = bayesxs(*command, "--quiet", send=sent, when=when)
@@ -79,11 +79,11 @@ def test_stages_killed_at_random_moments_end_with_the_same_numbers(
     finish("bootstrap", folder)
     kill(
         *("run", "--resume", "--out", folder),
-        when=later(rng.uniform(0.0, 1.0), checkpoint("sample/events-truth")),
+        when=later(rng.uniform(0.0, 1.0), checkpoint("sample/events-truth-")),
     )
     done = kill(
         *("sample", folder),
-        when=later(rng.uniform(0.0, 0.5), checkpoint("sample/asimov-truth")),
+        when=later(rng.uniform(0.0, 0.5), checkpoint("sample/asimov-truth-")),
         sent=signal.SIGINT,
     )
     assert done.stderr in ("", f"interrupted: bayesxs sample {folder} continues\n")

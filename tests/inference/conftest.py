@@ -18,6 +18,7 @@ from bayesxs.detector.operator import exact_response, row_quadrature, total_quad
 from bayesxs.inference.channel import FarChannel, far_channel, probability_span
 from bayesxs.inference.model import far_detector_model
 from bayesxs.inference.priors import Flat, Prior
+from bayesxs.inference.pseudo_experiments import BinnedExperiment
 from bayesxs.inference.sampling import Draws, NutsSampler, SamplerSettings
 from bayesxs.inputs.flux import Flux, embedded_dune_flux
 from bayesxs.physics.oscillation import DUNE, OscillationParameters, nufit_6_0, probability
@@ -142,3 +143,26 @@ def far_draws(
     settings = SamplerSettings(chains=4, warmup=500, draws=1500, record_every=500)
     start = {"dm31": jnp.asarray(nature.dm31), "s2_23_offset": jnp.array(-0.03)}
     return NutsSampler(model, settings, start).run(([channel],), jax.random.key(3))
+
+
+@pytest.fixture(scope="session")
+def experiment(response, events, flux, energies, nature, priors) -> BinnedExperiment:
+    """Sixty bins, and two nuisances: one in the response, one in the flux."""
+    rows = response(Sample(), events.lepton_energy[:60], events.z[:60]).rows
+    tilt = 0.1 * np.linspace(-1.0, 1.0, 60)[:, None] * rows
+    shapes = np.zeros((2, len(energies.points)))
+    shapes[1] = 0.1 * np.sin(energies.points)
+    span = probability_span(Sample(), energies.points, DUNE, priors, nature, flux_modes=shapes)
+    channel = far_channel(
+        Response(rows, rows.sum(axis=0)),
+        flux(14, energies.points),
+        energies.points,
+        np.ones(60),
+        Sample(),
+        DUNE,
+        span,
+        modes=[Response(tilt, tilt.sum(axis=0)), None],
+        flux_modes=shapes,
+    )
+    settings = SamplerSettings(chains=4, warmup=10, draws=10)
+    return BinnedExperiment((channel,), (2000,), priors, nature, settings, 1, 7)

@@ -72,6 +72,24 @@ def test_nuts_agrees_with_the_posterior_on_a_grid(tree, channel, priors, nature)
     assert int(tree["sample_stats"]["diverging"].sum()) == 0
 
 
+def test_a_posterior_in_parts_is_the_same(tree, far_draws):
+    """The octant of a draw depends on the numbers of its chain and itself, on nothing beside it."""
+
+    def part(chains: slice, draws: slice) -> xr.DataTree:
+        cut = [{n: v[chains, draws] for n, v in values.items()} for values in far_draws]
+        first = {"first_chain": chains.start, "first_draw": draws.start}
+        return posterior_tree(Draws(*cut), jax.random.key(4), **first)
+
+    for chains, draws in (
+        (slice(0, 2), slice(0, 1500)),
+        (slice(3, 4), slice(100, 333)),
+        (slice(0, 4), slice(1499, 1500)),
+    ):
+        for group, node in part(chains, draws).children.items():
+            whole = tree[group].dataset.isel(chain=chains, draw=draws)
+            xr.testing.assert_equal(node.to_dataset(), whole)
+
+
 def test_every_chain_visits_both_octants(tree):
     s2_23 = tree["posterior"]["sin2_theta23"].values
     share = (s2_23 > 0.5).mean(axis=1)

@@ -10,42 +10,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bayesxs.detector.density import Response, Sample
-from bayesxs.inference.channel import far_channel, pointwise_log_density, probability_span
+from bayesxs.inference.channel import pointwise_log_density
 from bayesxs.inference.priors import Flat, Gaussian
-from bayesxs.inference.pseudo_experiments import BinnedExperiment
 from bayesxs.inference.sampling import SamplerSettings
-from bayesxs.physics.oscillation import DUNE
-
-SHORT = SamplerSettings(chains=4, warmup=10, draws=10)
-
-
-@pytest.fixture(scope="module")
-def experiment(response, events, flux, energies, nature, priors) -> BinnedExperiment:
-    """Sixty bins, and two nuisances: one in the response, one in the flux."""
-    rows = response(Sample(), events.lepton_energy[:60], events.z[:60]).rows
-    tilt = 0.1 * np.linspace(-1.0, 1.0, 60)[:, None] * rows
-    shapes = np.zeros((2, len(energies.points)))
-    shapes[1] = 0.1 * np.sin(energies.points)
-    span = probability_span(Sample(), energies.points, DUNE, priors, nature, flux_modes=shapes)
-    channel = far_channel(
-        Response(rows, rows.sum(axis=0)),
-        flux(14, energies.points),
-        energies.points,
-        np.ones(60),
-        Sample(),
-        DUNE,
-        span,
-        modes=[Response(tilt, tilt.sum(axis=0)), None],
-        flux_modes=shapes,
-    )
-    return BinnedExperiment((channel,), (2000,), priors, nature, SHORT, 1, 7)
 
 
 def test_truths_follow_the_prior(experiment, nature):
     """Kolmogorov-Smirnov; false alarms: 4 in 1000."""
     priors = {"dm31": Gaussian(2.5e-3, 1e-5), "s2_23": Flat(0.3, 0.7)}
-    many = replace(experiment, priors=priors, settings=replace(SHORT, chains=4000))
+    many = replace(experiment, priors=priors, settings=replace(experiment.settings, chains=4000))
     truths, xi = many.truths(0)
     expected = [
         (truths.dm31, stats.norm(2.5e-3, 1e-5)),
@@ -60,7 +33,7 @@ def test_truths_follow_the_prior(experiment, nature):
 
 def test_counts_follow_the_density_of_their_own_truth(experiment):
     """Pearson's chi-square of each of 40 pseudo-experiments; false alarms: 4 in 1000."""
-    many = replace(experiment, settings=replace(SHORT, chains=40), sizes=(200_000,))
+    many = replace(experiment, settings=replace(experiment.settings, chains=40), sizes=(200_000,))
     truths, xi = many.truths(0)
     (counts,) = many.data(0, truths, xi)
     assert np.all(counts.sum(axis=1) == 200_000)
@@ -92,7 +65,7 @@ def test_a_batch_tells_of_each_pseudo_experiment(whole, experiment):
 
 def test_a_result_does_not_depend_on_its_batch(whole, experiment):
     """But for rounding, which a chain amplifies step by step: hence short ones."""
-    pairs = replace(experiment, settings=replace(SHORT, chains=2))
+    pairs = replace(experiment, settings=replace(experiment.settings, chains=2))
     halves = [pairs.run(first) for first in (0, 2)]
     for name, value in whole.items():
         parts = np.concatenate([half[name] for half in halves])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,10 @@ from bayesxs.inference.sampling import (
     ARVIZ_NAMES,
     Draws,
     NutsSampler,
+    Piece,
     SamplerSettings,
     chain_mesh,
+    joined,
 )
 
 # A linear model with Gaussian noise and prior: the posterior is Gaussian too
@@ -47,11 +51,15 @@ def sampler() -> NutsSampler:
 
 
 @pytest.fixture(scope="module")
-def whole(sampler) -> tuple[Draws, dict[int, dict[str, np.ndarray]]]:
-    """One run without interruption, and its checkpoints by their step."""
-    checkpoints: dict[int, dict[str, np.ndarray]] = {}
-    draws = sampler.run((DATA,), jax.random.key(1), record=checkpoints.__setitem__)
-    return draws, checkpoints
+def pieces(sampler) -> list[Piece]:
+    """The pieces of one run without interruption."""
+    return list(sampler.pieces((DATA,), jax.random.key(1)))
+
+
+@pytest.fixture(scope="module")
+def whole(sampler) -> Draws:
+    """The same run at once."""
+    return sampler.run((DATA,), jax.random.key(1))
 
 
 def assert_same(first: Draws, second: Draws) -> None:
@@ -66,7 +74,7 @@ def test_a_gaussian_posterior_is_recovered(whole):
     precision = np.eye(2) / PRIOR_SD**2 + len(DATA) * PRECISION
     covariance = np.linalg.inv(precision)
     mean = covariance @ (PRIOR_MEAN / PRIOR_SD**2 + PRECISION @ DATA.sum(axis=0))
-    draws = whole[0].sites["mean"]
+    draws = whole.sites["mean"]
     offset = draws - mean
     statistics = {
         "mean 0": (offset[..., 0], 0.0),
@@ -85,8 +93,7 @@ def test_a_gaussian_posterior_is_recovered(whole):
 
 
 def test_draws_have_their_shapes_and_names(whole):
-    draws, checkpoints = whole
-    assert list(checkpoints) == [150 * (i + 1) for i in range(8)]
+    draws = whole
     assert draws.sites["mean"].shape == (4, 900, 2)
     np.testing.assert_allclose(draws.sites["total"], draws.sites["mean"].sum(axis=-1), rtol=1e-14)
     assert set(draws.statistics) == set(ARVIZ_NAMES.values())
@@ -102,32 +109,87 @@ def test_draws_have_their_shapes_and_names(whole):
 
 
 def test_chains_differ(whole):
-    draws = whole[0].sites["mean"]
+    draws = whole.sites["mean"]
     assert len(np.unique(draws[:, 0, 0])) == len(draws)
 
 
-@pytest.mark.parametrize("step", [150, 300, 450, 1200])
-def test_a_resumed_run_ends_with_the_same_bits(step, sampler, whole, tmp_path):
-    draws, checkpoints = whole
-    np.savez(tmp_path / "checkpoint.npz", **checkpoints[step])
-    with np.load(tmp_path / "checkpoint.npz", allow_pickle=False) as file:
-        checkpoint = dict(file)
-    steps: list[int] = []
-    resumed = sampler.run(
-        (DATA,), jax.random.key(1), resume=checkpoint, record=lambda s, _: steps.append(s)
-    )
-    assert steps == [s for s in checkpoints if s > step]
-    assert_same(resumed, draws)
+def drawn(pieces: list[Piece]) -> Draws:
+    return joined(piece.draws for piece in pieces if piece.draws is not None)
+
+
+def test_pieces_are_the_run_cut_up(pieces, whole):
+    assert [piece.done for piece in pieces] == [150 * (i + 1) for i in range(8)]
+    assert [piece.draws is None for piece in pieces] == [True] * 2 + [False] * 6
+    assert all(piece.draws.sites["mean"].shape == (4, 150, 2) for piece in pieces[2:])
+    assert_same(drawn(pieces), whole)
+    # What a run goes on from is as large at its end as in the middle
+    sizes = [sum(array.nbytes for array in piece.state.values()) for piece in pieces]
+    assert len(set(sizes)) == 1
+
+
+@pytest.mark.parametrize("step", [150, 300, 450, 1050, 1200])
+def test_a_resumed_run_goes_on_with_the_same_bits(step, sampler, pieces, tmp_path):
+    before = [piece for piece in pieces if piece.done <= step]
+    np.savez(tmp_path / "state.npz", **before[-1].state)
+    with np.load(tmp_path / "state.npz", allow_pickle=False) as file:
+        state = dict(file)
+    after = list(sampler.pieces((DATA,), jax.random.key(1), resume=state))
+    assert [piece.done for piece in after] == [p.done for p in pieces if p.done > step]
+    assert_same(drawn(before + after), drawn(pieces))
+
+
+@pytest.mark.parametrize(
+    ("warmup", "draws", "every", "ends"),
+    [
+        (300, 900, 500, [300, 800, 1200]),
+        (1000, 1000, 500, [500, 1000, 1500, 2000]),
+        (0, 10, 4, [4, 8, 10]),
+        (3, 2, 1, [1, 2, 3, 4, 5]),
+    ],
+)
+def test_warm_up_ends_with_a_piece(warmup, draws, every, ends):
+    settings = SamplerSettings(warmup=warmup, draws=draws, record_every=every)
+    assert settings.ends == ends
+
+
+def test_a_chain_is_the_same_whatever_others_there_are():
+    settings = SamplerSettings(chains=4, warmup=100, draws=100)
+    four = NutsSampler(model, settings).run((DATA,), jax.random.key(1))
+    for first in (0, 2):
+        part = NutsSampler(model, replace(settings, chains=2, first_chain=first))
+        two = part.run((DATA,), jax.random.key(1))
+        for name, array in four.sites.items():
+            np.testing.assert_allclose(two.sites[name], array[first : first + 2], rtol=1e-9)
+
+
+def test_memory_does_not_grow_with_the_draws():
+    """Neither Python's nor JAX's: what ten times the draws leave alive is what one time leaves."""
+
+    def alive(draws: int) -> tuple[int, int]:
+        settings = SamplerSettings(chains=2, warmup=50, draws=draws, record_every=250)
+        sampler = NutsSampler(model, settings)
+        for piece in sampler.pieces((DATA,), jax.random.key(1)):
+            if piece.done == 300:  # compiled by then
+                tracemalloc.start()
+        arrays = sum(array.nbytes for array in jax.live_arrays())
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak, arrays
+
+    (one, arrays), (ten, more) = alive(1_000), alive(10_000)
+    # Ten thousand draws of the sites and statistics alone take 1.3 MB
+    assert ten < one + 100_000
+    assert more <= arrays + 10_000
 
 
 def test_the_key_decides_the_draws(sampler, whole):
-    assert_same(sampler.run((DATA,), jax.random.key(1)), whole[0])
+    assert_same(sampler.run((DATA,), jax.random.key(1)), whole)
     other = sampler.run((DATA,), jax.random.key(2))
-    assert np.all(other.sites["mean"] != whole[0].sites["mean"])
+    assert np.all(other.sites["mean"] != whole.sites["mean"])
 
 
 def test_one_sampler_serves_other_data(sampler, whole):
-    first, second = whole[0], sampler.run((DATA + 1.0,), jax.random.key(1))
+    first, second = whole, sampler.run((DATA + 1.0,), jax.random.key(1))
     weight = np.linalg.inv(np.eye(2) / PRIOR_SD**2 + len(DATA) * PRECISION) @ (
         len(DATA) * PRECISION
     )
@@ -169,7 +231,7 @@ def test_several_devices_draw_what_one_draws(whole, tmp_path):
         timeout=300,
     )
     with np.load(tmp_path / "d.npz") as spread:
-        for name, array in whole[0].sites.items():
+        for name, array in whole.sites.items():
             np.testing.assert_allclose(spread[name], array, rtol=1e-6, atol=1e-9)
 
 

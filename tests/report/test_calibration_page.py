@@ -142,12 +142,13 @@ def test_page_of_a_good_campaign(campaign, manifest):
 
 
 def test_rows_stand_in_the_order_of_the_reports(campaign):
-    tables = campaign_tables(campaign)
-    assert [row.head for row in tables.parameters] == ["Δm²₃₁", "sin²θ₂₃", "energy scale"]
-    assert tables.levels == ["50 %", "68 %", "90 %", "95 %"]
-    assert tables.parameters[0].cells[:3] == ("inside", "0.61", "0.42")
-    assert tables.parameters[0].cells[-1] == "uniform"
-    assert tables.good and not tables.reasons
+    found = campaign_tables(campaign)
+    (table,) = found.tables
+    assert [row.head for row in table.rows] == ["Δm²₃₁", "sin²θ₂₃", "energy scale"]
+    assert table.columns[4:8] == tuple(f"{level} % coverage" for level in (50, 68, 90, 95))
+    assert table.rows[0].cells[:3] == ("inside", "0.61", "0.42")
+    assert table.rows[0].cells[-1] == "uniform"
+    assert found.good and not found.reasons
 
 
 def test_what_is_to_be_looked_at_is_called_out(campaign, manifest):
@@ -159,7 +160,7 @@ def test_what_is_to_be_looked_at_is_called_out(campaign, manifest):
     assert not tables.good
     assert len(tables.reasons) == 6
     assert "Δm²₃₁: 50 % intervals cover 40.5 %, 6.0 binomial σ below" in tables.reasons
-    assert "2 pseudo-experiments failed: named below" in tables.reasons
+    assert "2 batches failed: named below" in tables.reasons
     assert tables.missing.endswith("0119 and 10 more")
     page = Page(render_campaign(campaign, manifest, "", {}))
     assert "Look at this campaign." in page.text and "Calibrated." not in page.text

@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from distributed import Client
 
-from bayesxs.app import sbc
+from bayesxs.app.campaigns.coverage import IntervalCoverage
+from bayesxs.app.campaigns.ensemble import NetworkEnsemble
+from bayesxs.app.campaigns.kind import Kind
+from bayesxs.app.campaigns.resampling import Resampling
+from bayesxs.app.campaigns.sbc import Sbc
+from bayesxs.app.campaigns.sensitivity import Sensitivity
 from bayesxs.app.channels import Channels
 from bayesxs.app.experiment import Experiment
 from bayesxs.app.netcdf import write_netcdf
-from bayesxs.app.pipeline import Analysis, device
+from bayesxs.app.pipeline import COMMANDS, Analysis, device
 from bayesxs.app.progress import Reporter
 from bayesxs.app.session import prepare_jax
-from bayesxs.app.stages import sample_shares
 from bayesxs.atomic import read_json, read_text, write_bytes, write_json, write_text
-from bayesxs.config import Card, load_card, to_toml
+from bayesxs.config import Card, differing_keys, load_card, to_toml
 from bayesxs.engine.cluster import existing_scheduler, local_cluster
 from bayesxs.engine.results import Results, Task
 from bayesxs.engine.work import work
 from bayesxs.errors import InputError
-from bayesxs.inference.pseudo_experiments import BinnedExperiment
-from bayesxs.inference.sampling import SamplerSettings
 from bayesxs.report.calibration import render_campaign
-from bayesxs.sections import SbcCampaign
-from bayesxs.store import CONFIG, RunFolder, Stage, content_key
+from bayesxs.sections import (
+    BootstrapCampaign,
+    Campaign,
+    CoverageCampaign,
+    EnsembleCampaign,
+    SbcCampaign,
+    SensitivityCampaign,
+)
+from bayesxs.store import CONFIG, RunFolder, Stage
 
-CAMPAIGN, RANKS, TASKS, PAGE = "campaign.json", "campaign.nc", "campaign", "campaign.html"
+CAMPAIGN, COLLECTED, TASKS, PAGE = "campaign.json", "campaign.nc", "campaign", "campaign.html"
 
 # Workers of one core do not need threads beside it
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -52,29 +60,16 @@ def prepare_worker() -> None:
     prepare_jax(1)
 
 
-def experiment_of(
-    experiment: Experiment, channels: Channels, plan: SbcCampaign
-) -> BinnedExperiment:
-    """Return what the pseudo-experiments of a card's campaign share."""
-    card = experiment.card
-    far = channels.of_bins(plan.cross_section)
-    sizes = np.round(card.far.events * sample_shares(experiment))
-    return BinnedExperiment(
-        tuple(far),
-        tuple(int(n) for n in sizes),
-        experiment.priors,
-        experiment.parameters,
-        SamplerSettings(
-            plan.batch,
-            plan.warmup,
-            plan.draws,
-            plan.target_accept,
-            record_every=plan.warmup + plan.draws,
-            tree_depth=(plan.tree_depth + 2, plan.tree_depth),
-        ),
-        plan.thin,
-        card.seed,
-    )
+def kind_of(experiment: Experiment, channels: Channels, plan: Campaign) -> Kind:
+    """Return the campaign that a card plans."""
+    kinds: dict[type[Campaign], Callable[..., Kind]] = {
+        SbcCampaign: Sbc,
+        CoverageCampaign: IntervalCoverage,
+        BootstrapCampaign: Resampling,
+        EnsembleCampaign: NetworkEnsemble,
+        SensitivityCampaign: Sensitivity,
+    }
+    return kinds[type(plan)](experiment, channels, plan)
 
 
 def run_campaign(
@@ -115,21 +110,16 @@ def run_campaign(
         analysis = Analysis(card, opened, Reporter(progress), source)
         write_text(config, to_toml(card))
         opened.record(device=device(), seeds={"seed": card.seed})
-        if plan.cross_section == "learned":
-            analysis.bring_up_to_date("train")
-        key = analysis.key("campaign", alone=plan.cross_section == "truth")
+        for command in plan.builds_on:
+            analysis.bring_up_to_date(command)
+        before = tuple(name for command in plan.builds_on for name in COMMANDS[command])
+        key = analysis.key("campaign", before=before)
         if opened.stage_is_current("campaign", key):
             analysis.reporter.line("campaign: up to date")
         else:
             with opened.stage("campaign", key) as stage:
-                campaign_stage(
-                    analysis.experiment,
-                    analysis.channels,
-                    stage,
-                    analysis.reporter,
-                    workers,
-                    scheduler,
-                )
+                kind = kind_of(analysis.experiment, analysis.channels, plan)
+                campaign_stage(kind, stage, analysis.reporter, workers, scheduler)
         return write_campaign_page(opened)
 
 
@@ -139,8 +129,7 @@ def _refuse_changes(card: Card, started: Card, folder: Path) -> None:
     Raises:
         InputError: naming the keys that differ.
     """
-    now, before = (_flat(c.model_dump(mode="json")) for c in (card, started))
-    changed = sorted(k for k in now.keys() | before.keys() if now.get(k) != before.get(k))
+    changed = differing_keys(card, started)
     if changed:
         raise InputError(
             f"{folder}: was started with another card, which differs in {', '.join(changed)}: "
@@ -148,71 +137,58 @@ def _refuse_changes(card: Card, started: Card, folder: Path) -> None:
         )
 
 
-def _flat(sections: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in sections.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def tasks_of(plan: SbcCampaign, key: str) -> list[Task]:
-    """Cut a campaign into batches, each with a content key of its own."""
-    return [
-        Task(
-            f"{plan.kind}-{first:07d}",
-            content_key("batch", sections={"first": first}, upstream={"campaign": key}),
-            (first,),
-        )
-        for first in range(0, plan.experiments, plan.batch)
-    ]
-
-
 def campaign_stage(
-    experiment: Experiment,
-    channels: Channels,
+    kind: Kind,
     stage: Stage,
     reporter: Reporter,
     workers: int,
     scheduler: str,
 ) -> None:
-    """Carry out the pseudo-experiments that have no result yet; tabulate ranks and coverage."""
-    plan = experiment.card.campaign
-    assert plan is not None
-    tasks = tasks_of(plan, stage.key)
+    """Carry out the tasks that have no result yet; tabulate and draw what all of them say."""
+    tasks = kind.tasks(stage.key)
     results = Results(stage.folder.path / TASKS)
+    stored = _stored(tasks, results)
     failed: dict[str, str] = {}
-    if not all(results.has(task) for task in tasks):
-        with cluster(workers, scheduler) as client:
-            shared = experiment_of(experiment, channels, plan)
-            with reporter.bar(f"{plan.experiments} pseudo-experiments", len(tasks)) as update:
-                failed = work(
-                    tasks,
-                    BinnedExperiment.run,
-                    shared,
-                    results,
-                    cluster=client,
-                    report=lambda done, total: update(done),
-                ).failed
+    if len(stored) < len(tasks):
+        with (
+            cluster(workers, scheduler) as client,
+            reporter.bar("campaign", len(tasks)) as update,
+        ):
+            failed = work(
+                tasks,
+                kind.function,
+                kind.shared(),
+                results,
+                cluster=client,
+                report=lambda done, total: update(done),
+            ).failed
+        stored = _stored(tasks, results)
     for name, error in failed.items():
         reporter.line(f"  warning: {name} failed: {error}")
-    names = [n.name for n in channels.nuisances] if plan.cross_section == "learned" else []
-    data = sbc.assemble(tasks, results, plan, names)
-    if not data.sizes["experiment"]:
-        raise InputError(f"{results.folder}: no pseudo-experiment succeeded: see failures.json")
-    write_netcdf(stage.output(RANKS), data)
-    summary = sbc.tabulate(data, plan, np.random.default_rng(experiment.seed))
+    if not stored:
+        raise InputError(f"{results.folder}: no task succeeded: see failures.json")
+    data = kind.assemble(stored, stage)
+    write_netcdf(stage.output(COLLECTED), data)
+    done = {t.name for t, _ in stored}
+    summary = {"kind": data.attrs["kind"]} | kind.tabulate(data)
     summary |= {
         "failed": failed,
-        "missing": [task.name for task in tasks if not results.has(task)],
+        "missing": [t.name for t in tasks if t.name not in done],
         "seconds": round(stage.seconds, 3),
     }
     write_json(stage.output(CAMPAIGN), summary)
-    for stem, image in sbc.figures(data, plan, experiment.seed).items():
+    for stem, image in kind.figures(data).items():
         write_bytes(stage.output(f"figures/{stem}.png"), image)
     reporter.line(f"  {summary['verdict']}")
+
+
+def _stored(tasks: list[Task], results: Results) -> list[tuple[Task, dict[str, np.ndarray]]]:
+    """Return the tasks that have a whole result, and the results."""
+    found = []
+    for t in tasks:
+        with suppress(InputError):
+            found.append((t, results.load(t)))
+    return found
 
 
 def write_campaign_page(folder: RunFolder) -> Path:

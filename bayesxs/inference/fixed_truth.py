@@ -1,0 +1,320 @@
+"""Pseudo-experiments at chosen true values: their intervals of every kind, and posterior widths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from bayesxs.inference.bootstrap import fit
+from bayesxs.inference.channel import FarChannel, pointwise_log_density
+from bayesxs.inference.intervals import (
+    basic_interval,
+    bca_interval,
+    hdi,
+    influence_acceleration,
+    percentile_interval,
+    profile_interval,
+)
+from bayesxs.inference.posterior import PUBLIC_NAMES, public_values
+from bayesxs.inference.priors import prior_box
+from bayesxs.inference.pseudo_experiments import BinnedExperiment
+from bayesxs.physics.oscillation import OscillationParameters
+
+type Float = NDArray[np.float64]
+
+# Kinds of interval, by the names that results give them
+INTERVALS: Final = ("hdi", "percentile", "basic", "bca", "profile")
+
+# What the key of a pseudo-experiment is folded with to resample it; the others are used already
+RESAMPLING_KEY: Final = 4
+
+# Points of a profile likelihood, and how far it reaches from the truth in standard errors
+PROFILE_POINTS: Final = 49
+PROFILE_REACH: Final = 6.0
+
+_OWN_NAMES: Final = {public: own for own, public in PUBLIC_NAMES.items()}
+
+# Fits at once: few enough for their rows to stay in a processor's caches
+FITS: Final = 50
+
+
+def truths_at(
+    experiment: BinnedExperiment, first: int, point: Mapping[str, float]
+) -> tuple[OscillationParameters, Array]:
+    """Return a batch's true parameters, the same for all, and its nuisances, from their priors."""
+    drawn, xi = experiment.truths(first)
+    same = {name: np.full(experiment.settings.chains, value) for name, value in point.items()}
+    at_fixed = {
+        name: np.full(experiment.settings.chains, float(getattr(experiment.fixed, name)))
+        for name in experiment.priors
+    }
+    return drawn._replace(**at_fixed | same), xi
+
+
+@dataclass(frozen=True)
+class IntervalExperiment:
+    """Pseudo-experiments whose intervals are made in every way that is in use.
+
+    Attributes:
+        experiment: detector, priors, sampler.
+        points: true values of the parameters that vary, one table per point.
+        levels: of the intervals.
+        replicas: bootstrap samples of each pseudo-experiment.
+    """
+
+    experiment: BinnedExperiment
+    points: tuple[Mapping[str, float], ...]
+    levels: tuple[float, ...]
+    replicas: int
+
+    def run(self, point: int, first: int) -> dict[str, np.ndarray]:
+        """Carry out a batch at a point, those numbered from `first` in the campaign.
+
+        Returns:
+            "interval/KIND/NAME" (batch, levels, 2) for each of `INTERVALS` and each parameter by
+            its public name; "estimate/NAME", of maximum likelihood, "sd/NAME", of the posterior,
+            (batch,); "converged", the part of each one's fits that have; "diverging", "n_steps".
+        """
+        e = self.experiment
+        truths, xi = truths_at(e, first, self.points[point])
+        counts = e.data(first, truths, xi)
+        free, _, statistics = e.posterior(first, counts, truths, xi)
+        draws = public_values(free)
+        fits = BatchFits(e, truths, counts)
+        estimate = public_values(fits.estimate)
+        replicas, converged = fits.replicas(first, self.replicas)
+        samples = public_values(replicas)
+        accelerations = fits.accelerations()
+        out: dict[str, np.ndarray] = {}
+        for name, t in estimate.items():
+            ends = {
+                "hdi": [hdi(draws[name], p) for p in self.levels],
+                "percentile": [percentile_interval(samples[name], p) for p in self.levels],
+                "basic": [basic_interval(samples[name], t, p) for p in self.levels],
+                "bca": [
+                    bca_interval(samples[name], t, accelerations[name], p) for p in self.levels
+                ],
+                "profile": [profile_interval(*fits.profile(name), p) for p in self.levels],
+            }
+            out |= {f"interval/{kind}/{name}": np.stack(v, axis=1) for kind, v in ends.items()}
+            out[f"estimate/{name}"] = t
+            out[f"sd/{name}"] = draws[name].std(axis=1, ddof=1)
+        return out | statistics | {"converged": converged}
+
+
+class BatchFits:
+    """Maximum-likelihood fits of a batch of binned pseudo-experiments."""
+
+    def __init__(
+        self,
+        experiment: BinnedExperiment,
+        truths: OscillationParameters,
+        counts: Sequence[np.ndarray],
+    ) -> None:
+        """Fit every pseudo-experiment.
+
+        Args:
+            experiment: the detector.
+            truths: true parameters, the same for all: where fits begin.
+            counts: of each sample's bins, (batch, bins).
+        """
+        self.experiment = experiment
+        self.counts = counts
+        self.truth = {n: float(np.asarray(getattr(truths, n))[0]) for n in experiment.priors}
+        self._values, _, self._good = self._fit(counts, np.zeros((len(counts[0]), self._nuisances)))
+        self._profiles: dict[str, tuple[Float, Float]] = {}
+
+    @property
+    def _nuisances(self) -> int:
+        return self.experiment.nuisances
+
+    @property
+    def estimate(self) -> dict[str, Float]:
+        """Estimates of the free parameters, (batch,)."""
+        return {name: self._values[:, i] for i, name in enumerate(self.experiment.priors)}
+
+    def _fit(
+        self,
+        counts: Sequence[np.ndarray],
+        centers: np.ndarray,
+        pinned: Mapping[str, np.ndarray] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Fit data sets, `FITS` at a time; the last ones are filled up so that shapes are few."""
+        e, number = self.experiment, len(centers)
+        index = np.arange(-(-number // FITS) * FITS) % number
+        found = []
+        for piece in index.reshape(-1, FITS):
+            held = {name: values[piece] for name, values in (pinned or {}).items()}
+            weights = [c[piece] for c in counts]
+            found.append(
+                fit(e.channels, weights, centers[piece], e.priors, e.fixed, self.truth, held)
+            )
+        values, heights, good = (np.concatenate(part)[:number] for part in zip(*found, strict=True))
+        return values, heights, good
+
+    def replicas(self, first: int, number: int) -> tuple[dict[str, Float], Float]:
+        """Fit bootstrap samples of the events: estimates (batch, number), and how many converged.
+
+        Constraints of nuisances fluctuate as the measurements behind them would.
+        """
+        e, batch = self.experiment, len(self.counts[0])
+        keys = np.asarray(jax.vmap(jax.random.key_data)(e.keys(first, RESAMPLING_KEY)))
+        generators = [np.random.default_rng(key.tolist()) for key in keys]
+        drawn = [
+            np.concatenate(
+                [
+                    g.multinomial(int(n.sum()), n / n.sum(), number).astype(float)
+                    for g, n in zip(generators, counts, strict=True)
+                ]
+            )
+            for counts in self.counts
+        ]
+        centers = np.concatenate([g.standard_normal((number, self._nuisances)) for g in generators])
+        values, _, good = self._fit(drawn, centers)
+        part = (good.reshape(batch, number).sum(axis=1) + self._good) / (number + 1.0)
+        names = enumerate(e.priors)
+        return {name: values[:, i].reshape(batch, number) for i, name in names}, part
+
+    def accelerations(self) -> dict[str, Float]:
+        """Return the accelerations of BCa intervals by public name, (batch,).
+
+        The influence of an event is the inverse information times its score (Davison and Hinkley,
+        Bootstrap Methods and their Application (1997), Sec. 2.7.2).
+        """
+        e = self.experiment
+        scores = _scores(e.channels, self._values, e.fixed, tuple(e.priors))
+        counts = np.concatenate(self.counts, axis=1)
+        information = np.einsum("bn,bni,bnj->bij", counts, scores, scores)
+        influence = _solve(_with_constraints(information, e), np.swapaxes(scores, 1, 2))
+        out = {
+            name: influence_acceleration(influence[:, i], counts)
+            for i, name in enumerate(PUBLIC_NAMES[n] for n in e.priors)
+        }
+        if "sin2_theta23" in out:  # d sin2_2theta23 = 4 (1 - 2 s) ds
+            slope = np.sign(1.0 - 2.0 * self.estimate["s2_23"])
+            out["sin2_2theta23"] = slope * out["sin2_theta23"]
+        return out
+
+    def profile(self, name: str) -> tuple[Float, Float]:
+        """Return a parameter's profile likelihood by its public name: grid, (batch, points)."""
+        if name == "sin2_2theta23":  # the higher of both octants, whose grid is symmetric
+            s, height = self.profile("sin2_theta23")
+            half = len(s) // 2 + 1
+            higher = np.maximum(height, height[:, ::-1])[:, :half]
+            return 4.0 * s[:half] * (1.0 - s[:half]), higher
+        if name not in self._profiles:
+            self._profiles[name] = self._profile(_OWN_NAMES[name])
+        return self._profiles[name]
+
+    def _profile(self, name: str) -> tuple[Float, Float]:
+        e, batch = self.experiment, len(self.counts[0])
+        low, high = prior_box(e.priors)[name]
+        if name == "s2_23":
+            width = max(0.5 - low, high - 0.5)
+            grid = np.linspace(0.5 - width, 0.5 + width, 2 * PROFILE_POINTS - 1)
+        else:
+            reach = PROFILE_REACH * self._standard_error(name)
+            begin, end = max(low, self.truth[name] - reach), min(high, self.truth[name] + reach)
+            grid = np.linspace(begin, end, PROFILE_POINTS)
+        allowed = (grid >= low) & (grid <= high)
+        count = int(allowed.sum())
+        repeated = [np.repeat(c, count, axis=0) for c in self.counts]
+        centers = np.zeros((batch * count, self._nuisances))
+        _, found, _ = self._fit(repeated, centers, {name: np.tile(grid[allowed], batch)})
+        height = np.full((batch, len(grid)), -np.inf)
+        height[:, allowed] = found.reshape(batch, count)
+        return grid, height
+
+    def _standard_error(self, name: str) -> float:
+        """Return the standard error that the information at the truth promises, prior included."""
+        e = self.experiment
+        at = np.array([[*self.truth.values(), *[0.0] * self._nuisances]])
+        scores = _scores(e.channels, at, e.fixed, tuple(e.priors))
+        shares = [
+            size * np.exp(np.asarray(pointwise_log_density(c, e.fixed._replace(**self.truth))))
+            for c, size in zip(e.channels, e.sizes, strict=True)
+        ]
+        information = np.einsum("n,bni,bnj->bij", np.concatenate(shares), scores, scores)
+        widths = [high - low for low, high in prior_box(e.priors).values()]
+        place = np.arange(len(widths))
+        information[:, place, place] += 12.0 / np.square(widths)
+        own = list(e.priors).index(name)
+        unit = np.eye(information.shape[1])[None, :, own, None]
+        return float(np.sqrt(_solve(_with_constraints(information, e), unit)[0, own, 0]))
+
+
+@partial(jax.jit, static_argnames="names")
+def _all_scores(
+    channels: tuple[FarChannel, ...],
+    points: Array,
+    fixed: OscillationParameters,
+    names: tuple[str, ...],
+) -> Array:
+    def densities(point: Array) -> Array:
+        parameters = fixed._replace(**dict(zip(names, point, strict=False)))
+        return jnp.concatenate(
+            [pointwise_log_density(c, parameters, point[len(names) :]) for c in channels]
+        )
+
+    return jax.lax.map(jax.jacfwd(densities), points)
+
+
+def _scores(
+    channels: tuple[FarChannel, ...],
+    points: Float,
+    fixed: OscillationParameters,
+    names: tuple[str, ...],
+) -> Float:
+    """Return d log p/d(parameters, nuisances) of every row at some points, (points, rows, k)."""
+    return np.asarray(_all_scores(channels, jnp.asarray(points), fixed, names))
+
+
+def _with_constraints(information: Float, experiment: BinnedExperiment) -> Float:
+    """Add what the unit widths of the nuisances say about them."""
+    out = information.copy()
+    place = np.arange(len(experiment.priors), information.shape[-1])
+    out[:, place, place] += 1.0
+    return out
+
+
+def _solve(information: Float, right: Float) -> Float:
+    """Solve in units of each coordinate's own error; directions without information stay finite."""
+    unit = 1.0 / np.sqrt(np.maximum(np.diagonal(information, axis1=1, axis2=2), 1e-300))
+    scaled = unit[:, :, None] * information * unit[:, None, :] + 1e-9 * np.eye(unit.shape[1])
+    return unit[:, :, None] * np.linalg.solve(scaled, unit[:, :, None] * right)
+
+
+@dataclass(frozen=True)
+class WidthExperiment:
+    """Pseudo-experiments at the nominal parameters, of several sizes.
+
+    Attributes:
+        experiment: detector, priors, sampler.
+        sizes: events of each sample at each exposure.
+    """
+
+    experiment: BinnedExperiment
+    sizes: tuple[tuple[int, ...], ...]
+
+    def run(self, exposure: int, first: int) -> dict[str, np.ndarray]:
+        """Carry out a batch at one exposure, those numbered from `first` in the campaign.
+
+        Returns:
+            By public name "mean/NAME" and "sd/NAME" of each posterior; "diverging", "n_steps".
+        """
+        e = self.experiment
+        truths, xi = truths_at(e, first, {})
+        counts = replace(e, sizes=self.sizes[exposure]).data(first, truths, xi)
+        free, _, statistics = e.posterior(first, counts, truths, xi)
+        draws = public_values(free)
+        out = {f"mean/{name}": values.mean(axis=1) for name, values in draws.items()}
+        out |= {f"sd/{name}": values.std(axis=1, ddof=1) for name, values in draws.items()}
+        return out | statistics
