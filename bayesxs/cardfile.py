@@ -96,12 +96,13 @@ def _override_value(key: str, text: str) -> Any:
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Table:
     """Return `above` laid over `below`, table by table.
 
-    A table that names its ``type`` replaces the one below whole: its keys belong to that type.
+    A table that names its ``type`` (or ``kind``) replaces the one below whole: its keys belong to
+    that type.
     """
     merged = dict(below)
     for key, value in above.items():
         under = merged.get(key)
-        if isinstance(value, dict) and isinstance(under, dict) and "type" not in value:
+        if isinstance(value, dict) and isinstance(under, dict) and not _tag_key(value):
             merged[key] = merge(under, value)
         else:
             merged[key] = value
@@ -140,10 +141,12 @@ def one_line(
         hint = nearest(loc[-1], known)
         allowed = "unknown key" + (hint or f"; allowed: {', '.join(known) or 'none'}")
     else:
-        if first["type"] == "union_tag_invalid":
-            loc, shown = (*loc, "type"), show(first["ctx"]["tag"])
-        elif first["type"] == "union_tag_not_found":
-            loc, shown = (*loc, "type"), "(missing)"
+        if first["type"].startswith("union_tag"):
+            tag = first["ctx"]["discriminator"].strip("'")
+            loc, shown = (
+                (*loc, tag),
+                show(first["ctx"]["tag"]) if "tag" in first["ctx"] else "(missing)",
+            )
         elif first["type"] == "missing":
             shown = "(missing)"
         allowed = _allowed(first, model)
@@ -221,15 +224,20 @@ def _model_at(root: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel
 
 
 def _tags(model: type[BaseModel] | None, key: str | None = None) -> list[str]:
-    """Return the ``type`` tag of a model, or the tags that one of its fields takes."""
+    """Return the tag of a model, or the tags that one of its fields takes."""
     if model is None:
         return []
     if key is not None:
         field = model.model_fields.get(key)
         parts = _parts(field.annotation) if field else iter(())
         return [f'"{tag}"' for part in parts if _is_model(part) for tag in _tags(part)]
-    field = model.model_fields.get("type")
-    return [str(field.default)] if field else []
+    name = _tag_key(model.model_fields)
+    return [str(model.model_fields[name].default)] if name else []
+
+
+def _tag_key(table: Mapping[str, Any]) -> str:
+    """Return the key that says which of several tables this is, empty where there is none."""
+    return next((key for key in ("type", "kind") if key in table), "")
 
 
 def _without_tags(loc: Sequence[int | str], data: Any) -> tuple[int | str, ...]:
@@ -237,7 +245,7 @@ def _without_tags(loc: Sequence[int | str], data: Any) -> tuple[int | str, ...]:
     steps: list[int | str] = []
     for step in loc:
         is_table = isinstance(data, dict)
-        if is_table and step not in data and data.get("type") == step:
+        if is_table and step not in data and data.get(_tag_key(data)) == step:
             continue
         steps.append(step)
         is_item = isinstance(data, list | tuple) and isinstance(step, int) and step < len(data)
