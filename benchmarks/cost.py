@@ -1,0 +1,151 @@
+"""Measure what a pseudo-experiment costs: time and memory against everything that it scales with.
+
+Each setting is measured in a process of its own, on one core: set-up (folding bins, compiling),
+then the second batch. Exponents are least-squares slopes of log seconds over log size, with their
+standard errors from the residuals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import resource
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from shared import answer, machine, markdown, say, use_cores, work
+
+# What is varied, one at a time, from the first setting of each
+AXES: dict[str, tuple[str, tuple[int, ...]]] = {
+    "events": ("events", (6_200, 62_000, 620_000, 6_200_000)),
+    "energies": ("Gauss points between flux knots", (3, 1, 6, 9)),
+    "nodes": ("nodes in x and in Q²", (48, 24, 72)),
+    "batch": ("fits in a batch", (25, 1, 5, 100)),
+    "modes": ("cross-section modes", (0, 5, 15, 45)),
+}
+KEYS = {
+    "events": ("far.events={}",),
+    "energies": ("grid.energy_order={}",),
+    "nodes": ("grid.nodes_x={}", "grid.nodes_q2={}"),
+}
+
+
+def prepare(folder: Path) -> None:
+    """Train the run whose modes the pseudo-experiments take."""
+    from bayesxs.app.pipeline import run
+    from bayesxs.config import load_card
+
+    card = load_card(
+        None, "default", ["near.events=10000000", 'uncertainty={type="gaussian_process"}']
+    )
+    run(card, folder, stages=("train",), progress=False)
+
+
+def measure(axis: str, size: int, folder: Path) -> dict[str, float]:
+    """Return seconds of set-up and per fit, steps of NUTS, and peak memory in MB."""
+    from bayesxs.app.session import prepare_jax
+
+    use_cores(1)
+    prepare_jax(1)
+    from bayesxs.app.campaigns.kind import sampled
+    from bayesxs.app.channels import Channels
+    from bayesxs.app.experiment import Experiment
+    from bayesxs.config import load_card
+    from bayesxs.sections import SbcCampaign
+    from bayesxs.store import RunFolder
+
+    begin = time.perf_counter()
+    learned = axis == "modes" and size > 0
+    keys = [key.format(size) for key in KEYS.get(axis, ())]
+    path = folder / "config.toml" if learned else None
+    card = load_card(path, None if learned else "default", keys)
+    experiment = Experiment(card)
+    channels = Channels(experiment, RunFolder.view(folder))
+    if learned:
+        for name, one in channels.learned.items():
+            channels.learned[name] = replace(one, modes=one.modes[:size])
+    plan = SbcCampaign(
+        batch=size if axis == "batch" else 25,
+        cross_section="learned" if learned else "truth",
+        warmup=150,
+        draws=200,
+        tree_depth=4,
+    )
+    detector = sampled(experiment, channels, plan)
+    detector.run(0)
+    ready = time.perf_counter()
+    found = detector.run(plan.batch)
+    done = time.perf_counter()
+    return {
+        "set-up": ready - begin,
+        "fit": (done - ready) / plan.batch,
+        "steps": float(found["n_steps"].mean()),
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0,
+    }
+
+
+def exponent(sizes: list[int], seconds: list[float]) -> str:
+    """Return the slope of log seconds over log size, with its standard error."""
+    import numpy as np
+
+    x, y = np.log(sizes), np.log(seconds)
+    design = np.stack([np.ones_like(x), x], axis=1)
+    (_, slope), *_ = np.linalg.lstsq(design, y, rcond=None)
+    residual = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
+    freedom = len(x) - 2
+    error = math.sqrt(residual @ residual / freedom / ((x - x.mean()) ** 2).sum()) if freedom else 0
+    return f"{slope:+.2f} ± {error:.2f}"
+
+
+def table(axis: str, script: str, folder: Path) -> list[tuple[str, ...]]:
+    """Measure all sizes of an axis; return the rows of its table."""
+    words, sizes = AXES[axis]
+    rows, fits, kept = [], [], []
+    for size in sorted(sizes):
+        arguments = ["--size", str(size), "--folder", str(folder)]
+        found: Any = work(script, axis, arguments, {})
+        if found is None:
+            continue
+        cells = (f"{found['set-up']:.0f} s", f"{1e3 * found['fit']:.0f} ms")
+        more = (f"{found['steps']:.1f}", f"{found['memory']:.0f} MB")
+        rows.append((words, f"{size:,}".replace(",", " "), *cells, *more, ""))
+        if size > 0:
+            kept.append(size)
+            fits.append(found["fit"])
+    if rows and len(kept) > 1:
+        rows[-1] = (*rows[-1][:-1], exponent(kept, fits))
+    return rows
+
+
+def main() -> None:
+    """Measure, or be a worker that does."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default=",".join(AXES), help="axes, separated by commas")
+    parser.add_argument("--folder", type=Path, help="a trained run to take modes from")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--result", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        answer(options.result, measure(options.worker, options.size, options.folder))
+        return
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.folder or Path(scratch) / "run"
+        if not folder.exists():
+            from bayesxs.app.session import prepare_jax
+
+            prepare_jax(1)
+            say("training")
+            prepare(folder)
+        rows = [row for axis in options.only.split(",") for row in table(axis, __file__, folder)]
+    columns = ("what", "size", "set-up", "per fit", "steps", "peak memory", "exponent of time")
+    print(machine())
+    print(markdown(columns, rows))
+
+
+if __name__ == "__main__":
+    main()
