@@ -6,13 +6,17 @@ Every figure is of statistics-only pseudo-experiments of the default preset, on 
 from __future__ import annotations
 
 import argparse
+import os
+import random
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from shared import machine, markdown, say, use_cores
+from shared import cold_cache, machine, markdown, say, use_cores
 
 
 def shared_part(batch: int) -> Any:
@@ -82,7 +86,56 @@ def engine(options: argparse.Namespace) -> None:
     print(markdown((f"{options.tasks} batches of {options.batch}", "time"), rows))
 
 
-TASKS = {"engine": engine, "batches": batches}
+def kills(options: argparse.Namespace) -> None:
+    """Kill workers and the campaign itself in turn; compare the results with undisturbed ones.
+
+    Moments are random: each comes up to two seconds after another result was stored. The scheduler
+    of local workers is part of the campaign's process, and dies with it.
+    """
+    import psutil
+    import xarray as xr
+
+    plan = "campaign={kind='sbc', experiments=200, batch=4, warmup=50, draws=40, thin=2}"
+    rng = random.Random(0)
+
+    def start(folder: Path, cache: Path) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "bayesxs", "campaign", "--set", plan, "--workers", "2"]
+        command += ["--out", str(folder), "--resume", "--quiet"]
+        return subprocess.Popen(command, env=os.environ | cold_cache(str(cache)))
+
+    def stored(folder: Path) -> int:
+        return len(list((folder / "campaign").glob("sbc-*.safetensors")))
+
+    with tempfile.TemporaryDirectory() as scratch:
+        calm, folder, cache = (Path(scratch) / name for name in ("calm", "killed", "cache"))
+        assert start(calm, cache).wait() == 0
+        process, killed = start(folder, cache), 0
+        while killed < options.kills:
+            before = stored(folder)
+            while stored(folder) == before and process.poll() is None:
+                time.sleep(0.05)
+            time.sleep(rng.uniform(0.0, 2.0))
+            if process.poll() is not None:
+                break
+            if killed % 2:
+                process.kill()
+                process.wait()
+                process = start(folder, cache)
+            else:
+                children = psutil.Process(process.pid).children(recursive=True)
+                workers = [c for c in children if "spawn_main" in " ".join(c.cmdline())]
+                rng.choice(workers).kill()
+            killed += 1
+            say(f"  kill {killed} with {stored(folder)} batches stored")
+        process.wait()
+        assert start(folder, cache).wait() == 0
+        pair = [xr.open_dataset(f / "campaign.nc", engine="h5netcdf") for f in (calm, folder)]
+        same = pair[0].identical(pair[1])
+    columns = ("kills", "batches", "results")
+    print(markdown(columns, [(str(killed), "50", "identical" if same else "DIFFERENT")]))
+
+
+TASKS = {"engine": engine, "batches": batches, "kills": kills}
 
 
 def main() -> None:
@@ -93,6 +146,7 @@ def main() -> None:
     parser.add_argument("--fits", type=int, default=50, help="fits of each size, at least")
     parser.add_argument("--batch", type=int, default=50)
     parser.add_argument("--tasks", type=int, default=6)
+    parser.add_argument("--kills", type=int, default=20)
     options = parser.parse_args()
     from bayesxs.app.session import prepare_jax
 
