@@ -112,11 +112,16 @@ class Sbc:
         }
 
     def figures(self, data: xr.Dataset) -> Mapping[str, bytes]:
-        """Draw the ranks against uniform ones, and their histograms."""
+        """Draw the ranks against uniform ones, nuisances by group, and histograms of the others."""
         kept = int(data.attrs["draws_kept"])
+        groups = {}
+        if "nuisance" in data.coords:
+            groups = {n.name: n.group for n in self.channels.nuisances}
+        alone = {n: ranks for n, ranks in ranks_of(data).items() if n not in groups}
+        pits = pits_of(data, self.experiment.seed)
         return {
-            "campaign_ecdf": to_png(ecdf_figure(pits_of(data, self.experiment.seed))),
-            "campaign_ranks": to_png(rank_histogram_figure(ranks_of(data), kept)),
+            "campaign_ecdf": to_png(ecdf_figure(pits, groups=groups)),
+            "campaign_ranks": to_png(rank_histogram_figure(alone, kept)),
         }
 
 
