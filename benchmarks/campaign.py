@@ -95,7 +95,7 @@ def kills(options: argparse.Namespace) -> None:
     import psutil
     import xarray as xr
 
-    plan = "campaign={kind='sbc', experiments=200, batch=4, warmup=50, draws=40, thin=2}"
+    plan = "campaign={kind='sbc', experiments=600, batch=4, warmup=50, draws=40, thin=2}"
     rng = random.Random(0)
 
     def start(folder: Path, cache: Path) -> subprocess.Popen[bytes]:
@@ -132,7 +132,7 @@ def kills(options: argparse.Namespace) -> None:
         pair = [xr.open_dataset(f / "campaign.nc", engine="h5netcdf") for f in (calm, folder)]
         same = pair[0].identical(pair[1])
     columns = ("kills", "batches", "results")
-    print(markdown(columns, [(str(killed), "50", "identical" if same else "DIFFERENT")]))
+    print(markdown(columns, [(str(killed), "150", "identical" if same else "DIFFERENT")]))
 
 
 TASKS = {"engine": engine, "batches": batches, "kills": kills}
