@@ -33,6 +33,11 @@ def restore[T](like: T, arrays: Mapping[str, np.ndarray]) -> T:
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
+def starting_with[T](prefix: str, entries: Mapping[str, T]) -> dict[str, T]:
+    """Return the entries whose names start with a prefix, under the rest of their names."""
+    return {n.removeprefix(prefix): v for n, v in entries.items() if n.startswith(prefix)}
+
+
 def _named_leaves(tree: Any) -> Iterator[tuple[str, Any]]:
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         yield jax.tree_util.keystr(path, simple=True, separator="/"), leaf

@@ -152,15 +152,16 @@ def _coverage_conflicts(card: Card) -> Iterator[tuple[str, object, str]]:
 
 def differing_keys(first: Card, second: Card) -> list[str]:
     """Return the dotted keys in which two cards differ, in alphabetical order."""
-    one, other = (_flat(card.model_dump(mode="json")) for card in (first, second))
+    one, other = (dotted(card.model_dump(mode="json")) for card in (first, second))
     return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
 
 
-def _flat(sections: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of a nested table under dotted keys."""
     flat: dict[str, Any] = {}
-    for key, value in sections.items():
+    for key, value in table.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= dotted(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat

@@ -448,7 +448,10 @@ class SampledCampaign(_CampaignCard):
     # Of which cross section events and model are: the true one, or the learned one with what is
     # uncertain about it
     cross_section: Literal["truth", "learned"] = "truth"
-    warmup: Annotated[int, Field(ge=50, le=1_000_000)] = 300
+    # Bins that say the same about the parameters are merged until this part of the information
+    # would be lost; 0 keeps them all
+    information_loss: Annotated[float, Field(ge=0, le=0.5)] = 0.005
+    warmup: Annotated[int, Field(ge=50, le=1_000_000)] = 250
     draws: Annotated[int, Field(ge=20, le=1_000_000)] = 500
     target_accept: Annotated[float, Field(gt=0, lt=1)] = 0.8
     # Largest depth of NUTS's trees after warm-up: every fit of a batch waits for the deepest one.

@@ -21,13 +21,14 @@ from shared import (
     clock_bootstrap,
     clock_sampler,
     cold_cache,
-    cores,
     machine,
     markdown,
     processor,
     say,
     work,
 )
+
+from bayesxs.app.session import available_cores
 
 if TYPE_CHECKING:
     from bayesxs.detector.grid import EnergyGrid
@@ -329,7 +330,7 @@ def main() -> int:
     compare_with_card()
     about = machine()
     platform, name = find_device()
-    processor_name = f"{processor()}, {cores()} cores"
+    processor_name = f"{processor()}, {available_cores()} cores"
     devices: list[tuple[str, dict[str, str]]] = []
     if platform != "cpu":
         devices.append((name, {}))

@@ -18,6 +18,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bayesxs.app.session import available_cores
+
 if TYPE_CHECKING:
     from bayesxs.inference.channel import FarChannel
     from bayesxs.inference.priors import Prior
@@ -50,13 +52,6 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def cores() -> int:
-    """Return how many processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def use_cores(number: int) -> None:
     """Restrict this process, and those that it starts, to some of its cores (Linux only)."""
     if hasattr(os, "sched_setaffinity"):
@@ -67,8 +62,8 @@ def machine() -> str:
     """Describe machine and software; the load tells whether the machine was quiet."""
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("jax", "numpyro"))
     return (
-        f"{processor()}, {cores()} of {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the "
-        f"start; Python {platform.python_version()}, {versions}"
+        f"{processor()}, {available_cores()} of {os.cpu_count()} cores, load "
+        f"{os.getloadavg()[0]:.1f} at the start; Python {platform.python_version()}, {versions}"
     )
 
 

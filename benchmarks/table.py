@@ -149,7 +149,7 @@ def evaluations(card: Card, options: argparse.Namespace) -> list[Row]:
     from flax import nnx
 
     from bayesxs.app.experiment import Experiment, architecture
-    from bayesxs.app.learn import near_detector_problem
+    from bayesxs.app.learn import near_data
     from bayesxs.learning.network import Network, create_network
     from bayesxs.learning.training import NearProblem, near_loss
     from bayesxs.physics.kinematics import invariants, is_physical
@@ -161,7 +161,7 @@ def evaluations(card: Card, options: argparse.Namespace) -> list[Row]:
     floor = card.training.floor if card.training.weighting == "relative" else None
     dtype = jnp.dtype(card.network.precision)
     # Fields that the loss does not need are None
-    problem = jax.tree.map(lambda a: a.astype(dtype), near_detector_problem(experiment, target))
+    problem = jax.tree.map(lambda a: a.astype(dtype), near_data(experiment, target).nominal)
 
     points, operator = geometry.quadrature, geometry.operator
     x, q2, _ = invariants(points.energy, points.lepton_energy, points.z, points.lepton_mass)

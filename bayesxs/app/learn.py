@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from scipy import sparse
 
 from bayesxs.app.experiment import Experiment, architecture, schedule
 from bayesxs.app.geometry import Geometry, Target
 from bayesxs.app.progress import Reporter
-from bayesxs.app.seeds import NEAR_KEY, TRAINING_KEY, generator, stage_key
+from bayesxs.app.seeds import NEAR_KEY, TRAINING_KEY, stage_key
 from bayesxs.app.weights import conditions, read_networks, write_networks
 from bayesxs.atomic import atomic_path, write_csv
-from bayesxs.detector.grid import Float
+from bayesxs.checkpoint import starting_with
+from bayesxs.detector.grid import Float, NodeGrid
 from bayesxs.detector.operator import fold
 from bayesxs.inputs.counts import load_counts
+from bayesxs.keys import generator
 from bayesxs.learning.network import Network, create_network
 from bayesxs.learning.training import Loss, NearProblem, near_problem, train, train_together
 from bayesxs.store import Stage
@@ -48,13 +53,13 @@ def train_stage(experiment: Experiment, stage: Stage, reporter: Reporter) -> Non
     rows: list[dict[str, Any]] = []
     for number, target in enumerate(experiment.unique_targets):
         clock = time.perf_counter()
-        counts = near_observation(experiment, target)
+        near = near_data(experiment, target)
         judge = Judge(experiment.geometry(target), {"near": target.near_flux})
         stage.notes["operator_seconds"] = time.perf_counter() - clock
         networks[target.name] = []
         for group in _groups(card.network.members):
             keys = [stage_key(card.seed, TRAINING_KEY, number, member) for member in group]
-            problems = _problems(experiment, target, counts, group, keys)
+            problems = [near.problem(k, m) for k, m in zip(keys, group, strict=True)]
             log = TrainingLog(stage, judge, target.name, group)
             networks[target.name] += _train_group(experiment, problems, keys, log, reporter)
             rows += [{"target": number} | row for row in log.rows]
@@ -73,18 +78,60 @@ def _groups(members: int) -> list[range]:
     return [range(members)]
 
 
-def _problems(
-    experiment: Experiment, target: Target, counts: Float, group: range, keys: Sequence[jax.Array]
-) -> list[NearProblem]:
-    """Return the near data of each network: as observed, but for replicas of counts after one."""
-    finite = experiment.card.near.events != "infinite"
-    problems: list[NearProblem] = []
-    for member, key in zip(group, keys, strict=True):
-        replica = member > 0 and finite
-        data = bootstrap_counts(jax.random.fold_in(key, 1), counts) if replica else counts
-        same = problems and not finite
-        problems.append(problems[-1] if same else near_detector_problem(experiment, target, data))
-    return problems
+@dataclass(frozen=True)
+class NearData:
+    """What the networks of one target learn from.
+
+    Attributes:
+        matrix: near-detector bins from values on the nodes, shape (bins, 3 n_nodes).
+        observed: in the bins, shape (bins,).
+        nodes: the nodes.
+        settings: loss, floor and rank.
+        finite: whether events are counted, so that they fluctuate.
+    """
+
+    matrix: sparse.csr_array
+    observed: Float
+    nodes: NodeGrid
+    settings: Mapping[str, Any]
+    finite: bool
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was computed: it is quickly made again where it is needed."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @cached_property
+    def nominal(self) -> NearProblem:
+        """What training minimises against the data as observed."""
+        return self._against(self.observed)
+
+    def problem(self, key: jax.Array, member: int) -> NearProblem:
+        """Return what the training of a network of an ensemble minimises.
+
+        Networks after the first one each see a replica of the data, if these are counts.
+
+        Args:
+            key: of the network.
+            member: its number.
+        """
+        if member == 0 or not self.finite:
+            return self.nominal
+        return self._against(bootstrap_counts(jax.random.fold_in(key, 1), self.observed))
+
+    def _against(self, observed: Float) -> NearProblem:
+        return near_problem(self.matrix, observed, self.nodes, **self.settings)
+
+
+def near_data(experiment: Experiment, target: Target) -> NearData:
+    """Return what the networks of a target learn from."""
+    geometry = experiment.geometry(target)
+    return NearData(
+        geometry.near_matrix,
+        near_observation(experiment, target),
+        geometry.nodes,
+        problem_settings(experiment),
+        experiment.card.near.events != "infinite",
+    )
 
 
 def near_observation(experiment: Experiment, target: Target) -> Float:
@@ -108,25 +155,6 @@ def bootstrap_counts(key: jax.Array, counts: Float) -> Float:
     """Draw as many events as there are, with replacement."""
     number = int(counts.sum())
     return generator(key).multinomial(number, counts / number).astype(float)
-
-
-def near_detector_problem(
-    experiment: Experiment, target: Target, observed: Float | None = None
-) -> NearProblem:
-    """Build what a target's training minimises: its operator against the near data.
-
-    Args:
-        experiment: the analysis.
-        target: what is learned.
-        observed: near data; those of `near_observation` if None.
-    """
-    geometry = experiment.geometry(target)
-    return near_problem(
-        geometry.near_matrix,
-        near_observation(experiment, target) if observed is None else observed,
-        geometry.nodes,
-        **problem_settings(experiment),
-    )
 
 
 def problem_settings(experiment: Experiment) -> dict[str, Any]:
@@ -185,14 +213,13 @@ class TrainingLog:
         kept = self.stage.load_checkpoint(self.label)
         if kept is None:
             return None
-        log = {k.removeprefix("log/"): v for k, v in kept[0].items() if k.startswith("log/")}
+        log = starting_with("log/", kept[0])
         length = len(log["step"])
         self.rows = [
             {name: column[i].item() for name, column in log.items()} for i in range(length)
         ]
         self._clock -= self.rows[-1]["seconds"]
-        prefix = "state/"
-        return {k.removeprefix(prefix): v for k, v in kept[0].items() if k.startswith(prefix)}
+        return starting_with("state/", kept[0])
 
     def add(
         self,

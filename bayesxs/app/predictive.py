@@ -12,11 +12,11 @@ from jax import Array
 
 from bayesxs.app.channels import Channels, Folded
 from bayesxs.app.experiment import Experiment
-from bayesxs.app.seeds import generator
 from bayesxs.detector.density import Sample
 from bayesxs.detector.grid import Float
 from bayesxs.inference.channel import FarChannel, channel_probability, mode_weights
 from bayesxs.inference.posterior import batched, nuisances_of, parameters_of
+from bayesxs.keys import generator
 from bayesxs.physics.oscillation import OscillationParameters
 
 # Bins of the predictive spectra: few enough that 6200 events fill them

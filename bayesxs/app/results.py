@@ -20,6 +20,7 @@ from bayesxs.app.progress import Reporter
 from bayesxs.app.seeds import PREDICTIVE_KEY, stage_key
 from bayesxs.app.stages import ESTIMATES
 from bayesxs.atomic import write_csv, write_json
+from bayesxs.config import dotted
 from bayesxs.detector.density import density
 from bayesxs.detector.grid import Float
 from bayesxs.detector.operator import exact_cross_section
@@ -246,23 +247,11 @@ def write_summary(folder: RunFolder, stage: Stage) -> dict[str, Any]:
     seconds = {name: round(value, 3) for name, value in seconds.items()}
     summary["seconds"] = seconds | {"total": round(sum(seconds.values()), 3)}
     write_json(stage.output(SUMMARY), summary)
-    rows = list(_flat(summary))
-    write_csv(
-        stage.output("summary.csv"), {"key": [k for k, _ in rows], "value": [v for _, v in rows]}
-    )
-    return summary
-
-
-def _flat(table: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """List (dotted key, value) of a nested table; intervals become two rows."""
-    rows: list[tuple[str, Any]] = []
-    for key, value in table.items():
-        if isinstance(value, dict):
-            rows += _flat(value, f"{prefix}{key}.")
-        elif isinstance(value, list):
-            rows += [
-                (f"{prefix}{key}.{side}", v) for side, v in zip(("low", "high"), value, strict=True)
-            ]
+    rows: dict[str, Any] = {}
+    for key, value in dotted(summary).items():
+        if isinstance(value, list):  # an interval
+            rows |= {f"{key}.{side}": v for side, v in zip(("low", "high"), value, strict=True)}
         else:
-            rows.append((f"{prefix}{key}", value))
-    return rows
+            rows[key] = value
+    write_csv(stage.output("summary.csv"), {"key": list(rows), "value": list(rows.values())})
+    return summary

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 import jax
-import numpy as np
 
 TRAINING_KEY: Final = 0
 SIMULATION_KEY: Final = 1
@@ -24,8 +23,3 @@ def stage_key(seed: int, *numbers: int) -> jax.Array:
     for number in numbers:
         key = jax.random.fold_in(key, number)
     return key
-
-
-def generator(key: jax.Array) -> np.random.Generator:
-    """Return a NumPy generator for draws that JAX does not offer, seeded with a key."""
-    return np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bayesxs.atomic import read_arrays, write_arrays
+from bayesxs.checkpoint import starting_with
 from bayesxs.config import Card
 from bayesxs.errors import InputError
 from bayesxs.learning.network import (
@@ -90,8 +91,7 @@ def read_networks(
             raise InputError.at(path, "target", target, f"the file holds {', '.join(members)}")
         networks = []
         for index in range(members[target]):
-            prefix = f"{target}/{index}/"
-            own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+            own = starting_with(f"{target}/{index}/", arrays)
             try:
                 networks.append(network_from_arrays(kind, own))
             except ValueError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from bayesxs.atomic import read_arrays, read_json, write_arrays, write_json
+from bayesxs.atomic import arrays_sha256, read_arrays, read_json, write_arrays, write_json
 from bayesxs.errors import InputError
 
 FAILURES: Final = "failures.json"
@@ -68,7 +67,7 @@ class Results:
         arrays, metadata = read_arrays(path)
         if metadata.get("key") != task.key:
             raise InputError(f"{path}: the result of another setting: --resume makes it again")
-        if metadata.get("sha256") != _digest(arrays):
+        if metadata.get("sha256") != arrays_sha256(arrays):
             raise InputError(f"{path}: damaged: --resume makes it again")
         return arrays
 
@@ -79,7 +78,7 @@ class Results:
             InputError: the disk is full, or the folder cannot be written.
         """
         native = {name: _native(array) for name, array in arrays.items()}
-        write_arrays(self.path(task), native, {"key": task.key, "sha256": _digest(native)})
+        write_arrays(self.path(task), native, {"key": task.key, "sha256": arrays_sha256(native)})
         failures = self.failures
         if failures.pop(task.name, None) is not None:
             write_json(self.folder / FAILURES, failures)
@@ -108,13 +107,3 @@ def _native(array: Any) -> np.ndarray:
     """Return an array in this machine's byte order, as it is read back."""
     plain = np.asarray(array, order="C")
     return plain.astype(plain.dtype.newbyteorder("="), copy=False)
-
-
-def _digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """Return the SHA-256 of names, types, shapes and values, in hexadecimal."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = arrays[name]
-        digest.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()

@@ -341,6 +341,45 @@ def pointwise_log_density(
     return value + channel.log_reference - jnp.log(plain)
 
 
+def scores_and_densities(
+    channels: Sequence[FarChannel],
+    points: ArrayLike,
+    fixed: OscillationParameters,
+    names: tuple[str, ...],
+) -> tuple[Float, Float]:
+    """Return d log p/d(parameters, nuisances) and log p of every row at some points.
+
+    Args:
+        channels: rows and responses, one entry per sample.
+        points: parameters, then nuisances, shape (points, k).
+        fixed: values of the other parameters.
+        names: of the parameters in `points`.
+
+    Returns:
+        Scores, shape (points, rows, k), and log densities, shape (points, rows); the rows of all
+        channels follow one another.
+    """
+    found = _scores_and_densities(tuple(channels), jnp.asarray(points), fixed, names)
+    scores, densities = (np.asarray(part) for part in found)
+    return scores, densities
+
+
+@partial(jax.jit, static_argnames="names")
+def _scores_and_densities(
+    channels: tuple[FarChannel, ...],
+    points: Array,
+    fixed: OscillationParameters,
+    names: tuple[str, ...],
+) -> tuple[Array, Array]:
+    def densities(point: Array) -> tuple[Array, Array]:
+        parameters = fixed._replace(**dict(zip(names, point, strict=False)))
+        xi = point[len(names) :]
+        value = jnp.concatenate([pointwise_log_density(c, parameters, xi) for c in channels])
+        return value, value
+
+    return jax.lax.map(jax.jacfwd(densities, has_aux=True), points)
+
+
 @jax.jit  # the passes that NumPyro makes over a model before sampling would compile op by op
 def log_likelihood(
     channels: Sequence[FarChannel],

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from bayesxs.inference.bootstrap import fit
-from bayesxs.inference.channel import FarChannel, pointwise_log_density
+from bayesxs.inference.bootstrap import Estimates, fit
+from bayesxs.inference.channel import scores_and_densities
 from bayesxs.inference.intervals import (
     basic_interval,
     bca_interval,
@@ -25,16 +22,14 @@ from bayesxs.inference.intervals import (
 )
 from bayesxs.inference.posterior import PUBLIC_NAMES, public_values
 from bayesxs.inference.priors import prior_box
-from bayesxs.inference.pseudo_experiments import BinnedExperiment
+from bayesxs.inference.pseudo_experiments import RESAMPLING_KEY, BinnedExperiment
+from bayesxs.keys import generator
 from bayesxs.physics.oscillation import OscillationParameters
 
 type Float = NDArray[np.float64]
 
 # Kinds of interval, by the names that results give them
 INTERVALS: Final = ("hdi", "percentile", "basic", "bca", "profile")
-
-# What the key of a pseudo-experiment is folded with to resample it; the others are used already
-RESAMPLING_KEY: Final = 4
 
 # Points of a profile likelihood, and how far it reaches from the truth in standard errors
 PROFILE_POINTS: Final = 49
@@ -129,7 +124,7 @@ class BatchFits:
         self.experiment = experiment
         self.counts = counts
         self.truth = {n: float(np.asarray(getattr(truths, n))[0]) for n in experiment.priors}
-        self._values, _, self._good = self._fit(counts, np.zeros((len(counts[0]), self._nuisances)))
+        self._found = self._fit(counts, np.zeros((len(counts[0]), self._nuisances)))
         self._profiles: dict[str, tuple[Float, Float]] = {}
 
     @property
@@ -139,14 +134,14 @@ class BatchFits:
     @property
     def estimate(self) -> dict[str, Float]:
         """Estimates of the free parameters, (batch,)."""
-        return {name: self._values[:, i] for i, name in enumerate(self.experiment.priors)}
+        return {name: self._found.values[:, i] for i, name in enumerate(self.experiment.priors)}
 
     def _fit(
         self,
         counts: Sequence[np.ndarray],
         centers: np.ndarray,
         pinned: Mapping[str, np.ndarray] | None = None,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ) -> Estimates:
         """Fit data sets, `FITS` at a time; the last ones are filled up so that shapes are few."""
         e, number = self.experiment, len(centers)
         index = np.arange(-(-number // FITS) * FITS) % number
@@ -157,8 +152,7 @@ class BatchFits:
             found.append(
                 fit(e.channels, weights, centers[piece], e.priors, e.fixed, self.truth, held)
             )
-        values, heights, good = (np.concatenate(part)[:number] for part in zip(*found, strict=True))
-        return values, heights, good
+        return Estimates(*(np.concatenate(part)[:number] for part in zip(*found, strict=True)))
 
     def replicas(self, first: int, number: int) -> tuple[dict[str, Float], Float]:
         """Fit bootstrap samples of the events: estimates (batch, number), and how many converged.
@@ -166,8 +160,7 @@ class BatchFits:
         Constraints of nuisances fluctuate as the measurements behind them would.
         """
         e, batch = self.experiment, len(self.counts[0])
-        keys = np.asarray(jax.vmap(jax.random.key_data)(e.keys(first, RESAMPLING_KEY)))
-        generators = [np.random.default_rng(key.tolist()) for key in keys]
+        generators = [generator(key) for key in e.keys(first, RESAMPLING_KEY)]
         drawn = [
             np.concatenate(
                 [
@@ -178,10 +171,11 @@ class BatchFits:
             for counts in self.counts
         ]
         centers = np.concatenate([g.standard_normal((number, self._nuisances)) for g in generators])
-        values, _, good = self._fit(drawn, centers)
-        part = (good.reshape(batch, number).sum(axis=1) + self._good) / (number + 1.0)
+        found = self._fit(drawn, centers)
+        good = found.converged.reshape(batch, number).sum(axis=1) + self._found.converged
+        part = good / (number + 1.0)
         names = enumerate(e.priors)
-        return {name: values[:, i].reshape(batch, number) for i, name in names}, part
+        return {name: found.values[:, i].reshape(batch, number) for i, name in names}, part
 
     def accelerations(self) -> dict[str, Float]:
         """Return the accelerations of BCa intervals by public name, (batch,).
@@ -190,7 +184,7 @@ class BatchFits:
         Bootstrap Methods and their Application (1997), Sec. 2.7.2).
         """
         e = self.experiment
-        scores = _scores(e.channels, self._values, e.fixed, tuple(e.priors))
+        scores, _ = scores_and_densities(e.channels, self._found.values, e.fixed, tuple(e.priors))
         counts = np.concatenate(self.counts, axis=1)
         information = np.einsum("bn,bni,bnj->bij", counts, scores, scores)
         influence = _solve(_with_constraints(information, e), np.swapaxes(scores, 1, 2))
@@ -228,53 +222,24 @@ class BatchFits:
         count = int(allowed.sum())
         repeated = [np.repeat(c, count, axis=0) for c in self.counts]
         centers = np.zeros((batch * count, self._nuisances))
-        _, found, _ = self._fit(repeated, centers, {name: np.tile(grid[allowed], batch)})
+        found = self._fit(repeated, centers, {name: np.tile(grid[allowed], batch)})
         height = np.full((batch, len(grid)), -np.inf)
-        height[:, allowed] = found.reshape(batch, count)
+        height[:, allowed] = found.heights.reshape(batch, count)
         return grid, height
 
     def _standard_error(self, name: str) -> float:
         """Return the standard error that the information at the truth promises, prior included."""
         e = self.experiment
         at = np.array([[*self.truth.values(), *[0.0] * self._nuisances]])
-        scores = _scores(e.channels, at, e.fixed, tuple(e.priors))
-        shares = [
-            size * np.exp(np.asarray(pointwise_log_density(c, e.fixed._replace(**self.truth))))
-            for c, size in zip(e.channels, e.sizes, strict=True)
-        ]
-        information = np.einsum("n,bni,bnj->bij", np.concatenate(shares), scores, scores)
+        scores, densities = scores_and_densities(e.channels, at, e.fixed, tuple(e.priors))
+        size = np.repeat(e.sizes, [len(c.weights) for c in e.channels])
+        information = np.einsum("bn,bni,bnj->bij", size * np.exp(densities), scores, scores)
         widths = [high - low for low, high in prior_box(e.priors).values()]
         place = np.arange(len(widths))
         information[:, place, place] += 12.0 / np.square(widths)
         own = list(e.priors).index(name)
         unit = np.eye(information.shape[1])[None, :, own, None]
         return float(np.sqrt(_solve(_with_constraints(information, e), unit)[0, own, 0]))
-
-
-@partial(jax.jit, static_argnames="names")
-def _all_scores(
-    channels: tuple[FarChannel, ...],
-    points: Array,
-    fixed: OscillationParameters,
-    names: tuple[str, ...],
-) -> Array:
-    def densities(point: Array) -> Array:
-        parameters = fixed._replace(**dict(zip(names, point, strict=False)))
-        return jnp.concatenate(
-            [pointwise_log_density(c, parameters, point[len(names) :]) for c in channels]
-        )
-
-    return jax.lax.map(jax.jacfwd(densities), points)
-
-
-def _scores(
-    channels: tuple[FarChannel, ...],
-    points: Float,
-    fixed: OscillationParameters,
-    names: tuple[str, ...],
-) -> Float:
-    """Return d log p/d(parameters, nuisances) of every row at some points, (points, rows, k)."""
-    return np.asarray(_all_scores(channels, jnp.asarray(points), fixed, names))
 
 
 def _with_constraints(information: Float, experiment: BinnedExperiment) -> Float:

@@ -23,10 +23,11 @@ from bayesxs.inference.model import far_detector_model, initial_values, resolve_
 from bayesxs.inference.posterior import public_values
 from bayesxs.inference.priors import Prior, prior_distribution
 from bayesxs.inference.sampling import NutsSampler, SamplerSettings
+from bayesxs.keys import generator
 from bayesxs.physics.oscillation import OscillationParameters
 
 # What the key of a pseudo-experiment is folded with
-TRUTH_KEY, DATA_KEY, CHAIN_KEY, OCTANT_KEY = range(4)
+TRUTH_KEY, DATA_KEY, CHAIN_KEY, OCTANT_KEY, RESAMPLING_KEY = range(5)
 
 # Least distance of s2_23 from 1/2 at which chains start: the curvature of the likelihood, which
 # their mass matrices come from, vanishes there
@@ -90,22 +91,14 @@ class BinnedExperiment:
         self, first: int, truths: OscillationParameters, nuisances: Array
     ) -> tuple[np.ndarray, ...]:
         """Draw the counts of each sample's bins at the truths, shape (batch, bins)."""
-        seeds = np.asarray(jax.vmap(jax.random.key_data)(self.keys(first, DATA_KEY)))
-        generators = [np.random.default_rng(seed.tolist()) for seed in seeds]
+        generators = [generator(key) for key in self.keys(first, DATA_KEY)]
         counts = []
         for channel, size in zip(self.channels, self.sizes, strict=True):
-            shares = np.exp(np.asarray(self._densities(channel, truths, nuisances)))
+            shares = np.exp(np.asarray(_densities(channel, truths, nuisances)))
             shares /= shares.sum(axis=1, keepdims=True)
             drawn = [g.multinomial(size, s) for g, s in zip(generators, shares, strict=True)]
             counts.append(np.array(drawn, dtype=float))
         return tuple(counts)
-
-    def _densities(
-        self, channel: FarChannel, truths: OscillationParameters, nuisances: Array
-    ) -> Array:
-        axes = jax.tree.map(lambda value: 0 if np.ndim(value) else None, truths)
-        density = jax.vmap(partial(pointwise_log_density, channel), (axes, 0))
-        return jax.jit(density)(truths, nuisances)
 
     @cached_property
     def sampler(self) -> NutsSampler:
@@ -114,18 +107,21 @@ class BinnedExperiment:
         def model(counts: tuple[Array, ...], channels: tuple[FarChannel, ...]) -> None:
             far_detector_model(_with_counts(channels, counts), self.priors, self.fixed)
 
-        # With dozens of nuisances every chain has the covariance of its own truth
+        # Dozens of nuisances are too many to estimate a covariance of in a short warm-up
         return NutsSampler(
             model,
             self.settings,
             initial_values(self.priors, self.fixed, self.nuisances),
             own_arguments=1,
-            own_starts=self.nuisances > 0,
+            own_starts=True,
+            adapt_covariance=self.nuisances == 0,
         )
 
     def _starts(self, truths: OscillationParameters, nuisances: Array) -> dict[str, Array]:
         """Return where chains start: at their truths, but for a little off maximal mixing."""
-        start = initial_values(self.priors, truths) | {"nuisance": nuisances}
+        start = initial_values(self.priors, truths)
+        if self.nuisances:
+            start["nuisance"] = nuisances
         if "s2_23_offset" in start:
             offset = start["s2_23_offset"]
             away = jnp.where(offset < 0.0, -OFF_MAXIMAL, OFF_MAXIMAL)
@@ -166,15 +162,15 @@ class BinnedExperiment:
     ) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.ndarray]]:
         """Sample the posteriors of a batch, those numbered from `first`, given their counts.
 
-        Where there are nuisances, chains start at the truths (batch,) and the true nuisances
-        (batch, q), which spares them to look for the posterior.
+        Chains start at the truths (batch,) and the true nuisances (batch, q), which spares them to
+        look for the posterior.
 
         Returns:
             Draws of the free parameters (batch, kept), of the nuisances (batch, kept, q), and the
             sum of "diverging" and the mean of "n_steps" of each, (batch,).
         """
         data = tuple(jnp.asarray(c) for c in counts)
-        starts = self._starts(truths, nuisances) if self.nuisances else None
+        starts = self._starts(truths, nuisances)
         drawn = self.sampler.run((data, self.channels), self.keys(first, CHAIN_KEY), starts)
         sites = {k: v[:, self.thin - 1 :: self.thin] for k, v in drawn.sites.items()}
         if "s2_23_offset" in sites:
@@ -206,6 +202,12 @@ class BinnedExperiment:
             return jax.lax.map(at, sites)
 
         return jax.jit(jax.vmap(one))
+
+
+@jax.jit
+def _densities(channel: FarChannel, truths: OscillationParameters, nuisances: Array) -> Array:
+    axes = jax.tree.map(lambda value: 0 if jnp.ndim(value) else None, truths)
+    return jax.vmap(partial(pointwise_log_density, channel), (axes, 0))(truths, nuisances)
 
 
 def _with_counts(

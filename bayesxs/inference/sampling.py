@@ -123,6 +123,7 @@ class NutsSampler:
         covariance: ArrayLike | None = None,
         own_arguments: int = 0,
         own_starts: bool = False,
+        adapt_covariance: bool | None = None,
     ) -> None:
         """Hold a model and how to sample it.
 
@@ -137,7 +138,11 @@ class NutsSampler:
                 itself, one entry per chain along their leading axis: chains of different data.
             own_starts: whether each chain starts at values of its own, given with the arguments,
                 its covariance being `curvature_covariance` there.
+            adapt_covariance: whether warm-up goes on from the covariance that chains begin with;
+                None: only where none is given.
         """
+        if adapt_covariance is None:
+            adapt_covariance = covariance is None and not own_starts
         self.settings = settings
         self._own_starts = own_starts
 
@@ -146,7 +151,7 @@ class NutsSampler:
                 model,
                 dense_mass=True,
                 inverse_mass_matrix=None if covariance is None else jnp.asarray(covariance),
-                adapt_mass_matrix=covariance is None and not own_starts,
+                adapt_mass_matrix=adapt_covariance,
                 target_accept_prob=settings.target_accept,
                 max_tree_depth=settings.tree_depth,
                 init_strategy=infer.init_to_uniform

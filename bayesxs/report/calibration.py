@@ -11,10 +11,9 @@ from scipy.stats import norm
 from bayesxs.inference.calibration import LEVEL, UNEVEN, Uniformity
 from bayesxs.report.campaigns import found_tables
 from bayesxs.report.captions import Caption, caption
-from bayesxs.report.html import Picture, page_template
+from bayesxs.report.html import Picture, render_page
 from bayesxs.report.numbers import MISSING, Row, Table, listed, number, signed
-from bayesxs.report.provenance import provenance, stages
-from bayesxs.report.style import QUANTITIES, quantity
+from bayesxs.report.style import QUANTITIES, ordered, quantity
 
 HEADINGS: Final = {
     "sbc": "Simulation-based calibration",
@@ -152,7 +151,7 @@ def verdict(uniformities: Mapping[str, Uniformity]) -> str:
     for shape, names in by_shape.items():
         text.append(f"Posteriors of {_subject(names)} are {shape_words(shape)}.")
     if len(outside) <= _SHOWN_NAMES:
-        places = [f"{_place(u)} of {_name(name)}" for name, u in outside.items()]
+        places = [f"{_place(u)} of {quantity(name).plain}" for name, u in outside.items()]
         text.append(
             f"In posterior widths the true values lie at {listed(places)}, where 0 ± 1 is right."
         )
@@ -192,14 +191,13 @@ def campaign_tables(summary: Mapping[str, Any]) -> CampaignTables:
     parameters: Mapping[str, Mapping[str, Any]] = summary.get("parameters") or {}
     tables, reasons = found_tables(summary)
     if parameters:
-        order = [*(n for n in QUANTITIES if n in parameters)]
-        order += [n for n in parameters if n not in QUANTITIES]
+        order = ordered(parameters)
         tables.insert(0, _rank_table(parameters, order))
         reasons += _off(parameters, order)
     if failed:
-        reasons.append(f"{_counted(len(failed), 'batch')} failed: named below")
+        reasons.append(f"{_batches(len(failed))} failed: named below")
     if missing:
-        reasons.append(f"{_counted(len(missing), 'batch')} missing: named below")
+        reasons.append(f"{_batches(len(missing))} missing: named below")
     return CampaignTables(
         verdict=str(summary.get("verdict") or ""),
         good=not reasons and all(p.get("inside") is not False for p in parameters.values()),
@@ -229,7 +227,7 @@ def _rank_table(parameters: Mapping[str, Mapping[str, Any]], order: Sequence[str
             "value; its error is binomial."
         )
     rows = [
-        Row(str(parameters[n].get("label") or _name(n)), _cells(parameters[n], levels))
+        Row(str(parameters[n].get("label") or quantity(n).plain), _cells(parameters[n], levels))
         for n in order
     ]
     band = f"{100.0 * LEVEL:g} % band"
@@ -253,17 +251,15 @@ def render_campaign(
         name: of the campaign or its card.
     """
     kind = str(summary.get("kind", ""))
-    return page_template("campaign.html.j2").render(
-        name=name,
+    return render_page(
+        "campaign.html.j2",
+        manifest,
+        config_text,
+        name,
         heading=HEADINGS.get(kind, "Calibration campaign"),
         success=SUCCESS.get(kind, "Done."),
-        created=str(manifest.get("created", "")),
-        package=str(manifest.get("package", "")),
         campaign=campaign_tables(summary),
         pictures=_pictures(images),
-        provenance=provenance(manifest),
-        stages=stages({}, manifest),
-        config=config_text,
     )
 
 
@@ -275,16 +271,12 @@ def _place(u: Uniformity) -> str:
 def _subject(names: Sequence[str]) -> str:
     """Parameters by name, or their number where they are many."""
     if len(names) <= _SHOWN_NAMES:
-        return listed([_name(name) for name in names])
+        return listed([quantity(name).plain for name in names])
     return f"{len(names)} parameters"
 
 
-def _name(name: str) -> str:
-    return quantity(name).plain if name in QUANTITIES else name.replace("_", " ")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 'es'}"
+def _batches(count: int) -> str:
+    return "1 batch" if count == 1 else f"{count} batches"
 
 
 def _enumerated(names: Sequence[str]) -> str:
@@ -335,8 +327,8 @@ def _off(parameters: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> l
         if abs(pull) > limit:
             side = "above" if pull > 0.0 else "below"
             words.append(
-                f"{_name(name)}: {100.0 * level:g} % intervals cover {100.0 * fraction:.1f} %, "
-                f"{abs(pull):.1f} binomial σ {side}"
+                f"{quantity(name).plain}: {100.0 * level:g} % intervals cover "
+                f"{100.0 * fraction:.1f} %, {abs(pull):.1f} binomial σ {side}"
             )
     return words
 
@@ -360,7 +352,9 @@ def _caption(stem: str, place: int) -> Caption:
         return caption(stem)
     begin, words = list(FIGURES.items())[place]
     rest = _short(stem).removeprefix(begin).strip("_")
-    return words._replace(title=f"{words.title}: {_name(rest)}") if rest in QUANTITIES else words
+    if rest in QUANTITIES:
+        words = words._replace(title=f"{words.title}: {quantity(rest).plain}")
+    return words
 
 
 def _short(stem: str) -> str:

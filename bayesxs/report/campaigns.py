@@ -8,7 +8,7 @@ from typing import Any, Final
 from scipy.stats import norm
 
 from bayesxs.report.numbers import MISSING, Row, Table, listed, number, power, signed, with_unit
-from bayesxs.report.style import QUANTITIES, error_of, quantity
+from bayesxs.report.style import CROSS_SECTIONS, error_of, ordered, quantity
 
 # Coverage within so many binomial standard errors of its level is called right
 PULL_LIMIT: Final = 2.5
@@ -20,11 +20,6 @@ INTERVAL_WORDS: Final = {
     "basic": "basic bootstrap",
     "bca": "BCa bootstrap",
     "profile": "profile likelihood",
-}
-_KINDS: Final = {
-    "truth": "true cross section",
-    "learned": "learned cross section",
-    "assumed": "assumed cross section",
 }
 _DISTANCES: Final = {
     "near_rel_l2": "near-detector density",
@@ -68,7 +63,7 @@ def coverage_verdict(intervals: Mapping[str, _Rows]) -> str:
         worst = max(own, key=lambda row: abs(row["pull"]))
         points = len({tuple(row["point"].values()) for row in own})
         off = [row for row in own if abs(row["pull"]) > PULL_LIMIT]
-        subject = f"{levels} HDIs of {_name(name)}"
+        subject = f"{levels} HDIs of {quantity(name).plain}"
         if not off:
             text.append(
                 f"{subject} cover within {PULL_LIMIT:g} binomial σ at all {points} points (worst "
@@ -93,9 +88,9 @@ def sensitivity_verdict(exposures: Sequence[float], widths: Mapping[str, Mapping
             with_unit(f"{shown.scale * entry['width'][i]:.3g}", shown.plain_unit) for i in (0, -1)
         )
         text.append(
-            f"σ({_name(name)}) falls from {first} at {exposures[0]:g} kt·MW·yr to {last} at "
-            f"{exposures[-1]:g}, on average as the power {signed(entry['power'], '{:.2f}')} of the "
-            "exposure; counting alone gives −0.50."
+            f"σ({quantity(name).plain}) falls from {first} at {exposures[0]:g} kt·MW·yr to "
+            f"{last} at {exposures[-1]:g}, on average as the power "
+            f"{signed(entry['power'], '{:.2f}')} of the exposure; counting alone gives −0.50."
         )
     return " ".join(text)
 
@@ -111,9 +106,9 @@ def bootstrap_verdict(estimates: Mapping[str, Mapping[str, Mapping[str, Any]]]) 
                 value = entries[name].get("mle", entries[name]["mean"]) * shown.scale
                 sd = entries[name]["sd"] * shown.scale
                 measured = with_unit(f"{value:.4f} ± {sd:.4f}", shown.plain_unit)
-                parts.append(f"{measured} with the {_KINDS.get(kind, kind)}")
+                parts.append(f"{measured} with the {CROSS_SECTIONS.get(kind, kind)}")
         if parts:
-            text.append(f"{_name(name)} is {listed(parts, ', and ')}.")
+            text.append(f"{quantity(name).plain} is {listed(parts, ', and ')}.")
     return " ".join(text) or "No parameter was estimated."
 
 
@@ -138,13 +133,13 @@ def _coverage_table(name: str, rows: _Rows) -> Table:
     error = {row["level"]: row["error"] for row in rows}
     claimed = [f"{100.0 * e:.1f} at {100.0 * level:g} %" for level, e in sorted(error.items())]
     return Table(
-        (f"{_name(name)}, true values", "level", *(INTERVAL_WORDS[k] for k in kinds)),
+        (f"{quantity(name).plain}, true values", "level", *(INTERVAL_WORDS[k] for k in kinds)),
         [
             Row(place, (f"{100.0 * level:g} %", *(_covered(cells.get(k)) for k in kinds)))
             for (place, level), cells in lines.items()
         ],
-        f"Coverage of intervals of {_name(name)} in percent, in brackets its distance from the "
-        f"level in binomial standard errors ({listed(claimed)}).",
+        f"Coverage of intervals of {quantity(name).plain} in percent, in brackets its distance "
+        f"from the level in binomial standard errors ({listed(claimed)}).",
     )
 
 
@@ -166,8 +161,8 @@ def _off(intervals: Mapping[str, _Rows]) -> list[str]:
             if off:
                 low, high = (100.0 * f(row["fraction"] for row in off) for f in (min, max))
                 words.append(
-                    f"{_name(name)}, {called}: off in {len(off)} of {len(own)} cases, coverage "
-                    f"there {low:.0f} % to {high:.0f} %"
+                    f"{quantity(name).plain}, {called}: off in {len(off)} of {len(own)} cases, "
+                    f"coverage there {low:.0f} % to {high:.0f} %"
                 )
     return words
 
@@ -205,7 +200,7 @@ def _estimate_table(estimates: Mapping[str, Mapping[str, Mapping[str, Any]]]) ->
     """Estimates, spread and intervals by parameter and cross section."""
     rows = []
     names = list(dict.fromkeys(n for entries in estimates.values() for n in entries))
-    for name in sorted(names, key=_place_of):
+    for name in ordered(names):
         shown = quantity(name)
         unit = f" [{shown.plain_unit}]" if shown.plain_unit else ""
         for kind, entries in estimates.items():
@@ -222,7 +217,9 @@ def _estimate_table(estimates: Mapping[str, Mapping[str, Mapping[str, Any]]]) ->
                     f"{shown.scale * entry['sd']:.4f}",
                     *ends,
                 )
-                rows.append(Row(f"{_name(name)}{unit}, {_KINDS.get(kind, kind)}", cells))
+                rows.append(
+                    Row(f"{quantity(name).plain}{unit}, {CROSS_SECTIONS.get(kind, kind)}", cells)
+                )
     return Table(
         ("", "estimate", "mean of samples", "sd of samples", "68 % interval", "90 % interval"),
         rows,
@@ -251,15 +248,6 @@ def _place(point: Mapping[str, float]) -> str:
     return ", ".join(parts)
 
 
-def _place_of(name: str) -> int:
-    order = list(QUANTITIES)
-    return order.index(name) if name in order else len(order)
-
-
 def _ordered[T](entries: Mapping[str, T]) -> list[tuple[str, T]]:
     """Entries by parameter, known ones first."""
-    return sorted(entries.items(), key=lambda entry: _place_of(entry[0]))
-
-
-def _name(name: str) -> str:
-    return quantity(name).plain
+    return [(name, entries[name]) for name in ordered(entries)]

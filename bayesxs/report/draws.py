@@ -16,11 +16,6 @@ type Float = NDArray[np.float64]
 type Trees = Mapping[str, xr.DataTree]
 
 COLORS: Final = {"truth": TRUTH, "learned": LEARNED, "assumed": ASSUMED}
-NAMES: Final = {
-    "truth": "true cross section",
-    "learned": "learned cross section",
-    "assumed": "assumed cross section",
-}
 
 
 def parameters(*trees: xr.DataTree | None) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Any, Final, NamedTuple
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from bayesxs.report.budget import BudgetTables, budget_tables
 from bayesxs.report.captions import FIGURES, RESULT, SECTIONS, SYSTEMATICS, Caption, caption
@@ -25,18 +25,13 @@ from bayesxs.report.numbers import (
     with_unit,
 )
 from bayesxs.report.provenance import provenance, stages
-from bayesxs.report.style import QUANTITIES, quantity
+from bayesxs.report.style import CROSS_SECTIONS, ordered, quantity
 
 # Beyond these a posterior is not to be trusted (Vehtari et al., arXiv:1903.08008, Secs. 4 and 5:
 # R-hat below 1.01, 100 effective draws for each of four chains).
 R_HAT_LIMIT: Final = 1.01
 ESS_LIMIT: Final = 400.0
 
-KINDS: Final = {
-    "learned": "learned cross section",
-    "truth": "true cross section",
-    "assumed": "assumed cross section",
-}
 HEADLINES: Final = ("dm31", "sin2_2theta23")
 
 # Summary numbers in plain words: path, words, what the number is in
@@ -93,25 +88,26 @@ def render_report(
             systematics.
     """
     tables = None if budget is None else budget_tables(budget, ESS_LIMIT)
-    kinds = {k: words for k, words in KINDS.items() if isinstance(summary.get(k), Mapping)}
-    return page_template("report.html.j2").render(
-        name=name,
-        created=str(manifest.get("created", "")),
-        package=str(manifest.get("package", "")),
+    kinds = {k: words for k, words in CROSS_SECTIONS.items() if isinstance(summary.get(k), Mapping)}
+    return render_page(
+        "report.html.j2",
+        manifest,
+        config_text,
+        name,
+        summary,
         headline=headlines(summary, true_values or {}),
         sentences=sentences(summary, true_values or {}),
         verdicts=[verdict(summary[k], words) for k, words in kinds.items()],
         limits=(R_HAT_LIMIT, ESS_LIMIT),
         parameters=_parameter_tables(summary, kinds),
         numbers=_numbers(summary),
-        kinds=listed([words.split()[0] for words in (kinds or KINDS).values()]).capitalize(),
+        kinds=listed(
+            [words.split()[0] for words in (kinds or CROSS_SECTIONS).values()]
+        ).capitalize(),
         result=RESULT,
         systematics=SYSTEMATICS,
         sections=_sections(figures, tables),
         budget=tables,
-        provenance=provenance(manifest),
-        stages=stages(summary, manifest),
-        config=config_text,
     )
 
 
@@ -131,20 +127,36 @@ def render_budget(
         figures: PNG images by file stem, such as budget and pulls.
         name: of the run or its card.
     """
-    return page_template("budget.html.j2").render(
-        name=name,
-        created=str(manifest.get("created", "")),
-        package=str(manifest.get("package", "")),
+    return render_page(
+        "budget.html.j2",
+        manifest,
+        config_text,
+        name,
         budget=budget_tables(budget, ESS_LIMIT),
         sections=_sections(figures),
-        provenance=provenance(manifest),
-        stages=stages({}, manifest),
-        config=config_text,
     )
 
 
-def page_template(file: str) -> Template:
-    """Template of a page, its parts found beside it; all that it is given is escaped."""
+def render_page(
+    file: str,
+    manifest: Mapping[str, Any],
+    config_text: str,
+    name: str,
+    summary: Mapping[str, Any] | None = None,
+    **parts: Any,
+) -> str:
+    """Return a page from its template: what is its own, and what all pages tell of their run.
+
+    All that it is given is escaped.
+
+    Args:
+        file: of the template, whose parts are found beside it.
+        manifest: what manifest.json holds.
+        config_text: the resolved card.
+        name: of the run or its card.
+        summary: what summary.json holds, where there is one.
+        parts: what this template takes besides.
+    """
     environment = Environment(
         loader=FunctionLoader(
             lambda part: resources.files("bayesxs.report").joinpath(part).read_text("utf-8")
@@ -154,14 +166,22 @@ def page_template(file: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(file)
+    return environment.get_template(file).render(
+        name=name,
+        created=str(manifest.get("created", "")),
+        package=str(manifest.get("package", "")),
+        provenance=provenance(manifest),
+        stages=stages(summary or {}, manifest),
+        config=config_text,
+        **parts,
+    )
 
 
 def headlines(summary: Mapping[str, Any], true_values: Mapping[str, float]) -> list[dict[str, str]]:
     """Return the figures that open the report, one entry per main parameter."""
     entries = []
     for name in HEADLINES:
-        results = {k: summary[k][name] for k in KINDS if name in (summary.get(k) or {})}
+        results = {k: summary[k][name] for k in CROSS_SECTIONS if name in (summary.get(k) or {})}
         if not results:
             continue
         shown = quantity(name)
@@ -187,7 +207,7 @@ def sentences(summary: Mapping[str, Any], true_values: Mapping[str, float]) -> l
     for name in HEADLINES:
         shown = quantity(name)
         parts = []
-        for kind, words in KINDS.items():
+        for kind, words in CROSS_SECTIONS.items():
             result = (summary.get(kind) or {}).get(name)
             if result:
                 value = with_unit(plus_minus(result, shown.scale), shown.plain_unit)
@@ -208,7 +228,7 @@ def sentences(summary: Mapping[str, Any], true_values: Mapping[str, float]) -> l
         out.append(text)
     octant = [
         f"{number(100.0 * float(upper), '{:.0f}')} % with the {words}"
-        for kind, words in KINDS.items()
+        for kind, words in CROSS_SECTIONS.items()
         if (upper := (summary.get(kind) or {}).get("octant_upper_probability")) is not None
     ]
     if octant:
@@ -271,10 +291,8 @@ def _worst(entry: _Extreme, form: str) -> str:
 
 def _parameters_of(result: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Entries of a posterior's summary that describe a parameter, known ones first."""
-    names = [*QUANTITIES, *(n for n in result if n not in QUANTITIES)]
-    for name in names:
-        entry = result.get(name)
-        if isinstance(entry, Mapping) and "mean" in entry:
+    for name in ordered(result):
+        if isinstance(entry := result[name], Mapping) and "mean" in entry:
             yield name, entry
 
 
@@ -298,13 +316,11 @@ def _parameter_tables(
                 number(entry.get("ess_tail"), "{:.0f}"),
             )
             tables.setdefault(name, []).append(Row(words.split()[0], cells))
-    order = [*QUANTITIES, *(n for n in tables if n not in QUANTITIES)]
     out = []
-    for name in order:
-        if name in tables:
-            shown = quantity(name)
-            heading = f"{shown.plain} [{shown.plain_unit}]" if shown.plain_unit else shown.plain
-            out.append((heading, shown.words, tables[name]))
+    for name in ordered(tables):
+        shown = quantity(name)
+        heading = f"{shown.plain} [{shown.plain_unit}]" if shown.plain_unit else shown.plain
+        out.append((heading, shown.words, tables[name]))
     return out
 
 

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from bayesxs.report.draws import COLORS, NAMES, parameters, posterior
-from bayesxs.report.style import CHAINS, GUIDE, TRUTH, Plate, quantity, style
+from bayesxs.report.draws import COLORS, parameters, posterior
+from bayesxs.report.style import CHAINS, CROSS_SECTIONS, GUIDE, TRUTH, Plate, quantity, style
 
 type Float = NDArray[np.float64]
 
@@ -126,7 +126,9 @@ def predictive_figure(
         axes[0, 0].set_ylabel("events per bin")
         axes[1, 0].set_ylabel("pull")
         figure.align_ylabels(axes[:, 0])
-        axes[0, 1].legend(loc="upper right", title=f"posterior predictive,\n{NAMES[cross_section]}")
+        axes[0, 1].legend(
+            loc="upper right", title=f"posterior predictive,\n{CROSS_SECTIONS[cross_section]}"
+        )
     return figure
 
 

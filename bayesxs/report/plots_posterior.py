@@ -15,7 +15,6 @@ from matplotlib.ticker import MaxNLocator
 
 from bayesxs.report.draws import (
     COLORS,
-    NAMES,
     Trees,
     bootstrap,
     parameters,
@@ -26,7 +25,7 @@ from bayesxs.report.draws import (
     values,
 )
 from bayesxs.report.hdr import smooth
-from bayesxs.report.style import GUIDE, STAR, TRUTH, Plate, quantity, style
+from bayesxs.report.style import CROSS_SECTIONS, GUIDE, STAR, TRUTH, Plate, quantity, style
 
 type Point = Mapping[str, float]  # true values, in the shown unit
 
@@ -317,7 +316,8 @@ def _window(
 def _legend(trees: Trees, true: Point, regions: bool = False) -> list[Any]:
     """Entries for posteriors, points and the true value."""
     handles: list[Any] = [
-        Patch(facecolor=COLORS[k], edgecolor=COLORS[k], alpha=0.55, label=NAMES[k]) for k in trees
+        Patch(facecolor=COLORS[k], edgecolor=COLORS[k], alpha=0.55, label=CROSS_SECTIONS[k])
+        for k in trees
     ]
     if regions and any("bootstrap" in tree.children for tree in trees.values()):
         handles.append(

@@ -178,6 +178,14 @@ _ERROR_UNITS: Final[dict[str, tuple[float, str, str]]] = {
 }
 
 
+# Kinds of cross section in words
+CROSS_SECTIONS: Final = {
+    "learned": "learned cross section",
+    "truth": "true cross section",
+    "assumed": "assumed cross section",
+}
+
+
 class Group(NamedTuple):
     """A group of nuisance parameters: what it is in words, and its color."""
 
@@ -218,4 +226,11 @@ def error_of(name: str) -> Quantity:
 
 def quantity(name: str) -> Quantity:
     """Return how a parameter is shown; one that is not known keeps its name."""
-    return QUANTITIES.get(name, Quantity(name.replace("_", " "), name, name))
+    words = name.replace("_", " ")
+    return QUANTITIES.get(name, Quantity(words, words, words))
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Return parameters, the known ones first and in the order of `QUANTITIES`."""
+    given = list(names)
+    return [*(n for n in QUANTITIES if n in given), *(n for n in given if n not in QUANTITIES)]

@@ -9,14 +9,20 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
-from bayesxs.app.campaigns.kind import POINT_STRIDE, Stored, sampled, task, wanted
-from bayesxs.app.channels import Channels
-from bayesxs.app.experiment import Experiment
+from bayesxs.app.campaigns.kind import (
+    POINT_STRIDE,
+    Kind,
+    Stored,
+    batches,
+    joined,
+    sampled,
+    variables_of,
+)
 from bayesxs.engine.results import Task
 from bayesxs.inference.calibration import coverage
 from bayesxs.inference.fixed_truth import INTERVALS, IntervalExperiment
 from bayesxs.inference.intervals import contains
-from bayesxs.inference.posterior import PUBLIC_NAMES, public_values
+from bayesxs.inference.posterior import public_values
 from bayesxs.report.campaigns import coverage_verdict
 from bayesxs.report.plots_calibration import coverage_figure
 from bayesxs.report.style import to_png
@@ -26,16 +32,10 @@ from bayesxs.store import Stage
 LEVELS: Final = (0.68, 0.9)
 
 
-class IntervalCoverage:
+class IntervalCoverage(Kind[CoverageCampaign]):
     """How often the intervals of a card hold the truth."""
 
     function = staticmethod(IntervalExperiment.run)
-
-    def __init__(self, experiment: Experiment, channels: Channels, plan: CoverageCampaign) -> None:
-        """Hold the analysis; nothing is computed yet."""
-        self.experiment = experiment
-        self.channels = channels
-        self.plan = plan
 
     @property
     def points(self) -> tuple[Mapping[str, float], ...]:
@@ -45,12 +45,7 @@ class IntervalCoverage:
 
     def tasks(self, key: str) -> list[Task]:
         """Cut every point into batches."""
-        firsts = range(0, self.plan.experiments, self.plan.batch)
-        return [
-            task(self.plan.kind, key, point, POINT_STRIDE * point + first)
-            for point in range(len(self.points))
-            for first in firsts
-        ]
+        return batches(self.plan, key, self.plan.experiments, len(self.points))
 
     def shared(self) -> IntervalExperiment:
         """Return the far detector and what is made of its data."""
@@ -65,36 +60,25 @@ class IntervalCoverage:
         which.
         """
         plan = self.plan
-        columns: dict[str, list[np.ndarray]] = {}
-        points = []
-        for done, arrays in stored:
-            point, number = done.arguments
-            count = wanted(number - POINT_STRIDE * point, plan.experiments, plan.batch)
-            points.append(np.full(count, point))
-            for name, values in arrays.items():
-                columns.setdefault(name, []).append(values[:count])
-        joined = {name: np.concatenate(pieces) for name, pieces in columns.items()}
-        at = np.concatenate(points)
-        table = [public_values(dict(p)) for p in self.points]
-        names = [PUBLIC_NAMES[n] for n in self.experiment.priors]
-        names += [n for n in ("sin2_2theta23",) if f"estimate/{n}" in joined]
-        out: dict[str, Any] = {"point": ("trial", at)}
-        for name in names:
-            ends = np.stack([joined[f"interval/{kind}/{name}"] for kind in INTERVALS])
+        arrays, numbers = joined(stored, plan.experiments, plan.batch)
+        point = numbers // POINT_STRIDE
+        nominal = self.experiment.parameters._asdict()
+        truths = [public_values({**nominal, **varied}) for varied in self.points]
+        out: dict[str, Any] = {"point": ("trial", point)}
+        for name in (n for n in truths[0] if f"estimate/{n}" in arrays):
+            ends = np.stack([arrays[f"interval/{kind}/{name}"] for kind in INTERVALS])
             out[f"ends_{name}"] = (("interval", "trial", "level", "side"), ends)
             for what in ("estimate", "sd"):
-                out[f"{what}_{name}"] = ("trial", joined[f"{what}/{name}"])
-            fixed = public_values(self.experiment.parameters._asdict())
-            truth = np.array([float(row.get(name, fixed[name])) for row in table])
-            out[f"truth_{name}"] = ("trial", truth[at])
-        out |= {n: ("trial", joined[n]) for n in ("converged", "diverging", "n_steps")}
+                out[f"{what}_{name}"] = ("trial", arrays[f"{what}/{name}"])
+            out[f"truth_{name}"] = ("trial", np.array([float(t[name]) for t in truths])[point])
+        out |= {n: ("trial", arrays[n]) for n in ("converged", "diverging", "n_steps")}
         coordinates = {"interval": list(INTERVALS), "level": list(LEVELS), "side": ["low", "high"]}
         return xr.Dataset(out, coordinates, {"kind": plan.kind})
 
     def tabulate(self, data: xr.Dataset) -> dict[str, Any]:
         """Count how often intervals hold the truth, and how long they are."""
         parameters: dict[str, list[dict[str, Any]]] = {}
-        for name in _parameters(data):
+        for name in variables_of(data, "ends_"):
             rows = parameters.setdefault(name, [])
             for point, level, kind in product(_points(data), LEVELS, INTERVALS):
                 chosen = data.isel(trial=np.flatnonzero(data["point"].values == point))
@@ -126,18 +110,12 @@ class IntervalCoverage:
             "verdict": coverage_verdict(parameters),
         }
 
-    def figures(self, data: xr.Dataset) -> Mapping[str, bytes]:
+    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, bytes]:
         """Draw coverage and lengths of each parameter's intervals."""
-        table = self.tabulate(data)["intervals"]
         return {
             f"campaign_coverage_{name}": to_png(coverage_figure(_grid(name, rows)))
-            for name, rows in table.items()
+            for name, rows in summary["intervals"].items()
         }
-
-
-def _parameters(data: xr.Dataset) -> list[str]:
-    """Parameters that have intervals."""
-    return [str(n).removeprefix("ends_") for n in data.data_vars if str(n).startswith("ends_")]
 
 
 def _varied(data: xr.Dataset) -> list[str]:

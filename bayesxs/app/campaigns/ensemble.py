@@ -6,19 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 import xarray as xr
-from scipy import sparse
 
 from bayesxs.app.budget import FarSpectrum
-from bayesxs.app.campaigns.kind import Stored, task, wanted
-from bayesxs.app.channels import Channels
-from bayesxs.app.experiment import Experiment, architecture, schedule
-from bayesxs.app.learn import NETWORK, Judge, bootstrap_counts, near_observation, problem_settings
+from bayesxs.app.campaigns.kind import Int, Kind, Stored, batches, joined
+from bayesxs.app.experiment import architecture, schedule
+from bayesxs.app.learn import NETWORK, Judge, NearData, near_data
 from bayesxs.app.seeds import TRAINING_KEY, stage_key
 from bayesxs.app.weights import conditions, write_networks
-from bayesxs.detector.grid import Float, NodeGrid
+from bayesxs.checkpoint import starting_with
 from bayesxs.engine.results import Task
 from bayesxs.learning.network import (
     Architecture,
@@ -27,31 +24,12 @@ from bayesxs.learning.network import (
     network_arrays,
     network_from_arrays,
 )
-from bayesxs.learning.training import Schedule, near_problem, train
+from bayesxs.learning.training import Schedule, train
 from bayesxs.report.campaigns import ensemble_verdict
 from bayesxs.report.plots_systematics import sources_figure
 from bayesxs.report.style import to_png
 from bayesxs.sections import EnsembleCampaign
 from bayesxs.store import Stage
-
-
-@dataclass(frozen=True)
-class NearData:
-    """What the networks of one target learn from.
-
-    Attributes:
-        matrix: near-detector bins from values on the nodes, shape (bins, 3 n_nodes).
-        counts: observed in the bins, shape (bins,).
-        nodes: the nodes.
-        settings: loss, floor and rank.
-        finite: whether events are counted, so that they fluctuate.
-    """
-
-    matrix: sparse.csr_array
-    counts: Float
-    nodes: NodeGrid
-    settings: Mapping[str, Any]
-    finite: bool
 
 
 @dataclass(frozen=True)
@@ -84,45 +62,26 @@ class TrainingExperiment:
         for number, (name, near) in enumerate(self.near.items()):
             for member in range(first, first + self.members):
                 key = stage_key(self.seed, TRAINING_KEY, number, member)
-                replica = member > 0 and near.finite
-                folded = jax.random.fold_in(key, 1)
-                counts = bootstrap_counts(folded, near.counts) if replica else near.counts
-                problem = near_problem(near.matrix, counts, near.nodes, **near.settings)
-                network = train(create_network(self.architecture, key), problem, self.schedule)
+                network = create_network(self.architecture, key)
+                network = train(network, near.problem(key, member), self.schedule)
                 for weight, values in network_arrays(network).items():
                     out.setdefault(f"{name}/{weight}", []).append(np.asarray(values))
         return {name: np.stack(values) for name, values in out.items()}
 
 
-class NetworkEnsemble:
+class NetworkEnsemble(Kind[EnsembleCampaign]):
     """The ensemble of a card."""
 
     function = staticmethod(TrainingExperiment.run)
 
-    def __init__(self, experiment: Experiment, channels: Channels, plan: EnsembleCampaign) -> None:
-        """Hold the analysis; nothing is computed yet."""
-        self.experiment = experiment
-        self.channels = channels
-        self.plan = plan
-
     def tasks(self, key: str) -> list[Task]:
         """Cut the members into batches."""
-        firsts = range(0, self.plan.members, self.plan.batch)
-        return [task(self.plan.kind, key, first) for first in firsts]
+        return batches(self.plan, key, self.plan.members)
 
     def shared(self) -> TrainingExperiment:
         """Return the near data and the recipe."""
         e = self.experiment
-        near = {
-            t.name: NearData(
-                e.geometry(t).near_matrix,
-                near_observation(e, t),
-                e.geometry(t).nodes,
-                problem_settings(e),
-                e.card.near.events != "infinite",
-            )
-            for t in e.unique_targets
-        }
+        near = {t.name: near_data(e, t) for t in e.unique_targets}
         return TrainingExperiment(
             near, architecture(e.card), schedule(e.card), self.plan.batch, e.seed
         )
@@ -159,24 +118,17 @@ class NetworkEnsemble:
         coordinates = {"member": members} | spectrum.coordinates()
         return xr.Dataset(data, coordinates, {"kind": self.plan.kind})
 
-    def _networks(self, stored: Stored) -> tuple[dict[str, list[Network]], list[int]]:
+    def _networks(self, stored: Stored) -> tuple[dict[str, list[Network]], Int]:
         """Return the trained networks by target, and the members' numbers."""
-        plan, kind = self.plan, architecture(self.experiment.card)
+        arrays, members = joined(stored, self.plan.members, self.plan.batch)
+        kind = architecture(self.experiment.card)
         networks: dict[str, list[Network]] = {}
-        members: list[int] = []
-        for done, arrays in stored:
-            (first,) = done.arguments
-            for place in range(wanted(first, plan.members, plan.batch)):
-                members.append(first + place)
-                for target in self.experiment.unique_targets:
-                    prefix = f"{target.name}/"
-                    own = {
-                        name.removeprefix(prefix): values[place]
-                        for name, values in arrays.items()
-                        if name.startswith(prefix)
-                    }
-                    made = network_from_arrays(kind, own)
-                    networks.setdefault(target.name, []).append(made)
+        for target in self.experiment.unique_targets:
+            own = starting_with(f"{target.name}/", arrays)
+            networks[target.name] = [
+                network_from_arrays(kind, {name: v[place] for name, v in own.items()})
+                for place in range(len(members))
+            ]
         return networks, members
 
     def tabulate(self, data: xr.Dataset) -> dict[str, Any]:
@@ -199,7 +151,7 @@ class NetworkEnsemble:
             "verdict": ensemble_verdict(int(data.sizes["member"]), distances, far_spread),
         }
 
-    def figures(self, data: xr.Dataset) -> Mapping[str, bytes]:
+    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, bytes]:
         """Draw the far spectra of the networks over the true one."""
         ratio = data["ratio"]
         sd = ratio.std("member", ddof=1)

@@ -9,9 +9,7 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
-from bayesxs.app.campaigns.kind import Stored, joined, task, wanted
-from bayesxs.app.channels import Channels
-from bayesxs.app.experiment import Experiment
+from bayesxs.app.campaigns.kind import Kind, Stored, batches, joined
 from bayesxs.app.seeds import BOOTSTRAP_KEY, stage_key
 from bayesxs.engine.results import Task
 from bayesxs.inference.bootstrap import fit_replicas
@@ -70,21 +68,14 @@ class BootstrapExperiment:
         return out
 
 
-class Resampling:
+class Resampling(Kind[BootstrapCampaign]):
     """The bootstrap of a card's events."""
 
     function = staticmethod(BootstrapExperiment.run)
 
-    def __init__(self, experiment: Experiment, channels: Channels, plan: BootstrapCampaign) -> None:
-        """Hold the analysis; nothing is computed yet."""
-        self.experiment = experiment
-        self.channels = channels
-        self.plan = plan
-
     def tasks(self, key: str) -> list[Task]:
         """Cut the replicas, and the data themselves as number 0, into batches."""
-        firsts = range(0, self.plan.replicas + 1, self.plan.batch)
-        return [task(self.plan.kind, key, first) for first in firsts]
+        return batches(self.plan, key, self.plan.replicas + 1)
 
     def shared(self) -> BootstrapExperiment:
         """Return the events folded with every cross section."""
@@ -95,15 +86,12 @@ class Resampling:
     def assemble(self, stored: Stored, stage: Stage) -> xr.Dataset:
         """Collect estimates: NAME and converged over (cross_section, replica); 0 is of the data."""
         plan = self.plan
-        firsts = [t.arguments[0] for t, _ in stored]
-        counts = [wanted(first, plan.replicas + 1, plan.batch) for first in firsts]
-        arrays = joined(stored, counts)
+        arrays, numbers = joined(stored, plan.replicas + 1, plan.batch)
         kinds = list(dict.fromkeys(name.split("/")[0] for name in arrays))
         names = list(dict.fromkeys(name.split("/")[1] for name in arrays))
         axes = ("cross_section", "replica")
         data = {n: (axes, np.stack([arrays[f"{kind}/{n}"] for kind in kinds])) for n in names}
-        numbers = [f + np.arange(c) for f, c in zip(firsts, counts, strict=True)]
-        coordinates = {"cross_section": kinds, "replica": np.concatenate(numbers)}
+        coordinates = {"cross_section": kinds, "replica": numbers}
         return xr.Dataset(data, coordinates, {"kind": plan.kind})
 
     def tabulate(self, data: xr.Dataset) -> dict[str, Any]:
@@ -128,7 +116,7 @@ class Resampling:
             "verdict": bootstrap_verdict(estimates),
         }
 
-    def figures(self, data: xr.Dataset) -> Mapping[str, bytes]:
+    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, bytes]:
         """Draw the regions of the estimates: Figs. 2 and A5 of arXiv:2412.16303."""
         if any(name not in data for name in ("sin2_theta23", "dm31")):
             return {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from distributed import Client
@@ -60,9 +61,9 @@ def prepare_worker() -> None:
     prepare_jax(1)
 
 
-def kind_of(experiment: Experiment, channels: Channels, plan: Campaign) -> Kind:
+def kind_of(experiment: Experiment, channels: Channels, plan: Campaign) -> Kind[Any]:
     """Return the campaign that a card plans."""
-    kinds: dict[type[Campaign], Callable[..., Kind]] = {
+    kinds: dict[type[Campaign], Callable[..., Kind[Any]]] = {
         SbcCampaign: Sbc,
         CoverageCampaign: IntervalCoverage,
         BootstrapCampaign: Resampling,
@@ -138,7 +139,7 @@ def _refuse_changes(card: Card, started: Card, folder: Path) -> None:
 
 
 def campaign_stage(
-    kind: Kind,
+    kind: Kind[Any],
     stage: Stage,
     reporter: Reporter,
     workers: int,
@@ -177,7 +178,7 @@ def campaign_stage(
         "seconds": round(stage.seconds, 3),
     }
     write_json(stage.output(CAMPAIGN), summary)
-    for stem, image in kind.figures(data).items():
+    for stem, image in kind.figures(data, summary).items():
         write_bytes(stage.output(f"figures/{stem}.png"), image)
     reporter.line(f"  {summary['verdict']}")
 

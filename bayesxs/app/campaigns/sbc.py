@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayesxs.app.campaigns.kind import Stored, joined, sampled, task, wanted
-from bayesxs.app.channels import Channels
-from bayesxs.app.experiment import Experiment
+from bayesxs.app.campaigns.kind import Kind, Stored, batches, joined, sampled, variables_of
 from bayesxs.detector.grid import Float
 from bayesxs.engine.results import Task
 from bayesxs.inference.calibration import (
@@ -32,21 +30,14 @@ from bayesxs.store import Stage
 LEVELS = (0.5, 0.68, 0.9, 0.95)
 
 
-class Sbc:
+class Sbc(Kind[SbcCampaign]):
     """Simulation-based calibration of a card."""
 
     function = staticmethod(BinnedExperiment.run)
 
-    def __init__(self, experiment: Experiment, channels: Channels, plan: SbcCampaign) -> None:
-        """Hold the analysis; nothing is computed yet."""
-        self.experiment = experiment
-        self.channels = channels
-        self.plan = plan
-
     def tasks(self, key: str) -> list[Task]:
         """Cut the campaign into batches."""
-        firsts = range(0, self.plan.experiments, self.plan.batch)
-        return [task(self.plan.kind, key, first) for first in firsts]
+        return batches(self.plan, key, self.plan.experiments)
 
     def shared(self) -> BinnedExperiment:
         """Return the far detector of the pseudo-experiments."""
@@ -59,9 +50,7 @@ class Sbc:
         the nuisances have a second dimension.
         """
         plan = self.plan
-        firsts = [t.arguments[0] for t, _ in stored]
-        counts = [wanted(first, plan.experiments, plan.batch) for first in firsts]
-        arrays = joined(stored, counts)
+        arrays, numbers = joined(stored, plan.experiments, plan.batch)
         rng = np.random.default_rng(self.experiment.seed)
         out: dict[str, Any] = {}
         for what in (*PUBLIC_NAMES.values(), "sin2_2theta23", "log_likelihood"):
@@ -75,8 +64,7 @@ class Sbc:
                 "sd": draws.std(axis=1, ddof=1),
             }
             out |= {f"{column}_{what}": ("experiment", v) for column, v in columns.items()}
-        numbers = [f + np.arange(c) for f, c in zip(firsts, counts, strict=True)]
-        coordinates: dict[str, Any] = {"experiment": np.concatenate(numbers)}
+        coordinates: dict[str, Any] = {"experiment": numbers}
         if "truth/nuisance" in arrays:
             axes = ("experiment", "nuisance")
             out["truth_nuisance"] = (axes, arrays["truth/nuisance"])
@@ -111,7 +99,7 @@ class Sbc:
             "verdict": verdict(judged),
         }
 
-    def figures(self, data: xr.Dataset) -> Mapping[str, bytes]:
+    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, bytes]:
         """Draw the ranks against uniform ones, nuisances by group, and histograms of the others."""
         kept = int(data.attrs["draws_kept"])
         groups = {}
@@ -128,9 +116,9 @@ class Sbc:
 def ranks_of(data: xr.Dataset) -> dict[str, np.ndarray]:
     """Return the ranks by parameter; nuisances one by one."""
     ranks = {
-        str(name).removeprefix("rank_"): data[name].values
-        for name in data.data_vars
-        if str(name).startswith("rank_") and data[name].ndim == 1
+        name: data[f"rank_{name}"].values
+        for name in variables_of(data, "rank_")
+        if data[f"rank_{name}"].ndim == 1
     }
     if "rank_nuisance" in data:
         for number, name in enumerate(data["nuisance"].values):

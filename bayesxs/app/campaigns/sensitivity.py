@@ -8,9 +8,15 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
-from bayesxs.app.campaigns.kind import POINT_STRIDE, Stored, sampled, task, wanted
-from bayesxs.app.channels import Channels
-from bayesxs.app.experiment import Experiment
+from bayesxs.app.campaigns.kind import (
+    POINT_STRIDE,
+    Kind,
+    Stored,
+    batches,
+    joined,
+    sampled,
+    variables_of,
+)
 from bayesxs.app.stages import sample_shares
 from bayesxs.engine.results import Task
 from bayesxs.inference.fixed_truth import WidthExperiment
@@ -24,18 +30,10 @@ from bayesxs.store import Stage
 _QUANTILES: Final = {"": 0.5, "_low": 0.16, "_high": 0.84}
 
 
-class Sensitivity:
+class Sensitivity(Kind[SensitivityCampaign]):
     """Posterior widths of a card at several exposures."""
 
     function = staticmethod(WidthExperiment.run)
-
-    def __init__(
-        self, experiment: Experiment, channels: Channels, plan: SensitivityCampaign
-    ) -> None:
-        """Hold the analysis; nothing is computed yet."""
-        self.experiment = experiment
-        self.channels = channels
-        self.plan = plan
 
     @property
     def exposures(self) -> list[float]:
@@ -44,12 +42,7 @@ class Sensitivity:
 
     def tasks(self, key: str) -> list[Task]:
         """Cut every exposure into batches."""
-        firsts = range(0, self.plan.experiments, self.plan.batch)
-        return [
-            task(self.plan.kind, key, number, POINT_STRIDE * number + first)
-            for number in range(len(self.exposures))
-            for first in firsts
-        ]
+        return batches(self.plan, key, self.plan.experiments, len(self.exposures))
 
     def shared(self) -> WidthExperiment:
         """Return the far detector and the sizes of its samples at each exposure."""
@@ -61,24 +54,18 @@ class Sensitivity:
     def assemble(self, stored: Stored, stage: Stage) -> xr.Dataset:
         """Collect mean_NAME and sd_NAME of every posterior; exposure and events say of which."""
         plan = self.plan
-        columns: dict[str, list[np.ndarray]] = {}
-        for done, arrays in stored:
-            number, first = done.arguments
-            count = wanted(first - POINT_STRIDE * number, plan.experiments, plan.batch)
-            exposure = self.exposures[number]
-            own = {
-                "exposure": np.full(count, exposure),
-                "events": np.full(count, round(exposure * plan.events_per_kt_MW_yr)),
-            }
-            for name, values in {**arrays, **own}.items():
-                columns.setdefault(name.replace("/", "_"), []).append(values[:count])
-        data = {name: ("trial", np.concatenate(pieces)) for name, pieces in columns.items()}
+        arrays, numbers = joined(stored, plan.experiments, plan.batch)
+        exposure = np.array(self.exposures)[numbers // POINT_STRIDE]
+        columns = {name.replace("/", "_"): values for name, values in arrays.items()}
+        columns["exposure"] = exposure
+        columns["events"] = np.rint(exposure * plan.events_per_kt_MW_yr).astype(int)
+        data = {name: ("trial", values) for name, values in columns.items()}
         return xr.Dataset(data, attrs={"kind": plan.kind})
 
     def tabulate(self, data: xr.Dataset) -> dict[str, Any]:
         """Return the median width at each exposure, and the power at which it falls."""
         rows = _by_exposure(data)
-        names = _parameters(data)
+        names = variables_of(data, "sd_")
         powers = {}
         for name in names:
             slope, _ = np.polyfit(np.log(rows["events"]), np.log(rows[name]), 1)
@@ -94,13 +81,9 @@ class Sensitivity:
             "verdict": sensitivity_verdict(rows["kt_mw_yr"].values.tolist(), widths),
         }
 
-    def figures(self, data: xr.Dataset) -> Mapping[str, bytes]:
+    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, bytes]:
         """Draw the widths."""
         return {"campaign_sensitivity": to_png(sensitivity_figure(_by_exposure(data)))}
-
-
-def _parameters(data: xr.Dataset) -> list[str]:
-    return [str(n).removeprefix("sd_") for n in data.data_vars if str(n).startswith("sd_")]
 
 
 def _by_exposure(data: xr.Dataset) -> xr.Dataset:
@@ -108,7 +91,7 @@ def _by_exposure(data: xr.Dataset) -> xr.Dataset:
     exposures = np.unique(data["exposure"].values)
     chosen = [np.flatnonzero(data["exposure"].values == e) for e in exposures]
     out: dict[str, Any] = {"kt_mw_yr": ("events", exposures)}
-    for name in _parameters(data):
+    for name in variables_of(data, "sd_"):
         widths = data[f"sd_{name}"].values
         for suffix, part in _QUANTILES.items():
             out[name + suffix] = ("events", [np.quantile(widths[c], part) for c in chosen])
