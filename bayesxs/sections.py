@@ -454,7 +454,7 @@ class SampledCampaign(_CampaignCard):
     warmup: Annotated[int, Field(ge=50, le=1_000_000)] = 250
     draws: Annotated[int, Field(ge=20, le=1_000_000)] = 500
     target_accept: Annotated[float, Field(gt=0, lt=1)] = 0.8
-    # Largest depth of NUTS's trees after warm-up: every fit of a batch waits for the deepest one.
+    # Largest depth of NUTS's trees: every fit of a batch waits for the deepest one.
     # Three suffice for two parameters, four for dozens of nuisances
     tree_depth: Annotated[int, Field(ge=1, le=15)] = 3
 

@@ -19,8 +19,8 @@ from typing import Any
 from shared import cold_cache, machine, markdown, say, use_cores
 
 
-def shared_part(batch: int) -> Any:
-    """Return what a campaign's pseudo-experiments share."""
+def shared_part(batch: int, information_loss: float | None = None) -> Any:
+    """Return what a campaign's pseudo-experiments share, by default with bins merged."""
     from bayesxs.app.campaigns.kind import sampled
     from bayesxs.app.channels import Channels
     from bayesxs.app.experiment import Experiment
@@ -29,16 +29,23 @@ def shared_part(batch: int) -> Any:
 
     experiment = Experiment(load_card(None, "default", []))
     # Of the true cross section: nothing is read from a folder
-    return sampled(experiment, Channels(experiment, None), SbcCampaign(batch=batch))
+    plan = SbcCampaign(batch=batch)
+    if information_loss is not None:
+        plan = plan.model_copy(update={"information_loss": information_loss})
+    return sampled(experiment, Channels(experiment, None), plan)
 
 
 def batches(options: argparse.Namespace) -> None:
-    """Time a fit in batches of several sizes, all on one core, after compilation."""
+    """Time fits in batches of several sizes, all on one core, after compilation.
+
+    The first row is what a fit costs by itself: alone, and with every bin that events are counted
+    in. The others merge bins that say the same, as campaigns do.
+    """
     use_cores(1)
     rows = []
     alone = 0.0
-    whole = shared_part(1)
-    for size in options.sizes:
+    every, few = shared_part(1, 0.0), shared_part(1)
+    for whole, size in ((every, 1), *((few, size) for size in options.sizes)):
         part = replace(whole, settings=replace(whole.settings, chains=size))
         part.run(0)
         number = max(1, options.fits // size)
@@ -47,9 +54,10 @@ def batches(options: argparse.Namespace) -> None:
             part.run((i + 1) * size)
         seconds = (time.perf_counter() - clock) / (number * size)
         alone = alone or seconds
-        rows.append((str(size), f"{seconds:.3f} s", f"{alone / seconds:.1f}x"))
+        bins = sum(len(channel.weights) for channel in part.channels)
+        rows.append((str(size), str(bins), f"{1e3 * seconds:.0f} ms", f"{alone / seconds:.1f}x"))
         say(f"  {rows[-1]}")
-    print(markdown(("fits in a batch", "per fit", "cheaper than the first"), rows))
+    print(markdown(("fits in a batch", "bins", "per fit", "cheaper than the first"), rows))
 
 
 def engine(options: argparse.Namespace) -> None:

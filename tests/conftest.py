@@ -5,12 +5,28 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import jax
-import pytest
+# Compiling is most of a small computation
+FAST_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+os.environ.setdefault("XLA_FLAGS", FAST_COMPILATION)
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let processes that share the tests take whole folders, whose fixtures are built once.
+
+    End-to-end tests are taken file by file, and first: they take longest.
+    """
+    for item in items:
+        parts = item.path.relative_to(ROOT / "tests").parts
+        group = "/".join(parts) if parts[0] == "end_to_end" else parts[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: "end_to_end" not in item.path.parts)
 
 
 @pytest.fixture(scope="session")

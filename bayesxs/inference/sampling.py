@@ -41,8 +41,7 @@ class SamplerSettings:
         draws: draws kept of each chain.
         target_accept: acceptance that the step size aims at.
         record_every: steps of a piece, after which a run can be resumed.
-        tree_depth: largest depth of NUTS's trees in warm-up, and after it. Chains of one batch all
-            wait for the deepest tree.
+        tree_depth: largest depth of NUTS's trees. Chains of one batch all wait for the deepest one.
         first_chain: number of the first chain, with which a single key is folded: chain 5 is the
             same among eight chains as in a run of its own.
     """
@@ -52,7 +51,7 @@ class SamplerSettings:
     draws: int = 1000
     target_accept: float = 0.9
     record_every: int = 500
-    tree_depth: tuple[int, int] = (10, 10)
+    tree_depth: int = 10
     first_chain: int = 0
 
     @property

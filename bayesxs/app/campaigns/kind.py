@@ -149,7 +149,7 @@ def sampled(
             plan.draws,
             plan.target_accept,
             record_every=_piece(plan.warmup, plan.draws),
-            tree_depth=(plan.tree_depth + 1, plan.tree_depth),
+            tree_depth=plan.tree_depth,
         ),
         thin,
         experiment.card.seed,

@@ -148,9 +148,8 @@ def campaign_stage(
     """Carry out the tasks that have no result yet; tabulate and draw what all of them say."""
     tasks = kind.tasks(stage.key)
     results = Results(stage.folder.path / TASKS)
-    stored = _stored(tasks, results)
     failed: dict[str, str] = {}
-    if len(stored) < len(tasks):
+    if not all(results.has(t) for t in tasks):
         with (
             cluster(workers, scheduler) as client,
             reporter.bar("campaign", len(tasks)) as update,
@@ -163,7 +162,7 @@ def campaign_stage(
                 cluster=client,
                 report=lambda done, total: update(done),
             ).failed
-        stored = _stored(tasks, results)
+    stored = _stored(tasks, results)
     for name, error in failed.items():
         reporter.line(f"  warning: {name} failed: {error}")
     if not stored:
