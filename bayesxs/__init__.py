@@ -5,6 +5,8 @@ run = bayesxs.run(preset="quick", out="runs/first")
 run.posterior("learned")      # an ArviZ DataTree
 run.figure("posterior")       # a matplotlib Figure
 run.summary["asimov"]
+sbc = bayesxs.campaign("models/campaign-sbc.toml")
+sbc.figure("ecdf")
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bayesxs.app.api import Run, open_run, run
+    from bayesxs.app.api import Campaign, Run, campaign, open_campaign, open_run, run
     from bayesxs.config import Card, load_card
     from bayesxs.errors import InputError
 
@@ -22,12 +24,25 @@ _HOMES = {
     "run": "bayesxs.app.api",
     "open_run": "bayesxs.app.api",
     "Run": "bayesxs.app.api",
+    "campaign": "bayesxs.app.api",
+    "open_campaign": "bayesxs.app.api",
+    "Campaign": "bayesxs.app.api",
     "Card": "bayesxs.config",
     "load_card": "bayesxs.config",
     "InputError": "bayesxs.errors",
 }
 
-__all__ = ["Card", "InputError", "Run", "load_card", "open_run", "run"]
+__all__ = [
+    "Campaign",
+    "Card",
+    "InputError",
+    "Run",
+    "campaign",
+    "load_card",
+    "open_campaign",
+    "open_run",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The Python interface: run an analysis, or open one, and look at what it found."""
+"""The Python interface: run an analysis or a campaign, or open one, and look at what it found."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import warnings
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import xarray as xr
 from matplotlib.figure import Figure
 
-from bayesxs.app.session import prepare_jax
+from bayesxs.app.session import available_cores, prepare_jax
 from bayesxs.atomic import read_json
 from bayesxs.config import Card, load_card
 from bayesxs.errors import InputError
@@ -22,26 +22,39 @@ from bayesxs.store import CONFIG, RunFolder
 warnings.filterwarnings("ignore", "IProgress not found")
 
 
-class Run:
-    """A finished run. Files are read when first asked for."""
+class _Finished:
+    """A folder whose last stage is done. Files are read when first asked for."""
+
+    last_stage: ClassVar[str]
 
     def __init__(self, path: Path) -> None:
-        """Open a run folder for reading.
+        """Open a folder for reading.
 
         Raises:
-            InputError: it holds no run, a run of another version, or an unfinished one.
+            InputError: it holds nothing, what another version wrote, or something unfinished.
         """
         self._folder = RunFolder.view(path)
         self.path = self._folder.path
-        self._folder.check_outputs("posterior")
+        self._folder.check_outputs(self.last_stage)
 
     def __repr__(self) -> str:
-        return f"Run({os.fspath(self.path)!r})"
+        return f"{type(self).__name__}({os.fspath(self.path)!r})"
 
     @cached_property
     def card(self) -> Card:
-        """The card that the run was made with."""
+        """The card that it was made with."""
         return load_card(self.path / CONFIG)
+
+    def _chosen(self, name: str, figures: Mapping[str, Any]) -> Any:
+        if name not in figures:
+            raise InputError.at(self.path, "figure", name, f"one of {', '.join(figures)}")
+        return figures[name]
+
+
+class Run(_Finished):
+    """A finished run. Files are read when first asked for."""
+
+    last_stage = "posterior"
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -77,15 +90,48 @@ class Run:
         """
         from bayesxs.app.figures import figures
 
-        drawn = dict(figures(self._folder))
-        if name not in drawn:
-            raise InputError.at(self.path, "figure", name, f"one of {', '.join(drawn)}")
-        return drawn[name]()
+        drawn: Figure = self._chosen(name, dict(figures(self._folder)))()
+        return drawn
 
     @property
     def report(self) -> Path:
         """Path of the HTML report."""
         return self.path / "report.html"
+
+
+class Campaign(_Finished):
+    """A finished campaign. Files are read when first asked for."""
+
+    last_stage = "campaign"
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """What campaign.json holds."""
+        content: dict[str, Any] = read_json(self.path / "campaign.json")
+        return content
+
+    @cached_property
+    def data(self) -> xr.Dataset:
+        """What was found, pseudo-experiment by pseudo-experiment."""
+        from bayesxs.app.netcdf import read_dataset
+
+        return read_dataset(self.path / "campaign.nc")
+
+    def figure(self, name: str) -> Figure:
+        """Draw one of the page's figures, such as "ecdf".
+
+        Raises:
+            InputError: there is no such figure; the message lists those there are.
+        """
+        from bayesxs.app.campaigns.run import campaign_figures
+
+        drawn: Figure = self._chosen(name, campaign_figures(self._folder))
+        return drawn
+
+    @property
+    def report(self) -> Path:
+        """Path of the HTML page."""
+        return self.path / "campaign.html"
 
 
 def run(
@@ -108,8 +154,7 @@ def run(
     Raises:
         InputError: bad input, in one line.
     """
-    settings = [f"{key}={_as_toml(key, value)}" for key, value in (overrides or {}).items()]
-    resolved = load_card(card, preset, settings)
+    resolved = load_card(card, preset, _settings(overrides))
     prepare_jax(resolved.sampler.chains)
     from bayesxs.app import pipeline
 
@@ -118,6 +163,56 @@ def run(
     source = os.fspath(card) if card is not None else "card"
     pipeline.run(resolved, folder, resume=True, progress=progress, source=source)
     return Run(folder)
+
+
+def campaign(
+    card: str | os.PathLike[str] | None = None,
+    *,
+    preset: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    scheduler: str = "",
+    progress: bool = True,
+) -> Campaign:
+    """Carry out a campaign; pseudo-experiments that a folder already holds are not repeated.
+
+    Workers are processes, which import the script that starts them: there the call belongs under
+    ``if __name__ == "__main__":``.
+
+    Args:
+        card: analysis card (TOML); the preset alone if None.
+        preset: "quick", "default" or "paper".
+        out: folder; bayesxs-runs/ and the card's name, or the preset's and -campaign, if None.
+        overrides: changes of keys, e.g. {"campaign": {"kind": "sbc", "experiments": 200}}.
+        workers: processes on this machine; one for each core if None.
+        scheduler: address of a Dask scheduler whose workers to use in their place.
+        progress: show progress bars.
+
+    Raises:
+        InputError: bad input, in one line.
+    """
+    resolved = load_card(card, preset, _settings(overrides))
+    prepare_jax(1)
+    from bayesxs.app.campaigns.run import run_campaign
+
+    name = Path(card).stem if card is not None else f"{preset or 'default'}-campaign"
+    folder = Path(out) if out is not None else Path("bayesxs-runs") / name
+    run_campaign(
+        resolved,
+        folder,
+        resume=True,
+        workers=available_cores() if workers is None else workers,
+        scheduler=scheduler,
+        progress=progress,
+        source=os.fspath(card) if card is not None else "card",
+    )
+    return Campaign(folder)
+
+
+def _settings(overrides: Mapping[str, Any] | None) -> list[str]:
+    """Return overrides as ``--set`` takes them."""
+    return [f"{key}={_as_toml(key, value)}" for key, value in (overrides or {}).items()]
 
 
 def _as_toml(key: str, value: Any) -> str:
@@ -144,3 +239,12 @@ def open_run(path: str | os.PathLike[str]) -> Run:
         InputError: it holds none.
     """
     return Run(Path(path))
+
+
+def open_campaign(path: str | os.PathLike[str]) -> Campaign:
+    """Open the folder of a finished campaign.
+
+    Raises:
+        InputError: it holds none.
+    """
+    return Campaign(Path(path))

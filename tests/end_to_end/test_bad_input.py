@@ -236,7 +236,9 @@ def test_events_files(events: str | None, line: str, refused, tmp_path: Path) ->
 def test_one_events_file_is_one_sample(refused, tmp_path: Path) -> None:
     (tmp_path / "events.csv").write_text("lepton_energy_GeV,cos_theta\n1.0,1.0\n")
     card = "[far]\nfile = 'events.csv'\n[[sample]]\n[[sample]]\nflavor_out = 'e'"
-    assert refused(card) == ("card.toml: far.file = HERE/events.csv: goes with one [[sample]] only")
+    line = refused(card)  # which cuts values that are long
+    assert line.startswith("card.toml: far.file = HERE/")
+    assert line.endswith(": goes with one [[sample]] only")
 
 
 def test_weights_of_another_analysis(refused, finished: Path, card: Path, tmp_path: Path) -> None:

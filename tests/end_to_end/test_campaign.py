@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
+import bayesxs as package
+from bayesxs.report.style import to_png
 from bayesxs.store import RunFolder
 
 CAMPAIGN = """
@@ -56,6 +58,30 @@ def test_a_campaign_leaves_ranks_verdict_and_page(uninterrupted: Path) -> None:
     page = (uninterrupted / "campaign.html").read_text()
     assert summary["verdict"].split()[0] in page
     assert page.count("data:image/png;base64,") >= 2
+
+
+def test_python_opens_a_campaign(uninterrupted: Path, tmp_path: Path) -> None:
+    found = package.open_campaign(uninterrupted)
+    assert (found.card.campaign.experiments, found.data.sizes["experiment"]) == (14, 14)
+    assert found.summary["parameters"].keys() >= {"dm31", "log_likelihood"}
+    assert found.report == uninterrupted / "campaign.html"
+    # Drawn from the same numbers as the file
+    for name in ("ecdf", "ranks"):
+        stored = (uninterrupted / "figures" / f"campaign_{name}.png").read_bytes()
+        assert to_png(found.figure(name)) == stored
+    with pytest.raises(package.InputError, match="figure = coverage: one of ecdf, ranks"):
+        found.figure("coverage")
+    with pytest.raises(package.InputError, match="no such folder"):
+        package.open_campaign(tmp_path / "absent")
+
+
+def test_python_goes_on_with_a_campaign(plan: Path, uninterrupted: Path) -> None:
+    before = (uninterrupted / "campaign.json").read_bytes()
+    found = package.campaign(plan, out=uninterrupted, workers=1, progress=False)
+    assert found.path == uninterrupted
+    assert (uninterrupted / "campaign.json").read_bytes() == before
+    with pytest.raises(package.InputError, match=r"campaign = none: a campaign needs"):
+        package.campaign(preset="quick", out=uninterrupted.parent / "none")
 
 
 TINY_KINDS = {

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
 
 from bayesxs.app.campaigns.kind import (
     POINT_STRIDE,
@@ -25,7 +26,6 @@ from bayesxs.inference.intervals import contains
 from bayesxs.inference.posterior import public_values
 from bayesxs.report.campaigns import coverage_verdict
 from bayesxs.report.plots_calibration import coverage_figure
-from bayesxs.report.style import to_png
 from bayesxs.sections import CoverageCampaign
 from bayesxs.store import Stage
 
@@ -110,10 +110,10 @@ class IntervalCoverage(Kind[CoverageCampaign]):
             "verdict": coverage_verdict(parameters),
         }
 
-    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, bytes]:
+    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, Figure]:
         """Draw coverage and lengths of each parameter's intervals."""
         return {
-            f"campaign_coverage_{name}": to_png(coverage_figure(_grid(name, rows)))
+            f"coverage_{name}": coverage_figure(_grid(name, rows))
             for name, rows in summary["intervals"].items()
         }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
 
 from bayesxs.app.budget import FarSpectrum
 from bayesxs.app.campaigns.kind import Int, Kind, Stored, batches, joined
@@ -27,7 +28,6 @@ from bayesxs.learning.network import (
 from bayesxs.learning.training import Schedule, train
 from bayesxs.report.campaigns import ensemble_verdict
 from bayesxs.report.plots_systematics import sources_figure
-from bayesxs.report.style import to_png
 from bayesxs.sections import EnsembleCampaign
 from bayesxs.store import Stage
 
@@ -151,7 +151,7 @@ class NetworkEnsemble(Kind[EnsembleCampaign]):
             "verdict": ensemble_verdict(int(data.sizes["member"]), distances, far_spread),
         }
 
-    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, bytes]:
+    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, Figure]:
         """Draw the far spectra of the networks over the true one."""
         ratio = data["ratio"]
         sd = ratio.std("member", ddof=1)
@@ -159,4 +159,4 @@ class NetworkEnsemble(Kind[EnsembleCampaign]):
         band = {"mean": mean, "low": mean - sd, "high": mean + sd}
         spectra = xr.Dataset(band).expand_dims(source=["ensemble"])
         spectra = spectra.assign({n: data[n] for n in ("weight", "statistical")})
-        return {"campaign_ensemble": to_png(sources_figure(spectra))}
+        return {"ensemble": sources_figure(spectra)}

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bayesxs.app.channels import Channels
@@ -70,8 +71,8 @@ class Kind[Plan: Campaign](ABC):
         """Return the numbers of campaign.json, a verdict in words among them."""
 
     @abstractmethod
-    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, bytes]:
-        """Draw what was collected and tabulated, PNG by the stem of the file."""
+    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, Figure]:
+        """Draw what was collected and tabulated."""
 
 
 def batches(plan: Campaign, key: str, experiments: int, points: int | None = None) -> list[Task]:

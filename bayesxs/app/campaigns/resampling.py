@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
 
 from bayesxs.app.campaigns.kind import Kind, Stored, batches, joined
 from bayesxs.app.seeds import BOOTSTRAP_KEY, stage_key
@@ -20,7 +21,6 @@ from bayesxs.inference.priors import Prior
 from bayesxs.physics.oscillation import OscillationParameters
 from bayesxs.report.campaigns import bootstrap_verdict
 from bayesxs.report.plots_posterior import comparison_figure
-from bayesxs.report.style import to_png
 from bayesxs.sections import BootstrapCampaign
 from bayesxs.store import Stage
 
@@ -116,7 +116,7 @@ class Resampling(Kind[BootstrapCampaign]):
             "verdict": bootstrap_verdict(estimates),
         }
 
-    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, bytes]:
+    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, Figure]:
         """Draw the regions of the estimates: Figs. 2 and A5 of arXiv:2412.16303."""
         if any(name not in data for name in ("sin2_theta23", "dm31")):
             return {}
@@ -128,7 +128,7 @@ class Resampling(Kind[BootstrapCampaign]):
         simulated = not self.experiment.card.far.file
         true = truth_values(self.experiment.parameters) if simulated else None
         return {
-            f"campaign_bootstrap_{stem}": to_png(comparison_figure(trees, true, names))
+            f"bootstrap_{stem}": comparison_figure(trees, true, names)
             for stem, names in _PLANES.items()
         }
 

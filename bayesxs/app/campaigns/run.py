@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from distributed import Client
+from matplotlib.figure import Figure
 
 from bayesxs.app.campaigns.coverage import IntervalCoverage
 from bayesxs.app.campaigns.ensemble import NetworkEnsemble
@@ -18,7 +19,7 @@ from bayesxs.app.campaigns.sbc import Sbc
 from bayesxs.app.campaigns.sensitivity import Sensitivity
 from bayesxs.app.channels import Channels
 from bayesxs.app.experiment import Experiment
-from bayesxs.app.netcdf import write_netcdf
+from bayesxs.app.netcdf import read_dataset, write_netcdf
 from bayesxs.app.pipeline import COMMANDS, Analysis, device
 from bayesxs.app.progress import Reporter
 from bayesxs.app.session import prepare_jax
@@ -29,6 +30,7 @@ from bayesxs.engine.results import Results, Task
 from bayesxs.engine.work import work
 from bayesxs.errors import InputError
 from bayesxs.report.calibration import render_campaign
+from bayesxs.report.style import to_png
 from bayesxs.sections import (
     BootstrapCampaign,
     Campaign,
@@ -177,8 +179,8 @@ def campaign_stage(
         "seconds": round(stage.seconds, 3),
     }
     write_json(stage.output(CAMPAIGN), summary)
-    for stem, image in kind.figures(data, summary).items():
-        write_bytes(stage.output(f"figures/{stem}.png"), image)
+    for name, figure in kind.figures(data, summary).items():
+        write_bytes(stage.output(f"figures/campaign_{name}.png"), to_png(figure))
     reporter.line(f"  {summary['verdict']}")
 
 
@@ -189,6 +191,15 @@ def _stored(tasks: list[Task], results: Results) -> list[tuple[Task, dict[str, n
         with suppress(InputError):
             found.append((t, results.load(t)))
     return found
+
+
+def campaign_figures(folder: RunFolder) -> Mapping[str, Figure]:
+    """Draw the figures of a finished campaign, by name."""
+    card = load_card(folder.path / CONFIG)
+    assert card.campaign is not None
+    experiment = Experiment(card)
+    kind = kind_of(experiment, Channels(experiment, folder), card.campaign)
+    return kind.figures(read_dataset(folder.path / COLLECTED), read_json(folder.path / CAMPAIGN))
 
 
 def write_campaign_page(folder: RunFolder) -> Path:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
 
 from bayesxs.app.campaigns.kind import Kind, Stored, batches, joined, sampled, variables_of
 from bayesxs.detector.grid import Float
@@ -22,7 +23,6 @@ from bayesxs.inference.posterior import PUBLIC_NAMES
 from bayesxs.inference.pseudo_experiments import BinnedExperiment
 from bayesxs.report.calibration import verdict
 from bayesxs.report.plots_calibration import ecdf_figure, rank_histogram_figure
-from bayesxs.report.style import to_png
 from bayesxs.sections import SbcCampaign
 from bayesxs.store import Stage
 
@@ -99,7 +99,7 @@ class Sbc(Kind[SbcCampaign]):
             "verdict": verdict(judged),
         }
 
-    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, bytes]:
+    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, Figure]:
         """Draw the ranks against uniform ones, nuisances by group, and histograms of the others."""
         kept = int(data.attrs["draws_kept"])
         groups = {}
@@ -108,8 +108,8 @@ class Sbc(Kind[SbcCampaign]):
         alone = {n: ranks for n, ranks in ranks_of(data).items() if n not in groups}
         pits = pits_of(data, self.experiment.seed)
         return {
-            "campaign_ecdf": to_png(ecdf_figure(pits, groups=groups)),
-            "campaign_ranks": to_png(rank_histogram_figure(alone, kept)),
+            "ecdf": ecdf_figure(pits, groups=groups),
+            "ranks": rank_histogram_figure(alone, kept),
         }
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
 
 from bayesxs.app.campaigns.kind import (
     POINT_STRIDE,
@@ -22,7 +23,6 @@ from bayesxs.engine.results import Task
 from bayesxs.inference.fixed_truth import WidthExperiment
 from bayesxs.report.campaigns import sensitivity_verdict
 from bayesxs.report.plots_calibration import sensitivity_figure
-from bayesxs.report.style import to_png
 from bayesxs.sections import SensitivityCampaign
 from bayesxs.store import Stage
 
@@ -81,9 +81,9 @@ class Sensitivity(Kind[SensitivityCampaign]):
             "verdict": sensitivity_verdict(rows["kt_mw_yr"].values.tolist(), widths),
         }
 
-    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, bytes]:
+    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, Figure]:
         """Draw the widths."""
-        return {"campaign_sensitivity": to_png(sensitivity_figure(_by_exposure(data)))}
+        return {"sensitivity": sensitivity_figure(_by_exposure(data))}
 
 
 def _by_exposure(data: xr.Dataset) -> xr.Dataset:
