@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 10, 50])
     parser.add_argument("--fits", type=int, default=50, help="fits of each size, at least")
     parser.add_argument("--batch", type=int, default=50)
-    parser.add_argument("--tasks", type=int, default=6)
+    parser.add_argument("--tasks", type=int, default=20)
     parser.add_argument("--kills", type=int, default=20)
     options = parser.parse_args()
     from bayesxs.app.session import prepare_jax
