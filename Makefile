@@ -30,7 +30,7 @@ demo: $(INSTALLED)
 	$(BIN)/bayesxs run --preset $(PRESET) --out bayesxs-runs/$(PRESET) --resume
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED_TEST)
 	$(BIN)/ruff check .

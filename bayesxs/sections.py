@@ -501,7 +501,7 @@ class BootstrapCampaign(_CampaignCard):
     """Bootstrap of the far events, with the true and the learned cross section, at any size."""
 
     kind: Literal["bootstrap"] = "bootstrap"
-    replicas: Annotated[int, Field(ge=20, le=10_000_000)] = 10_000
+    replicas: Annotated[int, Field(ge=20, le=9_000_000)] = 10_000
     batch: Annotated[int, Field(ge=1, le=100_000)] = 500
 
     @property

@@ -18,14 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let processes that share the tests take whole folders, whose fixtures are built once.
-
-    End-to-end tests are taken file by file, and first: they take longest.
-    """
-    for item in items:
-        parts = item.path.relative_to(ROOT / "tests").parts
-        group = "/".join(parts) if parts[0] == "end_to_end" else parts[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Start with the end-to-end tests: they take longest, and other processes share the rest."""
     items.sort(key=lambda item: "end_to_end" not in item.path.parts)
 
 
