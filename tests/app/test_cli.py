@@ -253,9 +253,10 @@ def test_ctrl_c_says_how_to_continue(pipeline: FakePipeline, run_folder: Path) -
 
 def test_a_real_sigint_ends_with_one_line(tmp_path: Path) -> None:
     code = """
-import sys, time, types
+import signal, sys, time, types
 import bayesxs.app
 from bayesxs.app import cli, session
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of shells ignore it
 fake = types.ModuleType("bayesxs.app.pipeline")
 def run(card, folder, **options):
     print("running", flush=True)
