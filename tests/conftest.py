@@ -23,6 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
+def fast_compilation() -> str:
+    """Flags with which XLA compiles fast."""
+    return FAST_COMPILATION
+
+
+@pytest.fixture(scope="session")
 def reference() -> Path:
     """Folder of official data; tests that need it are skipped where it is absent."""
     folder = Path(os.environ.get("BAYESXS_REFERENCE", ROOT.parent / "shared"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -26,6 +26,8 @@ class _Finished:
     """A folder whose last stage is done. Files are read when first asked for."""
 
     last_stage: ClassVar[str]
+    summary_file: ClassVar[str]
+    report_file: ClassVar[str]
 
     def __init__(self, path: Path) -> None:
         """Open a folder for reading.
@@ -45,22 +47,29 @@ class _Finished:
         """The card that it was made with."""
         return load_card(self.path / CONFIG)
 
-    def _chosen(self, name: str, figures: Mapping[str, Any]) -> Any:
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The numbers that were found, as the folder's JSON file holds them."""
+        content: dict[str, Any] = read_json(self.path / self.summary_file)
+        return content
+
+    @property
+    def report(self) -> Path:
+        """Path of the HTML page."""
+        return self.path / self.report_file
+
+    def _draw(self, name: str, figures: Mapping[str, Callable[[], Figure]]) -> Figure:
         if name not in figures:
             raise InputError.at(self.path, "figure", name, f"one of {', '.join(figures)}")
-        return figures[name]
+        return figures[name]()
 
 
 class Run(_Finished):
     """A finished run. Files are read when first asked for."""
 
     last_stage = "posterior"
-
-    @cached_property
-    def summary(self) -> dict[str, Any]:
-        """What summary.json holds."""
-        content: dict[str, Any] = read_json(self.path / "summary.json")
-        return content
+    summary_file = "summary.json"
+    report_file = "report.html"
 
     @cached_property
     def near_detector(self) -> xr.DataTree:
@@ -90,25 +99,15 @@ class Run(_Finished):
         """
         from bayesxs.app.figures import figures
 
-        drawn: Figure = self._chosen(name, dict(figures(self._folder)))()
-        return drawn
-
-    @property
-    def report(self) -> Path:
-        """Path of the HTML report."""
-        return self.path / "report.html"
+        return self._draw(name, dict(figures(self._folder)))
 
 
 class Campaign(_Finished):
     """A finished campaign. Files are read when first asked for."""
 
     last_stage = "campaign"
-
-    @cached_property
-    def summary(self) -> dict[str, Any]:
-        """What campaign.json holds."""
-        content: dict[str, Any] = read_json(self.path / "campaign.json")
-        return content
+    summary_file = "campaign.json"
+    report_file = "campaign.html"
 
     @cached_property
     def data(self) -> xr.Dataset:
@@ -125,13 +124,7 @@ class Campaign(_Finished):
         """
         from bayesxs.app.campaigns.run import campaign_figures
 
-        drawn: Figure = self._chosen(name, campaign_figures(self._folder))
-        return drawn
-
-    @property
-    def report(self) -> Path:
-        """Path of the HTML page."""
-        return self.path / "campaign.html"
+        return self._draw(name, campaign_figures(self._folder))
 
 
 def run(
@@ -158,9 +151,7 @@ def run(
     prepare_jax(resolved.sampler.chains)
     from bayesxs.app import pipeline
 
-    name = Path(card).stem if card is not None else preset or "default"
-    folder = Path(out) if out is not None else Path("bayesxs-runs") / name
-    source = os.fspath(card) if card is not None else "card"
+    folder, source = _places(card, out, preset or "default")
     pipeline.run(resolved, folder, resume=True, progress=progress, source=source)
     return Run(folder)
 
@@ -196,8 +187,7 @@ def campaign(
     prepare_jax(1)
     from bayesxs.app.campaigns.run import run_campaign
 
-    name = Path(card).stem if card is not None else f"{preset or 'default'}-campaign"
-    folder = Path(out) if out is not None else Path("bayesxs-runs") / name
+    folder, source = _places(card, out, f"{preset or 'default'}-campaign")
     run_campaign(
         resolved,
         folder,
@@ -205,9 +195,19 @@ def campaign(
         workers=available_cores() if workers is None else workers,
         scheduler=scheduler,
         progress=progress,
-        source=os.fspath(card) if card is not None else "card",
+        source=source,
     )
     return Campaign(folder)
+
+
+def _places(
+    card: str | os.PathLike[str] | None, out: str | os.PathLike[str] | None, name: str
+) -> tuple[Path, str]:
+    """Return the folder to work in, and what messages call the card; the name is of no card."""
+    if card is not None:
+        name = Path(card).stem
+    folder = Path(out) if out is not None else Path("bayesxs-runs") / name
+    return folder, "card" if card is None else os.fspath(card)
 
 
 def _settings(overrides: Mapping[str, Any] | None) -> list[str]:

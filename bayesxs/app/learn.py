@@ -96,10 +96,6 @@ class NearData:
     settings: Mapping[str, Any]
     finite: bool
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what was computed: it is quickly made again where it is needed."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
     @cached_property
     def nominal(self) -> NearProblem:
         """What training minimises against the data as observed."""

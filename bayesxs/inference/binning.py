@@ -23,7 +23,7 @@ from scipy.linalg import eigh
 
 from bayesxs.detector.grid import Float
 from bayesxs.inference.channel import FarChannel, interpolation, scores_and_densities
-from bayesxs.inference.priors import Prior, prior_box, prior_distribution
+from bayesxs.inference.priors import Prior, prior_distribution, prior_information
 from bayesxs.physics.oscillation import OscillationParameters
 
 type Labels = NDArray[np.int64]
@@ -124,10 +124,9 @@ def _information(
         shares = np.exp(densities)
         shares /= shares.sum(axis=1, keepdims=True)
         all_counts.append(size * shares)
-        all_scores.append(slopes - np.einsum("mn,mnk->mk", shares, slopes)[:, None])
+        all_scores.append(_about_mean(shares, slopes))
     counts, scores = (np.concatenate(part, axis=1) for part in (all_counts, all_scores))
-    widths = [high - low for low, high in prior_box(priors).values()]
-    prior = np.diag([*(12.0 / np.square(widths)), *np.ones(xi.shape[1])])
+    prior = np.diag(prior_information(priors, xi.shape[1]))
     information = np.einsum("mn,mnk,mnl->mkl", counts, scores, scores) + prior
     unit = np.linalg.inv(np.linalg.cholesky(information))
     return counts, np.einsum("mlk,mnk->mnl", unit, scores)

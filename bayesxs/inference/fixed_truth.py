@@ -21,7 +21,7 @@ from bayesxs.inference.intervals import (
     profile_interval,
 )
 from bayesxs.inference.posterior import PUBLIC_NAMES, public_values
-from bayesxs.inference.priors import prior_box
+from bayesxs.inference.priors import prior_box, prior_information
 from bayesxs.inference.pseudo_experiments import RESAMPLING_KEY, BinnedExperiment
 from bayesxs.keys import generator
 from bayesxs.physics.oscillation import OscillationParameters
@@ -234,12 +234,10 @@ class BatchFits:
         scores, densities = scores_and_densities(e.channels, at, e.fixed, tuple(e.priors))
         size = np.repeat(e.sizes, [len(c.weights) for c in e.channels])
         information = np.einsum("bn,bni,bnj->bij", size * np.exp(densities), scores, scores)
-        widths = [high - low for low, high in prior_box(e.priors).values()]
-        place = np.arange(len(widths))
-        information[:, place, place] += 12.0 / np.square(widths)
+        information += np.diag(prior_information(e.priors, self._nuisances))
         own = list(e.priors).index(name)
         unit = np.eye(information.shape[1])[None, :, own, None]
-        return float(np.sqrt(_solve(_with_constraints(information, e), unit)[0, own, 0]))
+        return float(np.sqrt(_solve(information, unit)[0, own, 0]))
 
 
 def _with_constraints(information: Float, experiment: BinnedExperiment) -> Float:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from numpy.typing import NDArray
 from numpyro import distributions as dist
 
 from bayesxs.physics.oscillation import OscillationParameters
@@ -95,3 +96,12 @@ def crosses_octants(priors: Mapping[str, Prior]) -> bool:
     if prior is None:
         return False
     return isinstance(prior, Gaussian) or prior.low < 0.5 < prior.high
+
+
+def prior_information(priors: Mapping[str, Prior], nuisances: int) -> NDArray[np.float64]:
+    """Return what priors tell of each parameter, then of each nuisance: one over the variance.
+
+    That of a parameter is 12/width^2 of its box, of a standard normal nuisance 1.
+    """
+    widths = [high - low for low, high in prior_box(priors).values()]
+    return np.concatenate([12.0 / np.square(widths), np.ones(nuisances)])

@@ -123,14 +123,13 @@ class Commands:
 
 
 @pytest.fixture(scope="session")
-def compiling(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def compiling(fast_compilation: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Environment in which programs are compiled fast, and kept for the session."""
     return {
         "JAX_PLATFORMS": "cpu",
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        # Compiling is most of a tiny run
-        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+        "XLA_FLAGS": fast_compilation,
     }
 
 

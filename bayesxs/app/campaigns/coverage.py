@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import product
 from typing import Any, Final
 
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
 from bayesxs.app.campaigns.kind import (
     POINT_STRIDE,
+    Figures,
     Kind,
     Stored,
     batches,
@@ -110,10 +111,10 @@ class IntervalCoverage(Kind[CoverageCampaign]):
             "verdict": coverage_verdict(parameters),
         }
 
-    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, Figure]:
+    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Figures:
         """Draw coverage and lengths of each parameter's intervals."""
         return {
-            f"coverage_{name}": coverage_figure(_grid(name, rows))
+            f"coverage_{name}": partial(coverage_figure, _grid(name, rows))
             for name, rows in summary["intervals"].items()
         }
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
 from bayesxs.app.budget import FarSpectrum
-from bayesxs.app.campaigns.kind import Int, Kind, Stored, batches, joined
+from bayesxs.app.campaigns.kind import Figures, Int, Kind, Stored, batches, joined
 from bayesxs.app.experiment import architecture, schedule
 from bayesxs.app.learn import NETWORK, Judge, NearData, near_data
 from bayesxs.app.seeds import TRAINING_KEY, stage_key
@@ -151,7 +151,7 @@ class NetworkEnsemble(Kind[EnsembleCampaign]):
             "verdict": ensemble_verdict(int(data.sizes["member"]), distances, far_spread),
         }
 
-    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, Figure]:
+    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Figures:
         """Draw the far spectra of the networks over the true one."""
         ratio = data["ratio"]
         sd = ratio.std("member", ddof=1)
@@ -159,4 +159,4 @@ class NetworkEnsemble(Kind[EnsembleCampaign]):
         band = {"mean": mean, "low": mean - sd, "high": mean + sd}
         spectra = xr.Dataset(band).expand_dims(source=["ensemble"])
         spectra = spectra.assign({n: data[n] for n in ("weight", "statistical")})
-        return {"ensemble": sources_figure(spectra)}
+        return {"ensemble": partial(sources_figure, spectra)}

@@ -27,6 +27,7 @@ from bayesxs.store import Stage, content_key
 
 type Arrays = Mapping[str, np.ndarray]
 type Int = NDArray[np.int64]
+type Figures = Mapping[str, Callable[[], Figure]]
 type Stored = Sequence[tuple[Task, Arrays]]
 
 # What the pseudo-experiments of a card's point are numbered from: a multiple of this, so that
@@ -71,8 +72,8 @@ class Kind[Plan: Campaign](ABC):
         """Return the numbers of campaign.json, a verdict in words among them."""
 
     @abstractmethod
-    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, Figure]:
-        """Draw what was collected and tabulated."""
+    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Figures:
+        """Return what draws the figures of what was collected and tabulated, by name."""
 
 
 def batches(plan: Campaign, key: str, experiments: int, points: int | None = None) -> list[Task]:

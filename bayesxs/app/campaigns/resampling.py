@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
-from bayesxs.app.campaigns.kind import Kind, Stored, batches, joined
+from bayesxs.app.campaigns.kind import Figures, Kind, Stored, batches, joined
 from bayesxs.app.seeds import BOOTSTRAP_KEY, stage_key
 from bayesxs.engine.results import Task
 from bayesxs.inference.bootstrap import fit_replicas
@@ -116,7 +116,7 @@ class Resampling(Kind[BootstrapCampaign]):
             "verdict": bootstrap_verdict(estimates),
         }
 
-    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, Figure]:
+    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Figures:
         """Draw the regions of the estimates: Figs. 2 and A5 of arXiv:2412.16303."""
         if any(name not in data for name in ("sin2_theta23", "dm31")):
             return {}
@@ -128,7 +128,7 @@ class Resampling(Kind[BootstrapCampaign]):
         simulated = not self.experiment.card.far.file
         true = truth_values(self.experiment.parameters) if simulated else None
         return {
-            f"bootstrap_{stem}": comparison_figure(trees, true, names)
+            f"bootstrap_{stem}": partial(comparison_figure, trees, true, names)
             for stem, names in _PLANES.items()
         }
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from distributed import Client
-from matplotlib.figure import Figure
 
 from bayesxs.app.campaigns.coverage import IntervalCoverage
 from bayesxs.app.campaigns.ensemble import NetworkEnsemble
-from bayesxs.app.campaigns.kind import Kind
+from bayesxs.app.campaigns.kind import Figures, Kind
 from bayesxs.app.campaigns.resampling import Resampling
 from bayesxs.app.campaigns.sbc import Sbc
 from bayesxs.app.campaigns.sensitivity import Sensitivity
@@ -179,8 +178,8 @@ def campaign_stage(
         "seconds": round(stage.seconds, 3),
     }
     write_json(stage.output(CAMPAIGN), summary)
-    for name, figure in kind.figures(data, summary).items():
-        write_bytes(stage.output(f"figures/campaign_{name}.png"), to_png(figure))
+    for name, draw in kind.figures(data, summary).items():
+        write_bytes(stage.output(f"figures/campaign_{name}.png"), to_png(draw()))
     reporter.line(f"  {summary['verdict']}")
 
 
@@ -193,8 +192,8 @@ def _stored(tasks: list[Task], results: Results) -> list[tuple[Task, dict[str, n
     return found
 
 
-def campaign_figures(folder: RunFolder) -> Mapping[str, Figure]:
-    """Draw the figures of a finished campaign, by name."""
+def campaign_figures(folder: RunFolder) -> Figures:
+    """Return what draws the figures of a finished campaign, by name."""
     card = load_card(folder.path / CONFIG)
     assert card.campaign is not None
     experiment = Experiment(card)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
-from bayesxs.app.campaigns.kind import Kind, Stored, batches, joined, sampled, variables_of
+from bayesxs.app.campaigns.kind import Figures, Kind, Stored, batches, joined, sampled, variables_of
 from bayesxs.detector.grid import Float
 from bayesxs.engine.results import Task
 from bayesxs.inference.calibration import (
@@ -99,7 +99,7 @@ class Sbc(Kind[SbcCampaign]):
             "verdict": verdict(judged),
         }
 
-    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, Figure]:
+    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Figures:
         """Draw the ranks against uniform ones, nuisances by group, and histograms of the others."""
         kept = int(data.attrs["draws_kept"])
         groups = {}
@@ -108,8 +108,8 @@ class Sbc(Kind[SbcCampaign]):
         alone = {n: ranks for n, ranks in ranks_of(data).items() if n not in groups}
         pits = pits_of(data, self.experiment.seed)
         return {
-            "ecdf": ecdf_figure(pits, groups=groups),
-            "ranks": rank_histogram_figure(alone, kept),
+            "ecdf": partial(ecdf_figure, pits, groups=groups),
+            "ranks": partial(rank_histogram_figure, alone, kept),
         }
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
 from bayesxs.app.campaigns.kind import (
     POINT_STRIDE,
+    Figures,
     Kind,
     Stored,
     batches,
@@ -81,9 +82,9 @@ class Sensitivity(Kind[SensitivityCampaign]):
             "verdict": sensitivity_verdict(rows["kt_mw_yr"].values.tolist(), widths),
         }
 
-    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Mapping[str, Figure]:
+    def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Figures:
         """Draw the widths."""
-        return {"sensitivity": sensitivity_figure(_by_exposure(data))}
+        return {"sensitivity": partial(sensitivity_figure, _by_exposure(data))}
 
 
 def _by_exposure(data: xr.Dataset) -> xr.Dataset:
