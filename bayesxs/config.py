@@ -68,33 +68,53 @@ class Card(Section):
     """A whole analysis. Frozen; `load_card` reads it, `to_toml` writes it."""
 
     preset: Literal["quick", "default", "paper"] = "default"
+    """Values of the keys that the card leaves out."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    """Seed of every random number."""
     oscillation: OscillationCard = OscillationCard()
+    """True oscillation parameters and baseline."""
     nature: NatureCard = NatureCard()
+    """Cross section that makes the data."""
     beam: BeamCard = BeamCard()
+    """Beam and energy range."""
     # TOML has lists, not tuples: only the container is taken leniently
     sample: Annotated[tuple[SampleCard, ...], Field(strict=False, min_length=1)] = (SampleCard(),)
+    """Kinds of counted events; the likelihood is their product."""
     grid: GridCard = GridCard()
+    """Quadrature and interpolation."""
     network: NetworkCard = NetworkCard()
+    """Network of the structure functions."""
     training: TrainingCard = TrainingCard()
+    """Training of the network."""
     near: NearCard = NearCard()
+    """Near-detector data."""
     far: FarCard = FarCard()
+    """Far-detector data."""
     uncertainty: Annotated[
         CertainCard | EnsembleCard | GaussianProcessCard | LaplaceCard | ModesFileCard,
         Field(discriminator="type"),
     ] = CertainCard()
+    """What near-detector data leave open of the cross section."""
     flux_shape: Annotated[
         NoFluxShape | ParametricFluxShape | FluxShapeFile, Field(discriminator="type")
     ] = NoFluxShape()
+    """Uncertainty of the flux."""
     response: Annotated[NoResponse | GaussianResponse, Field(discriminator="type")] = NoResponse()
-    assumed: NatureCard | None = None  # a cross section to be assumed instead of learned
+    """Detector response."""
+    assumed: NatureCard | None = None
+    """Cross section that an analyst assumes instead of learning one; none by default."""
     priors: PriorsCard = PriorsCard(
         dm31=FlatPrior(low=2.0e-3, high=3.0e-3), s2_23=FlatPrior(low=0.0, high=1.0)
     )
+    """Sampled oscillation parameters; those left out stay at the truth."""
     sampler: SamplerCard = SamplerCard()
+    """No-U-Turn sampler."""
     bootstrap: BootstrapCard = BootstrapCard()
+    """Bootstrap of the maximum-likelihood estimate."""
     report: ReportCard = ReportCard()
+    """Figures and tables."""
     campaign: Annotated[Campaign, Field(discriminator="kind")] | None = None
+    """Pseudo-experiments for `bayesxs campaign`; none by default."""
 
     @model_validator(mode="after")
     def _check(self) -> Card:
