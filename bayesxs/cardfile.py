@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from bayesxs.errors import InputError
+from bayesxs.errors import InputError, shown
 
 Table = dict[str, Any]
 
@@ -130,12 +130,12 @@ def one_line(
     # A misspelt key also leaves the right one missing: name the misspelling.
     first = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
     loc = _without_tags(first["loc"], data)
-    shown = show(first["input"])
+    value = show(first["input"])
     model = _model_at(root, first["loc"])
     if first["type"] == "conflict":
         context = first["ctx"]
         loc = (*loc, *filter(None, context["key"].split(".")))
-        shown, allowed = str(context["value"]), context["allowed"]
+        value, allowed = str(context["value"]), context["allowed"]
     elif first["type"] == "extra_forbidden":
         known = list(model.model_fields) if model else []
         hint = nearest(loc[-1], known)
@@ -143,16 +143,16 @@ def one_line(
     else:
         if first["type"].startswith("union_tag"):
             tag = first["ctx"]["discriminator"].strip("'")
-            loc, shown = (
+            loc, value = (
                 (*loc, tag),
                 show(first["ctx"]["tag"]) if "tag" in first["ctx"] else "(missing)",
             )
         elif first["type"] == "missing":
-            shown = "(missing)"
+            value = "(missing)"
         allowed = _allowed(first, model)
     where = "--set" if _inside(loc, overrides) else source
     rest = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return InputError.at(where, _dotted(loc), shown, allowed + rest)
+    return InputError.at(where, _dotted(loc), value, allowed + rest)
 
 
 def _allowed(fault: ErrorDetails, model: type[BaseModel] | None) -> str:
@@ -277,8 +277,8 @@ def _toml_fault(message: str, text: str) -> str:
     lines = text.splitlines()
     reason = found[1] if found else message
     number = int(found[2]) if found and found[2] else len(lines)
-    shown = _clip(lines[number - 1].strip()) if 0 < number <= len(lines) else ""
-    return _flat(f"line {number}: {shown + ': ' if shown else ''}{reason}")
+    line = _clip(lines[number - 1].strip()) if 0 < number <= len(lines) else ""
+    return _flat(f"line {number}: {line + ': ' if line else ''}{reason}")
 
 
 def _flat(text: str) -> str:
@@ -286,5 +286,4 @@ def _flat(text: str) -> str:
 
 
 def _clip(text: str) -> str:
-    flat = "".join(char if char.isprintable() else "?" for char in _flat(text))
-    return flat if len(flat) <= 80 else flat[:77] + "..."
+    return shown(_flat(text))
