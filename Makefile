@@ -12,9 +12,10 @@ BENCHMARKS ?= $(sort $(wildcard benchmarks/*.py))
 CREATED := $(VENV)/.created
 INSTALLED := $(VENV)/.installed
 INSTALLED_TEST := $(VENV)/.installed-test
+INSTALLED_DOCS := $(VENV)/.installed-docs
 PACKAGES := pyproject.toml constraints.txt
 
-.PHONY: help demo test lint benchmark clean
+.PHONY: help demo test lint docs benchmark clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -22,6 +23,7 @@ help:
 	@echo "make demo        run the analysis on the embedded inputs; PRESET=quick, default or paper"
 	@echo "make test        lint, type-check and test"
 	@echo "make lint        lint and type-check only"
+	@echo "make docs        build the documentation into build/docs; warnings are errors"
 	@echo "make benchmark   measure speed and accuracy; BENCHMARKS=benchmarks/NAME.py for one script"
 	@echo "make clean       remove caches and build products; runs and .venv stay"
 	@echo "Python: $(PYTHON); another one with PYTHON=..."
@@ -37,6 +39,10 @@ lint: $(INSTALLED_TEST)
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+docs: $(INSTALLED_DOCS)
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs
+	@echo "documentation: build/docs/index.html"
 
 benchmark: $(INSTALLED)
 	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script; done
@@ -60,6 +66,11 @@ $(INSTALLED): $(CREATED) $(PACKAGES)
 $(INSTALLED_TEST): $(CREATED) $(PACKAGES)
 	@echo "installing bayesxs and what its tests need into $(VENV) (the first time takes some minutes)"
 	@$(PIP) --editable '.[test]'
+	@touch $(INSTALLED) $@
+
+$(INSTALLED_DOCS): $(CREATED) $(PACKAGES)
+	@echo "installing bayesxs and what its documentation needs into $(VENV)"
+	@$(PIP) --editable '.[docs]'
 	@touch $(INSTALLED) $@
 
 clean:

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "bayesxs"
-FOLDERS = (".ci", "bayesxs", "benchmarks", "models", "notebooks", "tests")
+FOLDERS = (".ci", "bayesxs", "benchmarks", "docs", "models", "notebooks", "tests")
 MADE_BY_TOOLS = {"__pycache__", ".ipynb_checkpoints"}
 
 # One letter of each stands in brackets, so that this file does not find itself
