@@ -20,6 +20,9 @@ extensions = [
     "sphinx_copybutton",
     "reference",
 ]
+# Docstrings write code between single backticks; quotes and dashes stay as they are typed
+default_role = "code"
+smartquotes = False
 exclude_patterns = ["_ext"]
 
 # Notebooks are shown with the outputs that they hold; the tests execute them

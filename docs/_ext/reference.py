@@ -135,7 +135,7 @@ def _values(annotation: Any, limits: Any = ()) -> str:
     if annotation not in _KINDS:
         return ""
     bounds = [
-        f"{sign} {_number(getattr(one, name))}"
+        f"{sign}\N{NO-BREAK SPACE}{_number(getattr(one, name))}"
         for name, sign in _BOUNDS.items()
         for one in limits
         if hasattr(one, name)
@@ -235,10 +235,10 @@ def cards() -> str:
     return "\n\n".join(f"## `{p.name}`\n\n```toml\n{p.read_text()}```" for p in paths)
 
 
-def names() -> str:
-    """Document every public name."""
+def names(*chosen: str) -> str:
+    """Document public names, all of them if none is chosen."""
     parts = []
-    for name in bayesxs.__all__:
+    for name in chosen or bayesxs.__all__:
         thing = getattr(bayesxs, name)
         kind = "autofunction"
         options = []
@@ -251,7 +251,7 @@ def names() -> str:
     return "\n\n".join(parts)
 
 
-GENERATORS: Final[dict[str, Callable[[], str]]] = {
+GENERATORS: Final[dict[str, Callable[..., str]]] = {
     "card": card,
     "presets": presets,
     "cards": cards,
@@ -283,9 +283,10 @@ def setup(app: Any) -> dict[str, Any]:
         """Parse what a generator returns as a part of the page."""
 
         required_arguments = 1
+        optional_arguments = 99
 
         def run(self) -> Any:
-            text = GENERATORS[self.arguments[0]]()
+            text = GENERATORS[self.arguments[0]](*self.arguments[1:])
             self.env.note_reread()
             return self.parse_text_to_nodes(text, allow_section_headings=True)
 

@@ -14,6 +14,10 @@ import pytest
 import typer.main
 
 import bayesxs
+from bayesxs.constants import MUON_MASS
+from bayesxs.inputs.covariance import load_covariance
+from bayesxs.inputs.events import load_events
+from bayesxs.inputs.flux import load_csv_flux
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -163,3 +167,19 @@ def models_of(annotation: Any) -> list[Any]:
     if hasattr(annotation, "model_fields"):
         return [annotation]
     return [m for part in getattr(annotation, "__args__", ()) for m in models_of(part)]
+
+
+# Readers of the files that pages show, by the first words of these files
+READERS = {
+    "energy,nu_mu": load_csv_flux,
+    "energy_low_GeV,energy_high_GeV": load_covariance,
+    "lepton_energy_GeV,cos_theta": lambda path: load_events(path, MUON_MASS),
+}
+
+
+@pytest.mark.parametrize("start", READERS)
+def test_files_that_are_shown_can_be_read(start: str, tmp_path: Path) -> None:
+    (example,) = [block for block in blocks("text") if block.text.startswith(start)]
+    path = tmp_path / "file.csv"
+    path.write_text(example.text)
+    READERS[start](path)
