@@ -280,7 +280,18 @@ class NearCard(Section):
     Their counts fluctuate; `infinite` stands for the expected density.
     """
     file: str = ""
-    """CSV file of counts in the bins of the analysis; empty for simulated ones."""
+    """CSV file of counts, in bins of its own or those of the analysis; empty for simulated ones.
+
+    Where several cross sections are learned, the name holds `{target}`, which stands for `mu`,
+    `anti_mu`, `e` and so on: one file for each. `events` need not be given: it is the file's sum.
+    """
+    impossible: Literal["refuse", "drop"] = "refuse"
+    """What becomes of counts in bins that no neutrino of the beam can fill."""
+
+    @property
+    def counted(self) -> bool:
+        """Whether near data are counts, which fluctuate, and not the expected density."""
+        return bool(self.file) or self.events != "infinite"
 
     @field_validator("events", mode="before")
     @classmethod
@@ -291,12 +302,6 @@ class NearCard(Section):
             shown = f'"{value}"' if isinstance(value, str) else value
             raise conflict("", shown, 'allowed: "infinite", or an integer from 10000 to 1e12')
         return value
-
-    @model_validator(mode="after")
-    def _check(self) -> NearCard:
-        if self.file and self.events == "infinite":
-            raise conflict("events", '"infinite"', "must be the number of events in near.file")
-        return self
 
 
 class CertainCard(Section):

@@ -40,8 +40,9 @@ def calibration(options: argparse.Namespace) -> None:
     experiment = Experiment(card)
     target = experiment.unique_targets[0]
     geometry = experiment.geometry(target)
-    matrix = geometry.near_matrix
-    expected = geometry.seen_truth.rows @ target.near_flux
+    near = experiment.near(target)
+    matrix = near.matrix
+    expected = near.spectrum.of_function(target.truth, clamp=True).rows @ target.near_flux
     truth = np.nan_to_num(geometry.node_values(target.truth)).ravel()
     truth /= (matrix @ truth).sum()
     far = far_directions(experiment, target, truth.reshape(-1, 3))

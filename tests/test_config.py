@@ -228,7 +228,6 @@ def test_import_does_not_start_jax() -> None:
         ("[near]\nevents = 1e6", "near.events = 1000000.0: allowed"),
         ("[near]\nevents = true", "near.events = "),
         ('[near]\nevents = "many"', 'near.events = "many": allowed: "infinite"'),
-        ('[near]\nfile = "n.csv"', 'near.events = "infinite": must be the number of events in'),
         (
             '[response]\ntype = "gaussian"\nenergy_resolution = 0',
             "response.energy_resolution = 0: must be a number > 0",

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayesxs.app.geometry import Geometry, Target
+from bayesxs.app.near import NearDetector, near_path, require_file_per_target
+from bayesxs.app.seeds import NEAR_KEY, stage_key
 from bayesxs.config import Card, prior_conflict
 from bayesxs.detector.density import Sample
 from bayesxs.detector.grid import EnergyGrid, Float, energy_grid
@@ -87,6 +89,7 @@ class Experiment:
             Sample(s.flavor_in, s.flavor_out, s.antineutrino, beam) for s in card.sample
         )
         self._geometries: dict[str, Geometry] = {}
+        self._near: dict[str, NearDetector] = {}
         self.targets = {s: self._target(s) for s in self.samples}
         for sample in self.samples:
             if not np.any(self.source_flux(sample)):
@@ -96,6 +99,7 @@ class Experiment:
                 raise InputError.at(source, "sample.flavor_in", sample.flavor_in, allowed)
         self.observed = _observed(card, self.samples, source)
         self.flux_modes = _flux_modes(card, self.energies)
+        require_file_per_target(card, [t.name for t in self.unique_targets], source)
 
     def _target(self, sample: Sample) -> Target:
         """Find the near-detector sample from which a far sample's cross section is learned."""
@@ -131,6 +135,22 @@ class Experiment:
         if target.name not in self._geometries:
             self._geometries[target.name] = Geometry(self.card, self.energies, target)
         return self._geometries[target.name]
+
+    def near(self, target: Target) -> NearDetector:
+        """Return the near detector's view of a target, built at the first call."""
+        if target.name not in self._near:
+            key = stage_key(self.seed, NEAR_KEY, self.unique_targets.index(target))
+            self._near[target.name] = NearDetector(
+                self.card, self.geometry(target), key, self.source
+            )
+        return self._near[target.name]
+
+    @property
+    def near_files(self) -> tuple[Path, ...]:
+        """Return the files of near-detector counts."""
+        if not self.card.near.file:
+            return ()
+        return tuple(near_path(self.card, target.name) for target in self.unique_targets)
 
     def source_flux(self, sample: Sample) -> Float:
         """Return the unoscillated flux that feeds a far sample, at the shared energies."""
@@ -176,12 +196,15 @@ def architecture(card: Card) -> Architecture:
     return Architecture(n.layers, n.width, n.activation, n.inputs, n.head, n.precision)
 
 
-def schedule(card: Card) -> Schedule:
-    """Return the training schedule."""
+def schedule(card: Card, near_events: float) -> Schedule:
+    """Return the training schedule.
+
+    Args:
+        card: the analysis.
+        near_events: counted near-detector events; infinite for the expected density.
+    """
     t = card.training
-    anchor = 0.0
-    if card.near.events != "infinite":  # the loss is twice -log L per event
-        anchor = 1.0 / (t.weight_sd**2 * card.near.events)
+    anchor = 1.0 / (t.weight_sd**2 * near_events)  # the loss is twice -log L per event
     return Schedule(
         t.adam_steps, t.learning_rate, t.lbfgs_steps if t.method == "lbfgs" else 0, anchor
     )

@@ -107,11 +107,6 @@ class Geometry:
         return self.spectrum if self.response is None else self.response.spectrum
 
     @cached_property
-    def near_matrix(self) -> sparse.csr_array:
-        """Near-detector bins as seen from values on the nodes, shape (bins, 3 n_nodes)."""
-        return self.seen.matrix(self.target.near_flux)
-
-    @cached_property
     def cells(self) -> TrueCells:
         """Cells in true lepton energy and angle."""
         return true_cells(float(self.energies.edges[-1]), *CELLS, self.lepton_mass)
@@ -258,12 +253,25 @@ class DetectorResponse:
     @cached_property
     def spectrum(self) -> Spectrum:
         """Reconstructed bins at the nominal response."""
+        return self.spectrum_in(self._geometry.grid)
+
+    def spectrum_in(self, grid: RecoGrid, summed: sparse.csr_array | None = None) -> Spectrum:
+        """Return the spectrum in other reconstructed bins, or in sums of them.
+
+        Args:
+            grid: the bins.
+            summed: sums them, shape (sums, bins); None for the bins themselves.
+        """
         g = self._geometry
-        matrix = response_matrix(self.parameters, *self.arguments)
+        matrix = response_matrix(self.parameters, *self.arguments(grid))
+        if summed is not None:
+            matrix = summed @ matrix
         return Spectrum(g.cell_quadrature, g.energies, g.nodes, g.cells.areas, matrix)
 
-    @property
-    def arguments(self) -> tuple[Float, Float, RecoGrid, Acceptance, float]:
-        """What the functions of `detector.smearing` take after parameters and rows."""
+    def arguments(
+        self, grid: RecoGrid | None = None
+    ) -> tuple[Float, Float, RecoGrid, Acceptance, float]:
+        """Return what the functions of `detector.smearing` take after parameters and rows."""
         g = self._geometry
-        return g.cells.lepton_energy, g.cells.theta, g.grid, self.acceptance, g.lepton_mass
+        bins = g.grid if grid is None else grid
+        return g.cells.lepton_energy, g.cells.theta, bins, self.acceptance, g.lepton_mass

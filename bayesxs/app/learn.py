@@ -16,16 +16,22 @@ from scipy import sparse
 from bayesxs.app.experiment import Experiment, architecture, schedule
 from bayesxs.app.geometry import Geometry, Target
 from bayesxs.app.progress import Reporter
-from bayesxs.app.seeds import NEAR_KEY, TRAINING_KEY, stage_key
+from bayesxs.app.seeds import TRAINING_KEY, stage_key
 from bayesxs.app.weights import conditions, read_networks, write_networks
 from bayesxs.atomic import atomic_path, write_csv
 from bayesxs.checkpoint import starting_with
 from bayesxs.detector.grid import Float, NodeGrid
 from bayesxs.detector.operator import fold
-from bayesxs.inputs.counts import load_counts
 from bayesxs.keys import generator
 from bayesxs.learning.network import Network, create_network
-from bayesxs.learning.training import Loss, NearProblem, near_problem, train, train_together
+from bayesxs.learning.training import (
+    Loss,
+    NearProblem,
+    Schedule,
+    near_problem,
+    train,
+    train_together,
+)
 from bayesxs.store import Stage
 
 NETWORK, TRAINING = "network.safetensors", "training.csv"
@@ -61,7 +67,8 @@ def train_stage(experiment: Experiment, stage: Stage, reporter: Reporter) -> Non
             keys = [stage_key(card.seed, TRAINING_KEY, number, member) for member in group]
             problems = [near.problem(k, m) for k, m in zip(keys, group, strict=True)]
             log = TrainingLog(stage, judge, target.name, group)
-            networks[target.name] += _train_group(experiment, problems, keys, log, reporter)
+            plan = schedule(card, near.events)
+            networks[target.name] += _train_group(experiment, plan, problems, keys, log, reporter)
             rows += [{"target": number} | row for row in log.rows]
     write_networks(path, networks, architecture(card), conditions(card))
     write_csv(stage.output(TRAINING), {name: [row[name] for row in rows] for name in rows[0]})
@@ -87,14 +94,14 @@ class NearData:
         observed: in the bins, shape (bins,).
         nodes: the nodes.
         settings: loss, floor and rank.
-        finite: whether events are counted, so that they fluctuate.
+        events: counted events, which fluctuate; infinite for the expected density.
     """
 
     matrix: sparse.csr_array
     observed: Float
     nodes: NodeGrid
     settings: Mapping[str, Any]
-    finite: bool
+    events: float
 
     @cached_property
     def nominal(self) -> NearProblem:
@@ -110,7 +117,7 @@ class NearData:
             key: of the network.
             member: its number.
         """
-        if member == 0 or not self.finite:
+        if member == 0 or not np.isfinite(self.events):
             return self.nominal
         return self._against(bootstrap_counts(jax.random.fold_in(key, 1), self.observed))
 
@@ -120,31 +127,14 @@ class NearData:
 
 def near_data(experiment: Experiment, target: Target) -> NearData:
     """Return what the networks of a target learn from."""
-    geometry = experiment.geometry(target)
+    near = experiment.near(target)
     return NearData(
-        geometry.near_matrix,
-        near_observation(experiment, target),
-        geometry.nodes,
+        near.matrix,
+        near.observed,
+        experiment.geometry(target).nodes,
         problem_settings(experiment),
-        experiment.card.near.events != "infinite",
+        near.events,
     )
-
-
-def near_observation(experiment: Experiment, target: Target) -> Float:
-    """Return what the near detector observes in the bins as seen.
-
-    The expected density where near.events is infinite; else counts, read from a file or drawn from
-    Poisson distributions.
-    """
-    near, geometry = experiment.card.near, experiment.geometry(target)
-    if near.file:
-        return load_counts(near.file, geometry.seen_axes)
-    expected = geometry.seen_truth.rows @ target.near_flux
-    if near.events == "infinite":
-        return expected
-    number = experiment.unique_targets.index(target)
-    rng = generator(stage_key(experiment.seed, NEAR_KEY, number))
-    return rng.poisson(near.events * expected / expected.sum()).astype(float)
 
 
 def bootstrap_counts(key: jax.Array, counts: Float) -> Float:
@@ -159,7 +149,7 @@ def problem_settings(experiment: Experiment) -> dict[str, Any]:
     # The paper's recipe, in single precision, sees every row as it is
     rank = PROJECTION_RANK if card.network.precision == "float64" else None
     loss: Loss = card.training.weighting
-    if card.near.events != "infinite":
+    if card.near.counted:
         loss = "multinomial" if card.network.head == "positive" else "chi_square"
         rank = FINITE_RANK if rank else None
     return {"loss": loss, "floor": card.training.floor, "rank": rank}
@@ -167,13 +157,13 @@ def problem_settings(experiment: Experiment) -> dict[str, Any]:
 
 def _train_group(
     experiment: Experiment,
+    plan: Schedule,
     problems: Sequence[NearProblem],
     keys: Sequence[jax.Array],
     log: TrainingLog,
     reporter: Reporter,
 ) -> list[Network]:
     """Train networks of one target, from their checkpoint if there is one."""
-    plan = schedule(experiment.card)
     networks = [create_network(architecture(experiment.card), key) for key in keys]
     with reporter.bar(f"training {log.label}", plan.adam_steps + plan.lbfgs_steps) as update:
 

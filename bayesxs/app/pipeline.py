@@ -167,9 +167,10 @@ class Analysis:
             chosen = {name: self._sections.get(name) for name in sections}
             if "network" in chosen and self.card.network.weights:
                 files.append(Path(self.card.network.weights))
-            for name in ("near", "far"):
-                if name in chosen and (path := getattr(self.card, name).file):
-                    files.append(Path(path))
+            if "near" in chosen:
+                files += self.experiment.near_files
+            if "far" in chosen and self.card.far.file:
+                files.append(Path(self.card.far.file))
             self._keys[stage] = content_key(
                 stage,
                 sections=_without_paths(chosen),

@@ -14,14 +14,15 @@ from scipy import sparse
 
 from bayesxs.app.experiment import Experiment
 from bayesxs.app.geometry import Geometry, Target
-from bayesxs.app.learn import NETWORK, near_observation
+from bayesxs.app.learn import NETWORK
+from bayesxs.app.near import NearDetector
 from bayesxs.app.netcdf import read_tree, write_netcdf
 from bayesxs.app.progress import Reporter
 from bayesxs.app.weights import conditions, read_networks
 from bayesxs.detector.density import Sample
 from bayesxs.detector.expansion import free_parameters, taylor_terms
 from bayesxs.detector.grid import Float
-from bayesxs.detector.smearing import smear
+from bayesxs.detector.smearing import RecoGrid, smear
 from bayesxs.errors import InputError
 from bayesxs.learning.gaussian_process import STEPS, fit_process
 from bayesxs.learning.laplace import fit_laplace
@@ -181,8 +182,8 @@ class _Source:
 def _source(experiment: Experiment, target: Target, networks: Average, update: Any) -> _Source:
     """Find mean, modes and responses of one target by the card's choice."""
     choice = experiment.card.uncertainty
-    geometry = experiment.geometry(target)
-    matrix = geometry.near_matrix
+    geometry, near = experiment.geometry(target), experiment.near(target)
+    matrix = near.matrix
     values = [_unit_rate(geometry.node_values(n), matrix) for n in networks.networks]
     mean = np.mean(values, axis=0)
     empty = np.zeros((0, *mean.shape))
@@ -193,15 +194,15 @@ def _source(experiment: Experiment, target: Target, networks: Average, update: A
         return _Source(target, Learned(mean, empty, empty, empty), np.zeros(0), *nothing, notes)
     if isinstance(choice, ModesFileCard):
         return _from_file(experiment, target, geometry, choice.path)
-    directions = _directions(experiment, geometry, mean)
+    directions = _directions(experiment, near, mean)
     data = near_data(
         matrix,
-        near_observation(experiment, target),
+        near.observed,
         matrix @ mean.ravel(),
         geometry.nodes,
-        events=_events(experiment),
+        events=near.events,
         discretization=choice.discretization,
-        rank=RANK if experiment.card.near.events == "infinite" else FINITE_RANK,
+        rank=FINITE_RANK if experiment.card.near.counted else RANK,
         directions=directions,
     )
     posterior: Conditioned | Spread
@@ -245,39 +246,40 @@ def _source(experiment: Experiment, target: Target, networks: Average, update: A
     )
 
 
-def _events(experiment: Experiment) -> float:
-    events = experiment.card.near.events
-    return np.inf if events == "infinite" else float(events)
-
-
 def _unit_rate(values: Float, matrix: sparse.csr_array) -> Float:
     """Scale node values to a near density that sums to one."""
     return values / (matrix @ values.ravel()).sum()
 
 
-def _directions(experiment: Experiment, geometry: Geometry, mean: Float) -> Float:
+def _directions(experiment: Experiment, near: NearDetector, mean: Float) -> Float:
     """Change of the near density per unit of each flux nuisance and shared response parameter."""
-    nominal = geometry.seen.of_values(mean, clamp=True).rows
-    flux = geometry.target.near_flux
+    nominal = near.spectrum.of_values(mean, clamp=True).rows
+    geometry, flux = near.geometry, near.geometry.target.near_flux
     scale = 1.0 / (nominal @ flux).sum()
     columns = [scale * nominal @ (flux * mode) for mode in experiment.flux_modes]
     response = geometry.response
     if response is not None and response.correlated:
-        terms = response_terms(geometry, mean)
+        terms = near.summed(response_terms(geometry, mean, near.grid))
         names = free_parameters(response.sds)
         columns += [scale * term @ flux for term in terms[1 : 1 + len(names)]]
     return np.stack(columns, axis=1) if columns else np.zeros((len(nominal), 0))
 
 
-def response_terms(geometry: Geometry, values: Float) -> Float:
-    """Expand reconstructed rows to second order in the response, shape (terms, bins, E)."""
+def response_terms(geometry: Geometry, values: Float, grid: RecoGrid | None = None) -> Float:
+    """Expand reconstructed rows to second order in the response, shape (terms, bins, E).
+
+    Args:
+        geometry: of the target.
+        values: structure functions on the nodes, shape (n_nodes, 3).
+        grid: reconstructed bins; those of the geometry if None.
+    """
     response = geometry.response
     assert response is not None
     cells = geometry.seen.operator.response(values, clamp=True)
     rows = jnp.asarray(geometry.cells.areas[:, None] * cells)
     return np.asarray(
         taylor_terms(
-            lambda p: smear(p, rows, *response.arguments), response.parameters, response.sds
+            lambda p: smear(p, rows, *response.arguments(grid)), response.parameters, response.sds
         )
     )
 

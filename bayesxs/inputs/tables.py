@@ -30,6 +30,21 @@ def read_columns(path: Path, columns: Sequence[str], refuse: Refuse) -> Iterator
         yield [_number(number, *cell, refuse) for cell in zip(columns, row, strict=True)]
 
 
+def column_names(path: Path) -> list[str]:
+    """Return the names in the header line of a CSV file.
+
+    Raises:
+        InputError: unreadable file.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            return list(csv.DictReader(stream).fieldnames or [])
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as CSV: {error}") from None
+
+
 def _rows(path: Path, columns: Sequence[str]) -> list[list[str | None]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:

@@ -39,14 +39,14 @@ class TrainingExperiment:
     Attributes:
         near: by name of the target.
         architecture: of the networks.
-        schedule: of the training.
+        schedules: of the training, by name of the target.
         members: of one task.
         seed: of the card.
     """
 
     near: Mapping[str, NearData]
     architecture: Architecture
-    schedule: Schedule
+    schedules: Mapping[str, Schedule]
     members: int
     seed: int
 
@@ -63,7 +63,7 @@ class TrainingExperiment:
             for member in range(first, first + self.members):
                 key = stage_key(self.seed, TRAINING_KEY, number, member)
                 network = create_network(self.architecture, key)
-                network = train(network, near.problem(key, member), self.schedule)
+                network = train(network, near.problem(key, member), self.schedules[name])
                 for weight, values in network_arrays(network).items():
                     out.setdefault(f"{name}/{weight}", []).append(np.asarray(values))
         return {name: np.stack(values) for name, values in out.items()}
@@ -82,9 +82,8 @@ class NetworkEnsemble(Kind[EnsembleCampaign]):
         """Return the near data and the recipe."""
         e = self.experiment
         near = {t.name: near_data(e, t) for t in e.unique_targets}
-        return TrainingExperiment(
-            near, architecture(e.card), schedule(e.card), self.plan.batch, e.seed
-        )
+        schedules = {name: schedule(e.card, data.events) for name, data in near.items()}
+        return TrainingExperiment(near, architecture(e.card), schedules, self.plan.batch, e.seed)
 
     def assemble(self, stored: Stored, stage: Stage) -> xr.Dataset:
         """Judge every network of the first sample's target, and fold it with the far flux.
