@@ -15,6 +15,7 @@ import typer.main
 
 import bayesxs
 from bayesxs.constants import MUON_MASS
+from bayesxs.inputs.counts import load_table
 from bayesxs.inputs.covariance import load_covariance
 from bayesxs.inputs.events import load_events
 from bayesxs.inputs.flux import load_csv_flux
@@ -173,6 +174,7 @@ def models_of(annotation: Any) -> list[Any]:
 READERS = {
     "energy,nu_mu": load_csv_flux,
     "energy_low_GeV,energy_high_GeV": load_covariance,
+    "lepton_energy_GeV_low": load_table,
     "lepton_energy_GeV,cos_theta": lambda path: load_events(path, MUON_MASS),
 }
 

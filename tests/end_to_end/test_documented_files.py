@@ -1,13 +1,17 @@
-"""The page on the files of a run names every file, group and variable that a run leaves."""
+"""The page on files names all that a run leaves, and the figures of the site are drawn of it."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
 import xarray as xr
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "files.md"
+import bayesxs
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "reference" / "files.md"
 
 # Written by xarray and ArviZ for themselves
 COORDINATES = {"chain", "draw", "event", "replica", "slice_energy", "function"}
@@ -29,3 +33,14 @@ def test_the_page_names_what_a_run_leaves(finished: Path) -> None:
                     if not name.startswith("true_")
                 }
     assert missing == set()
+
+
+def test_the_figures_of_the_method_are_drawn(finished: Path) -> None:
+    spec = importlib.util.spec_from_file_location("figures", DOCS / "figures.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    near = bayesxs.open_run(finished).near_detector
+    for draw in (module.fluxes, module.nodes):
+        for axes in draw(near).axes:
+            assert axes.has_data()
