@@ -20,7 +20,7 @@ def restore[T](like: T, arrays: Mapping[str, np.ndarray]) -> T:
 
     Args:
         like: a state of the same shapes and types.
-        arrays: what `flatten` returned.
+        arrays: result of `flatten`.
 
     Raises:
         ValueError: an array is missing or has another shape.

@@ -1,4 +1,4 @@
-"""Presets of the analysis card: what each changes relative to the defaults in `bayesxs.config`."""
+"""Presets of the analysis card: their changes to the defaults in `bayesxs.config`."""
 
 from __future__ import annotations
 

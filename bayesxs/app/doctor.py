@@ -1,4 +1,4 @@
-"""What `bayesxs doctor` looks at: versions, devices, precision, PDF sets, write access."""
+"""The checks of `bayesxs doctor`: versions, devices, precision, PDF sets, write access."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bayesxs.manifest import LIBRARIES, package_version
 
 
 class Finding(NamedTuple):
-    """One row: what was looked at, what was found, and whether it is as it should be."""
+    """One row: subject, finding, and whether it is as it should be."""
 
     subject: str
     found: str

@@ -1,4 +1,4 @@
-"""What `bayesxs pdf` does: list, check and install PDF sets."""
+"""The commands `bayesxs pdf`: list, check and install PDF sets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def list_table() -> Table:
 
 
 def check_table(name: str, member: int) -> Table:
-    """Load a set and return what it holds, with its momentum sum.
+    """Load a set and return a table of its content, with its momentum sum.
 
     Raises:
         InputError: the set is missing, truncated or of another format.

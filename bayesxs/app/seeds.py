@@ -18,7 +18,7 @@ BUDGET_KEY: Final = 8
 
 
 def stage_key(seed: int, *numbers: int) -> jax.Array:
-    """Fold the number of a stage, and what it counts, into the card's seed."""
+    """Fold the number of a stage, and the numbers of its parts, into the card's seed."""
     key = jax.random.key(seed)
     for number in numbers:
         key = jax.random.fold_in(key, number)

@@ -1,4 +1,4 @@
-"""What must be settled before JAX starts: precision, host devices, compilation cache, log noise."""
+"""Settings that precede the start of JAX: precision, host devices, compilation cache, log noise."""
 
 from __future__ import annotations
 

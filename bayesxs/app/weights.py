@@ -23,7 +23,7 @@ FORMAT = "bayesxs-network-1"
 
 
 def conditions(card: Card) -> dict[str, object]:
-    """Return what the weights of a card's run depend on besides the numbers themselves."""
+    """Return the beam and the range that the weights of a card's run depend on."""
     beam = card.beam
     return {
         "beam": beam.mode,

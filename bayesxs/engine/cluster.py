@@ -41,7 +41,7 @@ class ClusterLost(Exception):
 
 
 class Preparation(WorkerPlugin):
-    """What a worker does at its start: keep to one core, then call `setup`."""
+    """Start a worker: keep to one core, then call `setup`."""
 
     def __init__(self, cores: tuple[int, ...] = (), setup: Callable[[], None] | None = None):
         self._cores = cores
@@ -203,7 +203,7 @@ def _interrupt_afterwards() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Dask's log from the terminal: what matters of it, the exceptions say."""
+    """Keep Dask's log from the terminal: exceptions hold all that matters of it."""
     names = [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]
     handlers = {handler for name in names for handler in logging.getLogger(name).handlers}
     before = {handler: handler.level for handler in handlers}

@@ -44,7 +44,7 @@ _DONE, _FAILED, _REFUSED = "done", "failed", "refused"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the tasks: computed now, reused, failed (name and error in one line)."""
+    """The fate of the tasks: computed now, reused, failed (name and error in one line)."""
 
     done: int
     reused: int
@@ -71,7 +71,7 @@ def work(
     Args:
         tasks: tasks of different names.
         function: importable top-level callable that returns arrays by name.
-        shared: what all tasks need; it travels to each worker once.
+        shared: the object that all tasks need; it travels to each worker once.
         results: where results are kept.
         cluster: client of `local_cluster` or `existing_scheduler`.
         report: called with the number of stored tasks and of all, after each stored task.
@@ -160,7 +160,7 @@ _version = lru_cache(maxsize=1)(package_version)
 
 
 def _attempt(token: str, version: str, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Run a task on a worker; what goes wrong in it comes back as text, in plain tuples."""
+    """Run a task on a worker; its error, if any, comes back as text, in plain tuples."""
     worker = get_worker()
     if _version() != version:
         return _REFUSED, worker.address, _version()
@@ -178,7 +178,7 @@ def _attempt(token: str, version: str, arguments: tuple[Any, ...]) -> tuple[Any,
 
 
 def _checked(result: Any) -> dict[str, np.ndarray]:
-    """Check that a function returned what a file can hold."""
+    """Check that a file can hold the result of a function."""
     if not isinstance(result, Mapping):
         raise TypeError(f"a task returns arrays by name, not {type(result).__name__}")
     arrays = {}
@@ -239,7 +239,7 @@ class _Dispatch:
                 yield current.task, settled
 
     def cancel(self) -> None:
-        """Take back what is not settled."""
+        """Take back the unsettled tasks."""
         futures = [future for _, future in self._flying.values()]
         self._flying.clear()
         if futures and self._client.status == "running":

@@ -115,7 +115,7 @@ def rank_statistics(
 
     Args:
         draws: (experiments, draws).
-        truth: what each experiment was made with, (experiments,).
+        truth: true value of each experiment, (experiments,).
         thin: keep one draw of so many, from the first on.
         rng: breaks ties.
 
@@ -311,7 +311,7 @@ def _worst(ecdf: Float, band: Band) -> float:
 
 
 def _shape(offset: float, spread: float, number: int) -> str:
-    """What offset and spread say about the posteriors, the stronger first."""
+    """Name the faults of posteriors that show in offset and spread, the stronger first."""
     # Standard errors of quantiles p of N Gaussians: covariance p (1 - q)/(N phi(z_p) phi(z_q))
     location = math.sqrt(number) * offset / (1.253 * max(spread, 0.1))
     scale = math.sqrt(number) * (spread - 1.0) / 0.962

@@ -80,7 +80,7 @@ class Draws(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """What a sampler hands out at a time.
+    """A piece of the chains, as a sampler hands it out.
 
     Attributes:
         done: steps done by its end, warm-up included.

@@ -164,7 +164,7 @@ def even_steps(start: float, stop: float, count: int) -> Vector:
 
 
 class Evolution(NamedTuple):
-    """What HOPPET evolves at NNLO in the MSbar scheme, pole masses, no top."""
+    """The input that HOPPET evolves at NNLO in the MSbar scheme, pole masses, no top."""
 
     name: str
     start: Input

@@ -75,7 +75,7 @@ def require_flavors(pdf: PDF, flavors: tuple[int, ...]) -> None:
 
 
 class _Axis(NamedTuple):
-    """One logarithmic axis: knots, and per cell what the cubic weights need."""
+    """One logarithmic axis: knots, and for each cell the constants of the cubic weights."""
 
     knots: NDArray[np.float64]  # (n,)
     # (n - 1, 6): ln of the left knot, 1/width, and the four slope coefficients of `_weights`
@@ -109,7 +109,7 @@ class GridPDF:
 
     @classmethod
     def from_knots(cls, name: str, grid: KnotGrid) -> GridPDF:
-        """Precompute what the interpolation of a table needs."""
+        """Precompute the constants of the interpolation of a table."""
         x_axis, q2_axis = _axis(grid.x), _axis(grid.q2)
         q2_min = float(grid.q2[0])
         step, weights = _knot_weights(q2_axis, (1 + LOW_Q2_STEP) * q2_min)

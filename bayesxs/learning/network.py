@@ -45,7 +45,7 @@ SOFTPLUS_ONE = 0.5413248546129181
 
 @dataclass(frozen=True)
 class Architecture:
-    """Shape of a network; what a weight file must state besides its numbers."""
+    """Shape of a network; a weight file states it besides the numbers."""
 
     layers: int = 3
     width: int = 48

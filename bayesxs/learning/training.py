@@ -181,7 +181,7 @@ def near_loss(network: Network, problem: NearProblem) -> Array:
 
 
 class _Task(NamedTuple):
-    """What stays the same while a network is trained: data, initial weights, the rest of it."""
+    """The constants of a training: data, initial weights, the rest of it."""
 
     problem: NearProblem
     initial: Any

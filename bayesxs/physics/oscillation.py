@@ -208,7 +208,7 @@ def probabilities(
 
 
 class _Vacuum(NamedTuple):
-    """What does not depend on the energy: elements of M and of its adjugate, eV^2 and eV^4."""
+    """Quantities without the energy: elements of M and of its adjugate, eV^2 and eV^4."""
 
     s2_13: Array
     dm31: Array
@@ -224,7 +224,7 @@ class _Vacuum(NamedTuple):
 
 
 class _Matter(NamedTuple):
-    """What all channels share, per energy; names as in the head of this module."""
+    """Quantities that all channels share, per energy; names as in the head of this module."""
 
     potential: Array
     lambda3: Array

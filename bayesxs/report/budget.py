@@ -63,7 +63,7 @@ def budget_tables(budget: Mapping[str, Any], ess_limit: float) -> BudgetTables:
 
 
 def label(entry: Mapping[str, Any]) -> str:
-    """Return what a row or a nuisance is called: its label, its name where it has none."""
+    """Return the label of a row or a nuisance, its name where it has none."""
     return str(entry.get("label") or entry.get("name", ""))
 
 
@@ -117,7 +117,7 @@ def _fitted(nuisance: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...
 
 
 def _sentence(rows: Sequence[Mapping[str, Any]], name: str) -> str:
-    """One parameter's uncertainty and what it is made of, empty where the total is not known."""
+    """The uncertainty of one parameter and its parts, empty where the total is not known."""
     shown, form = error_of(name), _errors(rows, name)
     by_name = {str(row["name"]): row for row in rows}
     total = entry_of(by_name.get(TOTAL, {}), name, "sd")

@@ -245,7 +245,7 @@ def render_campaign(
 
     Args:
         summary: as `campaign_tables` takes it.
-        manifest: what manifest.json holds.
+        manifest: content of manifest.json.
         config_text: the resolved card.
         images: PNG images by file stem; those that begin as `FIGURES` says know their words.
         name: of the campaign or its card.

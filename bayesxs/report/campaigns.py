@@ -1,4 +1,4 @@
-"""What campaigns other than simulation-based calibration found, in words and tables."""
+"""Results of campaigns other than simulation-based calibration, in words and tables."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def sensitivity_verdict(exposures: Sequence[float], widths: Mapping[str, Mapping
 
 
 def bootstrap_verdict(estimates: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """Say what the data and their bootstrap samples give for the main parameters."""
+    """Give the estimates from the data and from their bootstrap samples, in words."""
     text = []
     for name in ("dm31", "sin2_2theta23"):
         parts = []

@@ -1,4 +1,4 @@
-"""Where each figure stands in the report, and what to look at in it."""
+"""The place of each figure in the report, and words that guide the eye."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class Caption(NamedTuple):
 
     Attributes:
         section: heading under which it stands.
-        title: what it shows.
-        text: what to look at.
+        title: of the figure.
+        text: a guide to it.
     """
 
     section: str
@@ -58,18 +58,18 @@ FIGURES: Final[dict[str, Caption]] = {
     ),
     "predictive": Caption(
         RESULT,
-        "Observed spectra and what the posterior predicts (learned cross section)",
+        "Observed and predicted spectra (learned cross section)",
         "Points should scatter about the bands, about two in three inside the darker one, and"
         " the pulls should show no trend along the axes.",
     ),
     "predictive_truth": Caption(
         RESULT,
-        "Observed spectra and what the posterior predicts (true cross section)",
+        "Observed and predicted spectra (true cross section)",
         "For comparison: what the same events look like to the cross section that made them.",
     ),
     "budget": Caption(
         SYSTEMATICS,
-        "What each systematic adds to the uncertainties",
+        "Contributions of the systematics to the uncertainties",
         "Each bar is the part of the standard deviation that comes on top of statistics, in "
         "quadrature, with one group of systematics on. Alone they need not add up to what they do "
         "together, because the data constrain them jointly. The outline is the standard deviation "

@@ -1,4 +1,4 @@
-"""What the figures read from a posterior's groups, in the units that are shown."""
+"""Draws and spectra of a posterior for its figures, in the units that are shown."""
 
 from __future__ import annotations
 

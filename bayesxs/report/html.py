@@ -47,7 +47,7 @@ _WORDS: Final = (
 
 
 class Verdict(NamedTuple):
-    """What the diagnostics of one posterior say: whether all is well, and why not."""
+    """The verdict of the diagnostics of one posterior: whether all is well, and why not."""
 
     name: str
     good: bool
@@ -77,8 +77,8 @@ def render_report(
     """Return the report as one HTML page that fetches nothing.
 
     Args:
-        summary: what summary.json holds.
-        manifest: what manifest.json holds.
+        summary: content of summary.json.
+        manifest: content of manifest.json.
         config_text: the resolved card.
         figures: PNG images by file stem; those of `captions.FIGURES` know their place and words.
         name: of the run or its card.
@@ -122,7 +122,7 @@ def render_budget(
 
     Args:
         budget: rows and nuisances, as `plots_systematics` draws them.
-        manifest: what manifest.json holds.
+        manifest: content of manifest.json.
         config_text: the resolved card.
         figures: PNG images by file stem, such as budget and pulls.
         name: of the run or its card.
@@ -151,7 +151,7 @@ def render_page(
 
     Args:
         file: of the template, whose parts are found beside it.
-        manifest: what manifest.json holds.
+        manifest: content of manifest.json.
         config_text: the resolved card.
         name: of the run or its card.
         summary: what summary.json holds, where there is one.

@@ -10,14 +10,14 @@ MISSING: Final = "–"
 
 
 class Row(NamedTuple):
-    """A line of a table: what, and its cells."""
+    """A line of a table: its head, and its cells."""
 
     head: str
     cells: tuple[str, ...]
 
 
 class Table(NamedTuple):
-    """A table of a page: headings, that of the rows' heads first, rows, and what it shows."""
+    """A table of a page: headings, that of the rows' heads first, rows, and a caption."""
 
     columns: tuple[str, ...]
     rows: list[Row]

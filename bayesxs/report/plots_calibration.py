@@ -1,4 +1,4 @@
-"""Figures of calibration: ranks, coverage, and what more exposure would bring."""
+"""Figures of calibration: ranks, coverage, and the gain of more exposure."""
 
 from __future__ import annotations
 
@@ -271,7 +271,7 @@ def _above(columns: int) -> dict[str, Any]:
 
 
 def _differences(ax: Axes, values: Mapping[str, Float], band: Band, level: float) -> None:
-    """Draw the band and what is to lie in it; say how many do not."""
+    """Draw the band and the curves that belong in it; say how many leave it."""
     z = np.concatenate([[0.0], band.points, [1.0]])
     low, high = (
         np.concatenate([[0.0], edge - band.points, [0.0]]) for edge in (band.lower, band.upper)

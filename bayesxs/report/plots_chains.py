@@ -1,4 +1,4 @@
-"""Figures that judge a posterior: its chains, and what it predicts."""
+"""Figures that judge a posterior: its chains, and its predictions."""
 
 from __future__ import annotations
 

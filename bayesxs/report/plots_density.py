@@ -1,4 +1,4 @@
-"""Figures of cross sections and event densities: what was learned, beside what is true."""
+"""Figures of cross sections and event densities: learned beside true."""
 
 from __future__ import annotations
 

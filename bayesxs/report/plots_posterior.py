@@ -74,7 +74,7 @@ def comparison_figure(
 
     Args:
         trees: posteriors by kind, any of truth, learned and assumed.
-        true_values: what the events were made with (eV^2), where it is known.
+        true_values: parameters that the events were made with (eV^2), where known.
         names: of the parameters, across and up.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Figures of systematics: what they cost, what was learned about them, and what cancels."""
+"""Figures of systematics: their cost, their pulls, and their cancellation."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class _Bar(NamedTuple):
 
 
 def budget_figure(budget: Mapping[str, Any]) -> Figure:
-    """Draw what each systematic contributes to the uncertainties of the parameters, as bars.
+    """Draw the contribution of each systematic to the uncertainties of the parameters, as bars.
 
     A contribution is the part of the standard deviation that adds in quadrature to that of
     statistics alone. The row "all" is drawn twice: the contribution of the systematics together,

@@ -1,4 +1,4 @@
-"""What made a run, as tables."""
+"""The provenance of a run, as tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STAGES: Final = (
 
 
 def provenance(manifest: Mapping[str, Any]) -> list[Row]:
-    """Return what made the run: everything in the manifest but the stages, mappings on one line."""
+    """Return the head of a manifest: all of it but the stages, mappings on one line."""
     skip = {"stages", "format"}
     words = {"package": "bayesxs", "schema": "layout of the run folder"}
     return [

@@ -64,7 +64,7 @@ _RC: Final[Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw what is inside in the shared look, and leave matplotlib's settings as they were."""
+    """Draw the figures inside in the shared look, and leave matplotlib's settings as they were."""
     with mpl.rc_context(_RC):
         yield
 
@@ -100,7 +100,7 @@ class Quantity(NamedTuple):
     Attributes:
         label: in mathtext.
         plain: the same in plain text.
-        words: what it is.
+        words: its name.
         scale: factor from the stored unit to the shown one.
         unit: shown unit in mathtext, empty where there is none.
         plain_unit: shown unit in plain text.
@@ -187,7 +187,7 @@ CROSS_SECTIONS: Final = {
 
 
 class Group(NamedTuple):
-    """A group of nuisance parameters: what it is in words, and its color."""
+    """A group of nuisance parameters: its words, and its color."""
 
     words: str
     color: str

@@ -1,4 +1,4 @@
-"""What a kind of campaign is: tasks, what they share, and what is made of their results."""
+"""A kind of campaign: its tasks, their shared object, and the use of their results."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Kind[Plan: Campaign](ABC):
         function: importable function of the shared object and a task's arguments.
         experiment: the analysis.
         channels: its far-detector channels.
-        plan: what the card says of the campaign.
+        plan: the section of the card.
     """
 
     function: ClassVar[Callable[..., Arrays]]
@@ -58,13 +58,13 @@ class Kind[Plan: Campaign](ABC):
 
     @abstractmethod
     def shared(self) -> Any:
-        """Return what all tasks need; built only where one is to be computed."""
+        """Return the shared object of all tasks; built only where one is to be computed."""
 
     @abstractmethod
     def assemble(self, stored: Stored, stage: Stage) -> xr.Dataset:
         """Collect the results of the tasks that have one, at least one.
 
-        What does not fit into a dataset is left as an output of the stage.
+        A result that does not fit into a dataset is left as an output of the stage.
         """
 
     @abstractmethod
@@ -73,7 +73,7 @@ class Kind[Plan: Campaign](ABC):
 
     @abstractmethod
     def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Figures:
-        """Return what draws the figures of what was collected and tabulated, by name."""
+        """Return functions that draw the figures of the collected results, by name."""
 
 
 def batches(plan: Campaign, key: str, experiments: int, points: int | None = None) -> list[Task]:
@@ -125,7 +125,7 @@ def joined(stored: Stored, experiments: int, batch: int) -> tuple[dict[str, Floa
 
 
 def variables_of(data: xr.Dataset, prefix: str) -> list[str]:
-    """Return what follows a prefix in the names of the variables that have it."""
+    """Return the rest of the names of the variables that have a prefix."""
     return list(starting_with(prefix, {str(name): name for name in data.data_vars}))
 
 

@@ -33,7 +33,7 @@ _PLANES: Final = {
 
 @dataclass(frozen=True)
 class BootstrapExperiment:
-    """The observed events and what is fitted to their bootstrap samples.
+    """The observed events, and the model that is fitted to their bootstrap samples.
 
     Attributes:
         channels: by kind of cross section, one entry per sample.

@@ -44,7 +44,7 @@ class Sbc(Kind[SbcCampaign]):
         return sampled(self.experiment, self.channels, self.plan, self.plan.thin)
 
     def assemble(self, stored: Stored, stage: Stage) -> xr.Dataset:
-        """Collect truths, ranks, and what summarises each posterior.
+        """Collect truths, ranks, and a summary of each posterior.
 
         Variables by experiment: truth_NAME, rank_NAME, mean_NAME, sd_NAME, and diverging, n_steps;
         the nuisances have a second dimension.
