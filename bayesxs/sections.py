@@ -435,6 +435,8 @@ class FarCard(Section):
     """Far-detector events of all samples together."""
     file: str = ""
     """CSV file of events; empty for simulated ones."""
+    impossible: Literal["refuse", "drop"] = "refuse"
+    """What becomes of events in `file` that no neutrino of the beam can make."""
     binned_above: Annotated[int, Field(ge=0)] = 50_000
     """Events of a sample above which they are counted in bins, not taken one by one."""
 

@@ -22,7 +22,6 @@ from bayesxs.detector.density import Response, Sample
 from bayesxs.detector.expansion import free_parameters
 from bayesxs.detector.grid import Float
 from bayesxs.detector.spectrum import Spectrum
-from bayesxs.errors import InputError
 from bayesxs.inference.channel import FarChannel, far_channel, probability_span
 from bayesxs.learning.network import Average
 from bayesxs.store import RunFolder
@@ -175,8 +174,6 @@ class Channels:
                 spectrum = geometry.events(own["lepton_energy"].values, own["z"].values)
                 weights = np.ones(own.sizes["event"])
             folded = self._fold(kind, sample, spectrum, GROUPS)
-            if kind == "truth":
-                self._refuse_impossible(folded, weights)
             out.append(self._channel(sample, folded, weights))
         return out
 
@@ -310,19 +307,6 @@ class Channels:
             np.array(shapes).reshape(-1, len(energies)),
             pairs,
         )
-
-    def _refuse_impossible(self, folded: Folded, weights: Float) -> None:
-        """Refuse events that the true cross section says cannot happen.
-
-        Raises:
-            InputError: naming the first of them.
-        """
-        dead = _without_density(folded, weights)
-        if dead.any():
-            where = self.experiment.card.far.file or "events"
-            low, high = self.experiment.energies.points[[0, -1]]
-            allowed = f"no neutrino between {low:.2f} and {high:.2f} GeV makes such a lepton"
-            raise InputError.at(where, "event", int(np.argmax(dead)), allowed)
 
     def _channel(self, sample: Sample, folded: Folded, weights: Float) -> FarChannel:
         experiment = self.experiment

@@ -14,6 +14,7 @@ import numpy as np
 
 from bayesxs.app.geometry import Geometry, Target
 from bayesxs.app.near import NearDetector, near_path, require_file_per_target
+from bayesxs.app.observed import read_observed
 from bayesxs.app.seeds import NEAR_KEY, stage_key
 from bayesxs.config import Card, prior_conflict
 from bayesxs.detector.density import Sample
@@ -21,7 +22,6 @@ from bayesxs.detector.grid import EnergyGrid, Float, energy_grid
 from bayesxs.errors import InputError
 from bayesxs.inference.priors import Flat, Gaussian, Prior
 from bayesxs.inputs.covariance import flux_modes, load_covariance, parametric_covariance
-from bayesxs.inputs.events import COLUMNS, LeptonEvents, load_events
 from bayesxs.inputs.flux import Flux, embedded_dune_flux, load_csv_flux, load_globes_flux
 from bayesxs.inputs.pdf import (
     PDF,
@@ -34,7 +34,6 @@ from bayesxs.inputs.pdf import (
 )
 from bayesxs.learning.network import Architecture
 from bayesxs.learning.training import Schedule
-from bayesxs.physics.kinematics import is_physical, z_from_cosine
 from bayesxs.physics.modification import Modification
 from bayesxs.physics.oscillation import (
     Baseline,
@@ -97,7 +96,8 @@ class Experiment:
                     f"{self.flux.source} has no such neutrinos between {low:g} and {high:g} GeV"
                 )
                 raise InputError.at(source, "sample.flavor_in", sample.flavor_in, allowed)
-        self.observed = _observed(card, self.samples, source)
+        fluxes = {sample: self.source_flux(sample) for sample in self.samples}
+        self.observed = read_observed(card, self.samples, self.energies, fluxes)
         self.flux_modes = _flux_modes(card, self.energies)
         require_file_per_target(card, [t.name for t in self.unique_targets], source)
 
@@ -277,28 +277,6 @@ def _pdf(nature: NatureCard) -> PDF:
         pdf = load_lhapdf_grid(find_pdf_set(choice.name), choice.member)
     require_flavors(pdf, PARTONS)
     return pdf
-
-
-def _observed(card: Card, samples: tuple[Sample, ...], source: str) -> LeptonEvents | None:
-    """Read the far-detector events, if the card names a file of them."""
-    path = card.far.file
-    if not path:
-        return None
-    if len(samples) != 1:
-        raise InputError.at(source, "far.file", path, "goes with one [[sample]] only")
-    mass, high = samples[0].lepton_mass, card.beam.energy_max_GeV
-    events = load_events(path, mass)
-    # Rounding must not push events that lie exactly along the beam out of the physical region
-    events = events._replace(cos_theta=np.clip(events.cos_theta, -1.0 + 1e-12, 1.0 - 1e-12))
-    z = z_from_cosine(events.lepton_energy, events.cos_theta, mass)
-    impossible = np.nonzero(~np.asarray(is_physical(high, events.lepton_energy, z, mass)))[0]
-    if len(impossible):
-        first = impossible[0]
-        shown = f"{events.lepton_energy[first]:g} GeV, {events.cos_theta[first]:g}"
-        more = f" (and {len(impossible) - 1} more rows)" if len(impossible) > 1 else ""
-        allowed = f"no neutrino up to beam.energy_max_GeV = {high:g} makes such a lepton{more}"
-        raise InputError.at(path, f"event {first}: {', '.join(COLUMNS)}", shown, allowed)
-    return events
 
 
 def _priors(card: Card, truth: OscillationParameters, source: str) -> Mapping[str, Prior]:

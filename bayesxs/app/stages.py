@@ -14,6 +14,7 @@ from bayesxs.app.chains import CHAINS, ChainPieces, Posterior, write_posterior
 from bayesxs.app.channels import EVENTS, Channels
 from bayesxs.app.experiment import Experiment
 from bayesxs.app.netcdf import tree_writer, write_netcdf
+from bayesxs.app.observed import on_edges
 from bayesxs.app.progress import Reporter
 from bayesxs.app.seeds import (
     BOOTSTRAP_KEY,
@@ -31,6 +32,7 @@ from bayesxs.inference.channel import FarChannel
 from bayesxs.inference.model import far_detector_model, initial_values
 from bayesxs.inference.posterior import add_bootstrap
 from bayesxs.inference.sampling import NutsSampler, SamplerSettings, curvature_covariance
+from bayesxs.inputs.events import RECONSTRUCTED
 from bayesxs.physics.kinematics import cosine_from_z, z_from_cosine
 from bayesxs.store import Stage
 
@@ -45,11 +47,13 @@ def simulate_stage(experiment: Experiment, stage: Stage, reporter: Reporter) -> 
     card = experiment.card
     pieces = []
     if experiment.observed is not None:
-        energy, cosine = experiment.observed
-        mass = experiment.samples[0].lepton_mass
-        pieces.append(_event_columns(0, energy, z_from_cosine(energy, cosine, mass), mass))
+        energy, cosine, samples = experiment.observed.events
+        for number, sample in enumerate(experiment.samples):
+            own, mass = samples == number, sample.lepton_mass
+            z = z_from_cosine(energy[own], cosine[own], mass)
+            pieces.append(_event_columns(number, energy[own], z, mass))
     else:
-        shares = sample_shares(experiment)
+        numbers = event_numbers(card.far.events, sample_shares(experiment))
         for number, sample in enumerate(experiment.samples):
             events = simulate_events(
                 stage_key(experiment.seed, SIMULATION_KEY, number),
@@ -57,7 +61,7 @@ def simulate_stage(experiment: Experiment, stage: Stage, reporter: Reporter) -> 
                 _oscillated(experiment, sample),
                 (card.beam.energy_min_GeV, card.beam.energy_max_GeV),
                 sample.lepton_mass,
-                round(card.far.events * shares[number]),
+                numbers[number],
             )
             columns = _event_columns(number, events.lepton_energy, events.z, sample.lepton_mass)
             pieces.append(columns | {"energy": events.energy})
@@ -65,8 +69,38 @@ def simulate_stage(experiment: Experiment, stage: Stage, reporter: Reporter) -> 
     data = xr.Dataset({name: ("event", values) for name, values in columns.items()})
     data = _reconstructed(experiment, data)
     data.attrs["source"] = card.far.file or "simulated with the true cross section"
+    if experiment.observed is not None:
+        data.attrs |= experiment.observed.notes | {"on_bin_edges": _on_edges(experiment, data)}
     write_netcdf(stage.output(EVENTS), data)
-    reporter.line(f"  {len(data.event)} events")
+    reporter.line(f"  {len(data.event)} events{_remarks(experiment)}")
+
+
+def _remarks(experiment: Experiment) -> str:
+    """Return what the events of a file have that somebody may not expect."""
+    notes = {} if experiment.observed is None else experiment.observed.notes
+    words = {
+        "impossible": "dropped, as no neutrino of the beam makes them",
+        "below_threshold": "dropped, below the detector's threshold",
+        "repeated": "that repeat an earlier row",
+    }
+    return "".join(f"; {notes[k]} {text}" for k, text in words.items() if notes.get(k))
+
+
+def _on_edges(experiment: Experiment, data: xr.Dataset) -> int:
+    """Count the events on an edge of the bins that spectra are shown in."""
+    geometry = experiment.geometry(experiment.targets[experiment.samples[0]])
+    names = ("lepton_energy", "z") if geometry.response is None else RECONSTRUCTED
+    edges = geometry.seen_axes.values()
+    return sum(on_edges(data[name].values, e) for name, e in zip(names, edges, strict=True))
+
+
+def event_numbers(total: int, shares: Float) -> list[int]:
+    """Round shares of a number of events to integers that add up to it."""
+    numbers = np.round(total * shares).astype(int)
+    while (missing := total - int(numbers.sum())) != 0:
+        step = 1 if missing > 0 else -1
+        numbers[np.argmax(step * (total * shares - numbers))] += step
+    return [int(number) for number in numbers]
 
 
 def sample_shares(experiment: Experiment) -> Float:
@@ -91,6 +125,7 @@ def _reconstructed(experiment: Experiment, data: xr.Dataset) -> xr.Dataset:
             return data
         own = data.isel(event=data["sample"].values == number)
         energy, angle = own["lepton_energy"].values, np.arccos(own["cos_theta"].values)
+        kept = np.full(len(energy), True)
         if experiment.observed is None:
             energy, angle, kept = smear_events(
                 stage_key(experiment.seed, SMEARING_KEY, number),
@@ -100,8 +135,6 @@ def _reconstructed(experiment: Experiment, data: xr.Dataset) -> xr.Dataset:
                 response.acceptance,
                 sample.lepton_mass,
             )
-        else:
-            kept = energy >= sample.lepton_mass + response.acceptance.threshold
         own = own.assign(reco_lepton_energy=("event", energy), reco_angle=("event", angle))
         pieces.append(own.isel(event=kept))
     return xr.concat(pieces, "event")

@@ -115,6 +115,8 @@ def simulate_events(
     Raises:
         InputError: the density vanishes everywhere.
     """
+    if number == 0:
+        return Events(*np.zeros((3, 0)))
 
     @jax.jit
     def cross_section(energy: jax.Array, u: jax.Array, v: jax.Array) -> tuple[jax.Array, ...]:

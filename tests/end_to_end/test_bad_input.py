@@ -222,7 +222,7 @@ def test_pdf_sets(fault: str, line: str, refused, tmp_path: Path) -> None:
         (
             "lepton_energy_GeV,cos_theta\n1.0,1.0\n3.0,0.0\n9.99,0.98\n",
             "HERE/events.csv: event 1: lepton_energy_GeV, cos_theta = 3 GeV, 0: no neutrino up to "
-            "beam.energy_max_GeV = 10 makes such a lepton (and 1 more rows)",
+            '10 GeV makes such a lepton (and 1 more rows); far.impossible = "drop" leaves it out',
         ),
         (None, "HERE/events.csv: cannot be read: No such file or directory"),
     ],
@@ -237,7 +237,8 @@ def test_events_files(events: str | None, line: str, refused, tmp_path: Path) ->
 def test_two_samples(refused, tmp_path: Path) -> None:
     (tmp_path / "events.csv").write_text("lepton_energy_GeV,cos_theta\n1.0,1.0\n")
     card = "[far]\nfile = 'events.csv'\n[[sample]]\n[[sample]]\nflavor_out = 'e'"
-    assert refused(card) == ("card.toml: far.file = HERE/events.csv: goes with one [[sample]] only")
+    message = "HERE/events.csv: columns = lepton_energy_GeV,cos_theta: sample is missing"
+    assert refused(card) == message
 
 
 def test_weights_of_another_analysis(refused, finished: Path, card: Path, tmp_path: Path) -> None:
