@@ -57,6 +57,7 @@ _PATH_KEYS: Final = (
     ("near", "file"),
     ("far", "file"),
     ("beam", "flux", "path"),
+    ("beam", "far_flux", "path"),
     ("nature", "pdf", "name"),
     ("assumed", "pdf", "name"),
     ("uncertainty", "path"),

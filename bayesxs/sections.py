@@ -146,8 +146,15 @@ class NatureCard(Section):
         return self
 
 
+class NearFlux(Section):
+    """The far flux is the near one, but for oscillation."""
+
+    type: Literal["near"] = "near"
+    """The near-detector flux, as in the toy of arXiv:2412.16303."""
+
+
 class DuneFlux(Section):
-    """The package's own DUNE near-detector fluxes."""
+    """The package's own DUNE fluxes."""
 
     type: Literal["dune"] = "dune"
     """The embedded DUNE fluxes (arXiv:2103.04797)."""
@@ -178,10 +185,25 @@ class BeamCard(Section):
     """Polarity of the horns; chooses the embedded flux."""
     flux: Annotated[DuneFlux | GlobesFlux | CsvFlux, Field(discriminator="type")] = DuneFlux()
     """Flux at the near detector."""
+    far_flux: Annotated[NearFlux | DuneFlux | GlobesFlux | CsvFlux, Field(discriminator="type")] = (
+        NearFlux()
+    )
+    """Flux at the far detector before oscillation; "near" and "dune" may stand for their tables."""
     energy_min_GeV: Positive = 0.5
     """Lowest neutrino energy of the analysis [GeV]."""
     energy_max_GeV: Positive = 10.0
     """Highest neutrino energy of the analysis [GeV]."""
+
+    @field_validator("far_flux", mode="before")
+    @classmethod
+    def _word(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if value not in ("near", "dune"):
+            raise conflict(
+                "", f'"{value}"', 'allowed: "near", "dune", or a table with type and path'
+            )
+        return {"type": value}
 
     @model_validator(mode="after")
     def _check(self) -> BeamCard:

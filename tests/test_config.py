@@ -14,7 +14,17 @@ from pydantic import ValidationError
 from bayesxs.config import Card, load_card, prior_conflict, to_toml
 from bayesxs.errors import InputError
 from bayesxs.presets import PRESETS
-from bayesxs.sections import BeamCard, CsvFlux, FlatPrior, LhapdfPDF, NormalPrior, NufitPrior
+from bayesxs.sections import (
+    BeamCard,
+    CsvFlux,
+    DuneFlux,
+    FlatPrior,
+    GlobesFlux,
+    LhapdfPDF,
+    NearFlux,
+    NormalPrior,
+    NufitPrior,
+)
 
 
 @pytest.fixture
@@ -142,6 +152,15 @@ def test_paths_count_from_the_card_and_overrides_from_the_working_folder(
     assert card.far.file == str(tmp_path / "ev.csv")
     assert card.beam.flux == CsvFlux(path=str(tmp_path.parent / "f.csv"))
     assert card.network.weights == str(elsewhere / "w.safetensors")
+    path = write('[beam]\nfar_flux = { type = "globes", path = "far.txt" }\n')
+    assert load_card(path).beam.far_flux == GlobesFlux(path=str(tmp_path / "far.txt"))
+
+
+@pytest.mark.parametrize(("word", "meant"), [("near", NearFlux()), ("dune", DuneFlux())])
+def test_a_far_flux_of_the_package_is_named_by_a_word(write, word, meant) -> None:
+    card = load_card(write(f'[beam]\nfar_flux = "{word}"'))
+    assert card.beam.far_flux == meant
+    assert load_card(write(to_toml(card))) == card
 
 
 def test_a_set_name_stays_a_name(write) -> None:
@@ -183,6 +202,9 @@ def test_import_does_not_start_jax() -> None:
         ("[beam]\nenergy_min_GeV = 30", "beam.energy_min_GeV = 30.0: must be below energy_max_GeV"),
         ('[beam]\nflux = { type = "x" }', 'flux.type = "x": allowed: "dune", "globes", "csv"'),
         ('[beam]\nflux = { path = "x" }', 'beam.flux.type = (missing): allowed: "dune"'),
+        ('[beam]\nfar_flux = "far"', 'beam.far_flux = "far": allowed: "near", "dune", or a table'),
+        ('[beam]\nfar_flux = {type="csv"}', "beam.far_flux.path = (missing): needed, a non-empty"),
+        ('[beam]\nflux = "near"', 'beam.flux = "near": must be a table'),
         ('[beam]\nflux = { type = "csv" }', "beam.flux.path = (missing): needed, a non-empty"),
         ('[beam.flux]\ntype="csv"\npth="x"', 'flux.pth = "x": unknown key; did you mean "path"?'),
         ("[nature]\nprotons = 0\nneutrons = 0", "protons + neutrons must be at least 1"),

@@ -45,11 +45,13 @@ from bayesxs.physics.oscillation import (
 )
 from bayesxs.physics.structure_functions import PARTONS, QuarkParton
 from bayesxs.sections import (
+    DuneFlux,
     FlatPrior,
     FluxShapeFile,
     LhapdfPDF,
     ModesFileCard,
     NatureCard,
+    NearFlux,
     NoFluxShape,
     NufitPrior,
 )
@@ -70,19 +72,22 @@ class Experiment:
         """
         self.card = card
         self.source = source
-        self.flux = _flux(card)
+        self.flux = _flux(card, "near")
+        self.far_flux = self.flux if card.beam.far_flux.type == "near" else _flux(card, "far")
         self.pdf = _pdf(card.nature)
         self.parameters = true_parameters(card)
         self.priors = _priors(card, self.parameters, source)
         o = card.oscillation
         self.baseline = Baseline(o.baseline_km, o.density_g_cm3, o.electron_fraction)
         low, high = card.beam.energy_min_GeV, card.beam.energy_max_GeV
-        first, last = self.flux.support
-        for key, value in (("energy_min_GeV", low), ("energy_max_GeV", high)):
-            if not first <= value <= last:
-                allowed = f"must lie within the flux {self.flux.source}: {first:g} to {last:g} GeV"
-                raise InputError.at(source, f"beam.{key}", value, allowed)
-        self.energies = energy_grid(self.flux.energy, low, high, card.grid.energy_order)
+        for flux in (self.flux, self.far_flux):
+            first, last = flux.support
+            for key, value in (("energy_min_GeV", low), ("energy_max_GeV", high)):
+                if not first <= value <= last:
+                    allowed = f"must lie within the flux {flux.source}: {first:g} to {last:g} GeV"
+                    raise InputError.at(source, f"beam.{key}", value, allowed)
+        knots = _knots(self.flux, self.far_flux)
+        self.energies = energy_grid(knots, low, high, card.grid.energy_order)
         beam = card.beam.mode
         self.samples = tuple(
             Sample(s.flavor_in, s.flavor_out, s.antineutrino, beam) for s in card.sample
@@ -93,7 +98,7 @@ class Experiment:
         for sample in self.samples:
             if not np.any(self.source_flux(sample)):
                 allowed = (
-                    f"{self.flux.source} has no such neutrinos between {low:g} and {high:g} GeV"
+                    f"{self.far_flux.source} has no such neutrinos between {low:g} and {high:g} GeV"
                 )
                 raise InputError.at(source, "sample.flavor_in", sample.flavor_in, allowed)
         fluxes = {sample: self.source_flux(sample) for sample in self.samples}
@@ -153,8 +158,12 @@ class Experiment:
         return tuple(near_path(self.card, target.name) for target in self.unique_targets)
 
     def source_flux(self, sample: Sample) -> Float:
-        """Return the unoscillated flux that feeds a far sample, at the shared energies."""
-        return self.flux(sample.flux_id, self.energies.points)
+        """Return the unoscillated flux that feeds a far sample, at the shared energies.
+
+        In its own units, the same for all samples: only how samples compare, and their shapes,
+        matter.
+        """
+        return self.far_flux(sample.flux_id, self.energies.points)
 
     def oscillation(self, sample: Sample, energy: Float) -> Float:
         """Return the true oscillation probability of a sample at given energies."""
@@ -213,9 +222,10 @@ def schedule(card: Card, near_events: float) -> Schedule:
 def input_files(card: Card) -> list[Path]:
     """Return the files that the cross section and the beam are read from, for content keys."""
     files = []
-    flux, shape = card.beam.flux, card.flux_shape
-    if flux.type != "dune":
-        files.append(Path(flux.path))
+    for flux in (card.beam.flux, card.beam.far_flux):
+        if not isinstance(flux, DuneFlux | NearFlux):
+            files.append(Path(flux.path))
+    shape = card.flux_shape
     if isinstance(shape, FluxShapeFile):
         files.append(Path(shape.path))
     if isinstance(card.uncertainty, ModesFileCard):
@@ -231,11 +241,18 @@ def _variant(card: Card) -> Literal["ic24", "ic19"]:
     return "ic24" if card.oscillation.parameters == "nufit-6.0-ic24" else "ic19"
 
 
-def _flux(card: Card) -> Flux:
-    flux = card.beam.flux
-    if flux.type == "dune":
-        return embedded_dune_flux(card.beam.mode)
+def _flux(card: Card, detector: Literal["near", "far"]) -> Flux:
+    flux = card.beam.flux if detector == "near" else card.beam.far_flux
+    if isinstance(flux, DuneFlux | NearFlux):
+        return embedded_dune_flux(card.beam.mode, detector)
     return load_globes_flux(flux.path) if flux.type == "globes" else load_csv_flux(flux.path)
+
+
+def _knots(near: Flux, far: Flux) -> Float:
+    """Return the energies at which either flux has a kink; what rounding separates is one."""
+    energies = np.unique(np.concatenate([near.energy, far.energy]))
+    apart = np.diff(energies, prepend=-np.inf) > 1e-9 * energies
+    return energies[apart]
 
 
 def _flux_modes(card: Card, energies: EnergyGrid) -> Float:

@@ -142,7 +142,7 @@ def _reconstructed(experiment: Experiment, data: xr.Dataset) -> xr.Dataset:
 
 def _oscillated(experiment: Experiment, sample: Sample) -> Callable[[Float], Float]:
     def flux(energy: Float) -> Float:
-        source = experiment.flux(sample.flux_id, energy)
+        source = experiment.far_flux(sample.flux_id, energy)
         return source * experiment.oscillation(sample, energy)
 
     return flux

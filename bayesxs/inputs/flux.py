@@ -19,8 +19,9 @@ NEUTRINOS = (12, 14, 16, -12, -14, -16)
 COLUMNS = ("nu_e", "nu_mu", "nu_tau", "anti_nu_e", "anti_nu_mu", "anti_nu_tau")
 ENERGY_COLUMNS = ("energy", "energy_GeV")
 BeamMode = Literal["neutrino", "antineutrino"]
+Detector = Literal["near", "far"]
 CONTENT = "a table of fluxes"
-DUNE_SOURCE = "DUNE TDR near-detector flux, {mode} mode (arXiv:2103.04797, ancillary files)"
+DUNE_SOURCE = "DUNE TDR {detector}-detector flux, {mode} mode (arXiv:2103.04797, ancillary files)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,22 +108,26 @@ def _check_energy(energy: NDArray[np.float64], rows: Sequence[int], source: str)
         )
 
 
-def embedded_dune_flux(mode: BeamMode) -> Flux:
-    """Load the DUNE near-detector flux, all species, in 0.25 GeV bins (arXiv:2103.04797).
+def embedded_dune_flux(mode: BeamMode, detector: Detector = "near") -> Flux:
+    """Load the DUNE flux at a detector, all species, in 0.25 GeV bins (arXiv:2103.04797).
+
+    Both are per GeV, m^2 and proton on target at their detector, the far one without oscillation:
+    what the distance takes away is in it, 2e-7 of the near flux.
 
     Args:
         mode: beam mode, "neutrino" (forward horn current) or "antineutrino" (reverse).
+        detector: "near" or "far".
 
     Raises:
         InputError: if the mode is neither.
     """
-    resource = importlib.resources.files("bayesxs.data") / "dune_near_flux.csv"
+    resource = importlib.resources.files("bayesxs.data") / f"dune_{detector}_flux.csv"
     with resource.open("r", encoding="utf-8") as stream:
         rows = [row[1:] for row in csv.reader(stream) if row[0] == mode]
     if not rows:
         raise InputError.at("DUNE flux", "mode", mode, "neutrino or antineutrino")
     table = np.array(rows, dtype=np.float64)
-    return make_flux(table[:, 0], table[:, 1:], DUNE_SOURCE.format(mode=mode))
+    return make_flux(table[:, 0], table[:, 1:], DUNE_SOURCE.format(mode=mode, detector=detector))
 
 
 def load_globes_flux(path: str | Path) -> Flux:

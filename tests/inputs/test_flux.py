@@ -17,13 +17,17 @@ from bayesxs.inputs.flux import (
 )
 
 MODES = ("neutrino", "antineutrino")
+DETECTORS = {"near": "ND", "far": "FD"}
 
 
+@pytest.mark.parametrize("detector", DETECTORS)
 @pytest.mark.parametrize("mode", MODES)
-def test_embedded_flux_is_the_dune_release(reference, mode):
+def test_embedded_flux_is_the_dune_release(reference, mode, detector):
     # The release's file, read without the package (arXiv:2103.04797).
-    release = np.loadtxt(reference / "flux" / f"flux_dune_{mode}_ND_globes.txt")
-    flux = embedded_dune_flux(mode)
+    file = f"flux_dune_{mode}_{DETECTORS[detector]}_globes.txt"
+    release = np.loadtxt(reference / "flux" / file)
+    flux = embedded_dune_flux(mode, detector)
+    assert f"{detector}-detector" in flux.source
     np.testing.assert_array_equal(flux.energy, release[:, 0])
     np.testing.assert_array_equal(flux.values, release[:, 1:])
 
@@ -32,6 +36,15 @@ def test_embedded_flux_is_the_dune_release(reference, mode):
 def test_loader_reads_the_release(reference, mode):
     flux = load_globes_flux(reference / "flux" / f"flux_dune_{mode}_ND_globes.txt")
     np.testing.assert_array_equal(flux.values, embedded_dune_flux(mode).values)
+
+
+def test_far_over_near_flux_rises_twofold_around_the_oscillation_maximum():
+    # From the release's files, times L^2: 0.98 at 2.1 GeV, 2.2 at 4.4 GeV, the bins about both; and
+    # two detectors 1297 km and about 0.5 km away
+    near, far = (embedded_dune_flux("neutrino", d)(14, [2.125, 4.375]) for d in DETECTORS)
+    low, high = far / near
+    assert high / low == pytest.approx(2.2 / 0.98, rel=0.03)
+    assert low == pytest.approx(0.98 * (0.5 / 1297.0) ** 2, rel=0.2)
 
 
 @pytest.mark.parametrize(("mode", "pdg"), [("neutrino", 14), ("antineutrino", -14)])
