@@ -65,7 +65,7 @@ class Folded(NamedTuple):
     Attributes:
         response: at the nominal values.
         modes: change per unit of each nuisance, then of each product; None where there is none.
-        flux: near-detector flux at the shared energies, shape (E,).
+        flux: unoscillated, at the shared energies, shape (E,).
         flux_modes: its relative change per unit of each nuisance, shape (q, E).
         pairs: nuisances whose products have modes.
     """
