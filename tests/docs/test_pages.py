@@ -175,7 +175,7 @@ READERS = {
     "energy,nu_mu": load_csv_flux,
     "energy_low_GeV,energy_high_GeV": load_covariance,
     "lepton_energy_GeV_low": load_table,
-    "lepton_energy_GeV,cos_theta": lambda path: load_events(path, MUON_MASS),
+    "lepton_energy_GeV,cos_theta": lambda path: load_events(path, [MUON_MASS]),
 }
 
 
