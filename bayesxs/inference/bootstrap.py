@@ -1,9 +1,11 @@
 """Maximum likelihood, and its bootstrap over events: the frequentist comparison, vectorised.
 
 Each replica draws as many events as there are, with replacement (arXiv:2412.16303, after Efron),
-which is the same as multinomial weights on the events; the estimate maximises
-sum_e w_e log p_FD(e | theta, xi) - |xi - xi_0|^2/2, nuisances xi fitted along with the parameters,
-their constraints xi_0 fluctuated as measurements would be.
+which is the same as multinomial weights: of events taken one by one each is equally likely, of bins
+each in proportion to its count. The estimate maximises
+sum_e w_e log p_FD(e | theta, xi) - |xi - xi_0|^2/2, nuisances xi fitted along with the parameters.
+Their constraints xi_0 and the means of Gaussian priors stand for measurements, and fluctuate as
+these would.
 """
 
 from __future__ import annotations
@@ -20,7 +22,15 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from bayesxs.inference.channel import POSITIVE_FLOOR, FarChannel, features
-from bayesxs.inference.priors import Gaussian, Prior, crosses_octants, log_prior, prior_box
+from bayesxs.inference.priors import (
+    Gaussian,
+    Prior,
+    constraint,
+    crosses_octants,
+    is_circular,
+    prior_box,
+)
+from bayesxs.keys import generator
 from bayesxs.physics.oscillation import OscillationParameters
 
 # Newton steps at most; about six suffice from the original estimate
@@ -65,12 +75,15 @@ def bootstrap(
 
     Args:
         key: random key.
-        channels: unbinned data, one entry per sample.
+        channels: data, events or counts in bins, one entry per sample.
         priors: free parameters; flat priors are bounds, Gaussian ones enter as penalty terms.
         fixed: values of the others.
         start: where to begin, one value per free parameter.
         replicas: number of bootstrap samples; zero fits the data alone.
         record: called as record(replicas done) from time to time.
+
+    Raises:
+        ValueError: weights that are no counts.
     """
     found = fit_replicas(key, channels, priors, fixed, start, 0, replicas + 1, record)
     return Bootstrap(
@@ -108,13 +121,16 @@ def fit_replicas(
 
     Args:
         key: random key.
-        channels: unbinned data, one entry per sample.
+        channels: data, events or counts in bins, one entry per sample.
         priors: free parameters.
         fixed: values of the others.
         start: where to begin.
         first: number of the first replica.
         number: how many.
         record: called as record(number of the last replica done) from time to time.
+
+    Raises:
+        ValueError: weights that are no counts.
     """
     count = max((c.nuisances for c in channels), default=0)
     batch = BATCH if jax.default_backend() == "cpu" else ACCELERATOR_BATCH
@@ -125,7 +141,8 @@ def fit_replicas(
             for index, channel in enumerate(channels)
         ]
         centers = constraint_centers(jax.random.fold_in(key, len(channels)), begin, batch, count)
-        pieces.append(fit(channels, weights, centers, priors, fixed, start))
+        means = prior_means(jax.random.fold_in(key, len(channels) + 1), begin, batch, priors)
+        pieces.append(fit(channels, weights, centers, priors, fixed, start, means=means))
         if record is not None:
             record(min(begin + batch, first + number) - 1)
     return Estimates(*(np.concatenate(part)[:number] for part in zip(*pieces, strict=True)))
@@ -139,6 +156,7 @@ def fit(
     fixed: OscillationParameters,
     start: Mapping[str, float],
     pinned: Mapping[str, ArrayLike] | None = None,
+    means: Mapping[str, ArrayLike] | None = None,
 ) -> Estimates:
     """Maximise sum_e w_e log p_FD(e | theta, xi) - |xi - xi_0|^2/2 for many data sets at once.
 
@@ -150,6 +168,8 @@ def fit(
         fixed: values of the others.
         start: where to begin, one value per free parameter.
         pinned: values at which parameters are held, (data sets,), for a profile likelihood.
+        means: where the Gaussian priors of the data sets are centered, (data sets,) by name; where
+            the priors say if None.
     """
     names = tuple(priors)
     centers = np.asarray(centers)
@@ -162,30 +182,59 @@ def fit(
     if crosses_octants(priors):
         starts.append(dict(start) | {"s2_23": 1.0 - start["s2_23"]})
     begin = np.array([[*(point[name] for name in names), *[0.0] * count] for point in starts])
-    found = _climb_all(
-        tuple(channels), tuple(weights), centers, begin, low, high, fixed, tuple(priors.items())
+    measured = [
+        np.broadcast_to((means or {}).get(name, prior.mean), len(centers))
+        for name, prior in priors.items()
+        if isinstance(prior, Gaussian)
+    ]
+    data = _Data(
+        tuple(jnp.asarray(w) for w in weights),
+        *map(jnp.asarray, (centers, np.reshape(measured, (-1, len(centers))).T, low, high)),
     )
+    found = _climb_all(tuple(channels), data, jnp.asarray(begin), fixed, tuple(priors.items()))
     return Estimates(*(np.asarray(part) for part in found))
 
 
-@partial(jax.jit, static_argnames="number")
-def bootstrap_weights(key: Array, first: int, number: int, weights: Array) -> Array:
-    """Count how often each event is drawn, shape (number, events).
+def bootstrap_weights(key: Array, first: int, number: int, weights: ArrayLike) -> Array:
+    """Count how often each row is drawn, shape (number, rows).
 
-    Replica 0 is the data themselves. Replica i depends on `key` and first + i only, whatever the
-    batch.
+    As many events as there are, N = sum w, are drawn with replacement from them: the counts are
+    multinomial, of N and w/N. Replica 0 is the data themselves. Replica i depends on `key` and
+    first + i only, whatever the batch.
 
     Args:
         key: random key.
         first: index of the first replica.
         number: how many.
-        weights: multiplicity of each event in the data; events are drawn evenly.
+        weights: how many events each row stands for: one, or the count of a bin.
+
+    Raises:
+        ValueError: weights that are no counts: of expected or of weighted events it is not known
+            how much they fluctuate.
     """
-    events = len(weights)
+    counts = np.asarray(weights, dtype=float)
+    if np.all(counts == 1.0):
+        return _even_weights(key, first, number, len(counts))
+    if np.any(counts < 0.0) or np.any(counts != np.rint(counts)):
+        raise ValueError("bootstrap: weights must be counts, whole numbers of events")
+    total = counts.sum()
+    shares = counts / max(total, 1.0)
+    keys = jax.vmap(partial(jax.random.fold_in, key))(first + jnp.arange(number))
+    drawn = [
+        counts if first + i == 0 else generator(own).multinomial(int(total), shares)
+        for i, own in enumerate(keys)
+    ]
+    return jnp.asarray(np.array(drawn, dtype=float))
+
+
+@partial(jax.jit, static_argnames=("number", "events"))
+def _even_weights(key: Array, first: int, number: int, events: int) -> Array:
+    """Count how often each of some events is drawn, all of them being equally likely."""
 
     def one(index: Array) -> Array:
         drawn = jax.random.randint(jax.random.fold_in(key, index), (events,), 0, events)
-        return jnp.where(index == 0, weights, jnp.zeros(events).at[drawn].add(1.0))
+        resampled = jnp.zeros(events).at[drawn].add(1.0)
+        return jnp.where(index == 0, jnp.ones(events), resampled)
 
     return jax.vmap(one)(first + jnp.arange(number))
 
@@ -205,20 +254,40 @@ def constraint_centers(key: Array, first: int, number: int, count: int) -> Array
     return jax.vmap(one)(first + jnp.arange(number))
 
 
+def prior_means(
+    key: Array, first: int, number: int, priors: Mapping[str, Prior]
+) -> dict[str, Array]:
+    """Return where each replica's Gaussian priors are centered, (number,) by name.
+
+    Normal about the prior's mean with its width; the mean itself for replica 0, the data
+    themselves.
+    """
+    normal = {name: prior for name, prior in priors.items() if isinstance(prior, Gaussian)}
+    steps = constraint_centers(key, first, number, len(normal))
+    return {n: p.mean + p.sd * steps[:, i] for i, (n, p) in enumerate(normal.items())}
+
+
 def _edges(priors: Mapping[str, Prior], nuisances: int) -> tuple[Array, Array]:
     """Return the bounds of the unit box; a phase that is free on its whole circle has none."""
-    box = prior_box(priors)
-    full = 2.0 * np.pi - 1e-9
-    free = [n == "dcp" and high - low >= full for n, (low, high) in box.items()]
+    free = [is_circular(name, prior) for name, prior in priors.items()]
     circle = jnp.array(free + [False] * nuisances)
     return jnp.where(circle, -jnp.inf, 0.0), jnp.where(circle, jnp.inf, 1.0)
 
 
 class _Data(NamedTuple):
-    """One data set, and the box within which its estimate is looked for."""
+    """One data set, or several along leading axes.
+
+    Attributes:
+        weights: of each sample's rows.
+        centers: of the nuisances' constraints.
+        means: of the Gaussian priors.
+        low: lower edges of the box within which the estimate is looked for.
+        high: upper edges.
+    """
 
     weights: tuple[Array, ...]
     centers: Array
+    means: Array
     low: Array
     high: Array
 
@@ -232,14 +301,11 @@ class _Point(NamedTuple):
     hessian: Array
 
 
-@partial(jax.jit, static_argnums=7)
+@partial(jax.jit, static_argnums=4)
 def _climb_all(
     channels: tuple[FarChannel, ...],
-    weights: tuple[Array, ...],
-    centers: Array,
+    data_sets: _Data,
     begin: Array,
-    low: Array,
-    high: Array,
     fixed: OscillationParameters,
     priors: tuple[tuple[str, Prior], ...],
 ) -> tuple[Array, Array, Array]:
@@ -248,7 +314,7 @@ def _climb_all(
     Returns values, heights, and whether each has converged.
     """
     names = [name for name, _ in priors]
-    penalties = {name: prior for name, prior in priors if isinstance(prior, Gaussian)}
+    normal = [(name, prior) for name, prior in priors if isinstance(prior, Gaussian)]
     bare = [replace(c, weights=jnp.zeros(())) for c in channels]
     edges = _edges(dict(priors), begin.shape[1] - len(names))
 
@@ -263,11 +329,14 @@ def _climb_all(
 
         def penalty(unit: Array) -> Array:
             parameters, nuisances = here(unit)
-            distance = jnp.sum((nuisances - data.centers) ** 2)
-            return log_prior(penalties, parameters) - 0.5 * distance
+            height = -0.5 * jnp.sum((nuisances - data.centers) ** 2)
+            for place, (name, prior) in enumerate(normal):
+                value = getattr(parameters, name)
+                height += constraint(name, prior, value, data.means[place])
+            return height
 
         terms = [_derivatives(c, w, here, unit) for c, w in zip(bare, data.weights, strict=True)]
-        if penalties or len(data.centers):
+        if normal or len(data.centers):
             terms.append((penalty(unit), jax.grad(penalty)(unit), jax.hessian(penalty)(unit)))
         return _Point(unit, *(sum(parts) for parts in zip(*terms, strict=True)))
 
@@ -304,7 +373,7 @@ def _climb_all(
         unit = jnp.where(jnp.isinf(edges[1]), unit % 1.0, unit)
         return data.low + unit * width, ends.height[winner], converged[winner]
 
-    return jax.vmap(best)(_Data(weights, centers, low, high))
+    return jax.vmap(best)(data_sets)
 
 
 def _derivatives(

@@ -21,7 +21,7 @@ from bayesxs.inference.intervals import (
     profile_interval,
 )
 from bayesxs.inference.posterior import PUBLIC_NAMES, public_values
-from bayesxs.inference.priors import prior_box, prior_information
+from bayesxs.inference.priors import Flat, Gaussian, prior_box, prior_information
 from bayesxs.inference.pseudo_experiments import RESAMPLING_KEY, BinnedExperiment
 from bayesxs.keys import generator
 from bayesxs.physics.oscillation import OscillationParameters
@@ -44,12 +44,17 @@ FITS: Final = 50
 def truths_at(
     experiment: BinnedExperiment, first: int, point: Mapping[str, float]
 ) -> tuple[OscillationParameters, Array]:
-    """Return a batch's true parameters, the same for all, and its nuisances, from their priors."""
+    """Return a batch's true parameters, the same for all, and its nuisances, from their priors.
+
+    Parameters that are not of the point and have a Gaussian prior, which is a measurement, are
+    drawn from it as nuisances are.
+    """
     drawn, xi = experiment.truths(first)
     same = {name: np.full(experiment.settings.chains, value) for name, value in point.items()}
     at_fixed = {
         name: np.full(experiment.settings.chains, float(getattr(experiment.fixed, name)))
-        for name in experiment.priors
+        for name, prior in experiment.priors.items()
+        if isinstance(prior, Flat)
     }
     return drawn._replace(**at_fixed | same), xi
 
@@ -75,14 +80,16 @@ class IntervalExperiment:
 
         Returns:
             "interval/KIND/NAME" (batch, levels, 2) for each of `INTERVALS` and each parameter by
-            its public name; "estimate/NAME", of maximum likelihood, "sd/NAME", of the posterior,
-            (batch,); "converged", the part of each one's fits that have; "diverging", "n_steps".
+            its public name; "truth/NAME", "estimate/NAME", of maximum likelihood, "sd/NAME", of the
+            posterior, (batch,); "converged", the part of each one's fits that have; "diverging",
+            "n_steps".
         """
         e = self.experiment
         truths, xi = truths_at(e, first, self.points[point])
         counts = e.data(first, truths, xi)
         free, _, statistics = e.posterior(first, counts, truths, xi)
         draws = public_values(free)
+        true = public_values({name: np.asarray(getattr(truths, name)) for name in e.priors})
         fits = BatchFits(e, truths, counts)
         estimate = public_values(fits.estimate)
         replicas, converged = fits.replicas(first, self.replicas)
@@ -100,6 +107,7 @@ class IntervalExperiment:
                 "profile": [profile_interval(*fits.profile(name), p) for p in self.levels],
             }
             out |= {f"interval/{kind}/{name}": np.stack(v, axis=1) for kind, v in ends.items()}
+            out[f"truth/{name}"] = true[name]
             out[f"estimate/{name}"] = t
             out[f"sd/{name}"] = draws[name].std(axis=1, ddof=1)
         return out | statistics | {"converged": converged}
@@ -118,12 +126,17 @@ class BatchFits:
 
         Args:
             experiment: the detector.
-            truths: true parameters, the same for all: where fits begin.
+            truths: true parameters; where fits begin, at the means of those drawn from a prior.
             counts: of each sample's bins, (batch, bins).
         """
         self.experiment = experiment
         self.counts = counts
-        self.truth = {n: float(np.asarray(getattr(truths, n))[0]) for n in experiment.priors}
+        self.truth = {
+            n: p.mean
+            if isinstance(p, Gaussian) and np.ptp(getattr(truths, n)) > 0.0
+            else float(np.asarray(getattr(truths, n))[0])
+            for n, p in experiment.priors.items()
+        }
         self._found = self._fit(counts, np.zeros((len(counts[0]), self._nuisances)))
         self._profiles: dict[str, tuple[Float, Float]] = {}
 
@@ -141,23 +154,36 @@ class BatchFits:
         counts: Sequence[np.ndarray],
         centers: np.ndarray,
         pinned: Mapping[str, np.ndarray] | None = None,
+        means: Mapping[str, np.ndarray] | None = None,
     ) -> Estimates:
         """Fit data sets, `FITS` at a time; the last ones are filled up so that shapes are few."""
         e, number = self.experiment, len(centers)
         index = np.arange(-(-number // FITS) * FITS) % number
         found = []
         for piece in index.reshape(-1, FITS):
-            held = {name: values[piece] for name, values in (pinned or {}).items()}
+            held, moved = (
+                {name: values[piece] for name, values in (given or {}).items()}
+                for given in (pinned, means)
+            )
             weights = [c[piece] for c in counts]
             found.append(
-                fit(e.channels, weights, centers[piece], e.priors, e.fixed, self.truth, held)
+                fit(
+                    e.channels,
+                    weights,
+                    centers[piece],
+                    e.priors,
+                    e.fixed,
+                    self.truth,
+                    held,
+                    moved,
+                )
             )
         return Estimates(*(np.concatenate(part)[:number] for part in zip(*found, strict=True)))
 
     def replicas(self, first: int, number: int) -> tuple[dict[str, Float], Float]:
         """Fit bootstrap samples of the events: estimates (batch, number), and how many converged.
 
-        Constraints of nuisances fluctuate as the measurements behind them would.
+        Constraints of nuisances, and Gaussian priors, fluctuate as measurements would.
         """
         e, batch = self.experiment, len(self.counts[0])
         generators = [generator(key) for key in e.keys(first, RESAMPLING_KEY)]
@@ -171,7 +197,12 @@ class BatchFits:
             for counts in self.counts
         ]
         centers = np.concatenate([g.standard_normal((number, self._nuisances)) for g in generators])
-        found = self._fit(drawn, centers)
+        normal = {n: p for n, p in e.priors.items() if isinstance(p, Gaussian)}
+        means = {
+            n: np.concatenate([p.mean + p.sd * g.standard_normal(number) for g in generators])
+            for n, p in normal.items()
+        }
+        found = self._fit(drawn, centers, means=means)
         good = found.converged.reshape(batch, number).sum(axis=1) + self._found.converged
         part = good / (number + 1.0)
         names = enumerate(e.priors)
@@ -241,11 +272,11 @@ class BatchFits:
 
 
 def _with_constraints(information: Float, experiment: BinnedExperiment) -> Float:
-    """Add what the unit widths of the nuisances say about them."""
-    out = information.copy()
-    place = np.arange(len(experiment.priors), information.shape[-1])
-    out[:, place, place] += 1.0
-    return out
+    """Add what measurements elsewhere say: Gaussian priors, and unit widths of nuisances."""
+    known = prior_information(experiment.priors, experiment.nuisances)
+    flat = [isinstance(prior, Flat) for prior in experiment.priors.values()]
+    known[: len(flat)][flat] = 0.0
+    return information + np.diag(known)
 
 
 def _solve(information: Float, right: Float) -> Float:

@@ -13,12 +13,14 @@ from jax import Array
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 from numpyro import distributions as dist
-from numpyro.infer.reparam import CircularReparam
+from numpyro.distributions import constraints
 
 from bayesxs.inference.channel import FarChannel, log_likelihood
+from bayesxs.inference.circle import on_branch
 from bayesxs.inference.priors import (
     Prior,
     crosses_octants,
+    is_circular,
     log_density,
     prior_box,
     prior_distribution,
@@ -53,12 +55,10 @@ def far_detector_model(
     for name, prior in priors.items():
         if name == "s2_23" and folded:
             continue
-        distribution = prior_distribution(name, prior)
-        if isinstance(distribution, dist.VonMises):
-            with numpyro.handlers.reparam(config={name: CircularReparam()}):
-                free[name] = numpyro.sample(name, distribution)
+        if is_circular(name, prior):
+            free[name] = _phase(name, prior)
         else:
-            free[name] = numpyro.sample(name, distribution)
+            free[name] = numpyro.sample(name, prior_distribution(name, prior))
     parameters = fixed._replace(**free)
     count = max((c.nuisances for c in channels), default=0)
     nuisances = None
@@ -76,6 +76,17 @@ def far_detector_model(
     numpyro.factor("far_detector", logsumexp(branches) + np.log(2.0 * width))
 
 
+def _phase(name: str, prior: Prior) -> Array:
+    """Sample an angle as a number on the line, and give it on the branch of its prior.
+
+    NumPyro's CircularReparam does the same, on the branch from -pi always.
+    """
+    line = numpyro.sample(f"{name}_unwrapped", dist.ImproperUniform(constraints.real, (), ()))
+    angle = numpyro.deterministic(name, on_branch(line, prior_box({name: prior})[name][0]))
+    numpyro.factor(f"{name}_prior", log_density(name, prior, angle))
+    return angle
+
+
 def initial_values(
     priors: Mapping[str, Prior],
     fixed: OscillationParameters,
@@ -90,7 +101,10 @@ def initial_values(
         nuisances: their number.
         marginalize_octant: as for the model.
     """
-    start = {name: jnp.asarray(getattr(fixed, name)) for name in priors}
+    start = {
+        f"{name}_unwrapped" if is_circular(name, prior) else name: jnp.asarray(getattr(fixed, name))
+        for name, prior in priors.items()
+    }
     if marginalize_octant and crosses_octants(priors):
         start["s2_23_offset"] = start.pop("s2_23") - 0.5
     if nuisances:

@@ -8,9 +8,11 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 from numpy.typing import NDArray
 from numpyro import distributions as dist
 
+from bayesxs.inference.circle import TURN, WrappedNormal, on_branch
 from bayesxs.physics.oscillation import OscillationParameters
 
 
@@ -22,7 +24,10 @@ class Flat(NamedTuple):
 
 
 class Gaussian(NamedTuple):
-    """Normal prior, cut at the parameter's physical range."""
+    """Normal prior, cut at the parameter's physical range; that of the CP phase is wrapped.
+
+    It stands for a measurement, which another experiment would have found elsewhere.
+    """
 
     mean: float
     sd: float
@@ -34,27 +39,46 @@ PHYSICAL_RANGE: dict[str, tuple[float, float]] = {
     "s2_12": (0.0, 1.0),
     "s2_13": (0.0, 1.0),
     "s2_23": (0.0, 1.0),
-    "dcp": (-np.pi, np.pi),
+    "dcp": (-np.pi, np.pi),  # or any other turn: see `prior_box`
     "dm21": (0.0, np.inf),
     "dm31": (-np.inf, np.inf),
 }
 
 
+def is_circular(name: str, prior: Prior) -> bool:
+    """Tell whether a parameter goes round a whole circle: the CP phase, unless it is cut."""
+    return name == "dcp" and (isinstance(prior, Gaussian) or prior.high - prior.low >= TURN - 1e-9)
+
+
 def prior_box(priors: Mapping[str, Prior]) -> dict[str, tuple[float, float]]:
-    """Return the interval of each free parameter: flat bounds, or eight standard deviations."""
+    """Return the interval of each free parameter: flat bounds, or eight standard deviations.
+
+    That of a phase with a Gaussian prior is half a turn to either side of the mean. Draws,
+    estimates and true values of a phase are given on this branch.
+    """
     box = {}
     for name, prior in priors.items():
         low, high = PHYSICAL_RANGE[name]
         if isinstance(prior, Flat):
             box[name] = (prior.low, prior.high)
-        elif name == "dcp":  # a circle has no tails
-            box[name] = (low, high)
+        elif is_circular(name, prior):  # a circle has no tails
+            box[name] = (prior.mean - np.pi, prior.mean + np.pi)
         else:
             box[name] = (
                 max(low, prior.mean - 8.0 * prior.sd),
                 min(high, prior.mean + 8.0 * prior.sd),
             )
     return box
+
+
+def on_prior_branch(
+    priors: Mapping[str, Prior], parameters: OscillationParameters
+) -> OscillationParameters:
+    """Return the same parameters, the phase in the turn that begins where its prior does."""
+    if "dcp" not in priors:
+        return parameters
+    low, _ = prior_box({"dcp": priors["dcp"]})["dcp"]
+    return parameters._replace(dcp=on_branch(np.asarray(parameters.dcp, dtype=float), low))
 
 
 def log_prior(priors: Mapping[str, Prior], parameters: OscillationParameters) -> Array:
@@ -66,28 +90,41 @@ def log_prior(priors: Mapping[str, Prior], parameters: OscillationParameters) ->
 def log_density(name: str, prior: Prior, value: Array) -> Array:
     """Return the log prior density of one parameter, its gradient finite outside its range too."""
     distribution = prior_distribution(name, prior)
-    if isinstance(distribution, dist.VonMises):  # a circle has no outside
+    if is_circular(name, prior):  # a circle has no outside
+        if isinstance(prior, Flat):
+            return jnp.full(jnp.shape(value), -np.log(TURN))
         return distribution.log_prob(value)
     valid = distribution.support(value)
     inside = jnp.where(valid, value, jnp.clip(value, *prior_box({name: prior})[name]))
     return jnp.where(valid, distribution.log_prob(inside), -jnp.inf)
 
 
+def constraint(name: str, prior: Gaussian, value: Array, measured: ArrayLike) -> Array:
+    """Return the log likelihood of the measurement behind a Gaussian prior, up to a constant.
+
+    Args:
+        name: of the parameter.
+        prior: whose width is the error of the measurement.
+        value: of the parameter.
+        measured: what was found; for the data themselves the mean of the prior.
+    """
+    if is_circular(name, prior):
+        return WrappedNormal(measured, prior.sd).log_prob(value)
+    return -0.5 * ((value - measured) / prior.sd) ** 2
+
+
 def prior_distribution(name: str, prior: Prior) -> dist.Distribution:
-    """Return the NumPyro distribution of a prior; the CP phase lives on a circle."""
-    if name == "dcp":
-        if isinstance(prior, Gaussian):
-            return dist.VonMises(prior.mean, 1.0 / prior.sd**2, validate_args=False)
-        if prior.high - prior.low >= 2.0 * np.pi - 1e-9:
-            return dist.VonMises(0.0, 1e-8, validate_args=False)
-    if isinstance(prior, Gaussian):
-        low, high = PHYSICAL_RANGE[name]
-        bounds = {
-            "low": low if np.isfinite(low) else None,
-            "high": high if np.isfinite(high) else None,
-        }
-        return dist.TruncatedNormal(prior.mean, prior.sd, validate_args=False, **bounds)
-    return dist.Uniform(prior.low, prior.high, validate_args=False)
+    """Return the NumPyro distribution of a prior, whose draws lie in `prior_box`."""
+    if isinstance(prior, Flat):
+        return dist.Uniform(prior.low, prior.high, validate_args=False)
+    if is_circular(name, prior):
+        return WrappedNormal(prior.mean, prior.sd, validate_args=False)
+    low, high = PHYSICAL_RANGE[name]
+    bounds = {
+        "low": low if np.isfinite(low) else None,
+        "high": high if np.isfinite(high) else None,
+    }
+    return dist.TruncatedNormal(prior.mean, prior.sd, validate_args=False, **bounds)
 
 
 def crosses_octants(priors: Mapping[str, Prior]) -> bool:
@@ -101,7 +138,9 @@ def crosses_octants(priors: Mapping[str, Prior]) -> bool:
 def prior_information(priors: Mapping[str, Prior], nuisances: int) -> NDArray[np.float64]:
     """Return what priors tell of each parameter, then of each nuisance: one over the variance.
 
-    That of a parameter is 12/width^2 of its box, of a standard normal nuisance 1.
+    That of a flat prior is 12/width^2, of a Gaussian one 1/sd^2, of a standard normal nuisance 1.
     """
-    widths = [high - low for low, high in prior_box(priors).values()]
-    return np.concatenate([12.0 / np.square(widths), np.ones(nuisances)])
+    variances = [
+        (p.high - p.low) ** 2 / 12.0 if isinstance(p, Flat) else p.sd**2 for p in priors.values()
+    ]
+    return np.concatenate([1.0 / np.array(variances), np.ones(nuisances)])

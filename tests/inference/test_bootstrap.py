@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -215,9 +216,92 @@ def test_weights_count_draws(seed, first):
     np.testing.assert_array_equal(bootstrap_weights(key, first + 5, 8, data)[0], weights[5])
 
 
-def test_the_data_may_have_weights():
-    data = jnp.arange(1.0, 51.0)
-    np.testing.assert_array_equal(bootstrap_weights(KEY, 0, 8, data)[0], data)
+COUNTS = np.array([1.0, 2.0, 5.0, 40.0, 0.0, 300.0, 652.0])  # a thousand events in seven bins
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), first=st.integers(0, 10_000))
+def test_weights_of_bins_count_events(seed, first):
+    key = jax.random.key(seed)
+    weights = np.asarray(bootstrap_weights(key, first, 8, COUNTS))
+    np.testing.assert_array_equal(weights.sum(axis=1), 1000.0)
+    assert np.all((weights >= 0.0) & (weights == np.round(weights)))
+    assert np.all(weights[:, COUNTS == 0.0] == 0.0)
+    if first == 0:
+        np.testing.assert_array_equal(weights[0], COUNTS)
+    np.testing.assert_array_equal(bootstrap_weights(key, first + 5, 8, COUNTS)[0], weights[5])
+
+
+def test_weights_of_bins_are_multinomial():
+    """Mean N p_i and covariance N (p_i d_ij - p_i p_j), each to five of its Monte Carlo errors.
+
+    Thirty-five numbers: false alarm 2e-5 where these are normal.
+    """
+    number = 20_000
+    weights = np.asarray(bootstrap_weights(KEY, 1, number, COUNTS))
+    share = COUNTS / 1000.0
+    covariance = 1000.0 * (np.diag(share) - np.outer(share, share))
+    apart = weights - COUNTS
+    error = np.sqrt(np.diag(covariance) / number)
+    assert np.all(np.abs(apart.mean(axis=0)) <= 5.0 * error)
+    products = apart[:, :, None] * apart[:, None, :]
+    error = products.std(axis=0) / np.sqrt(number)
+    assert np.all(np.abs(products.mean(axis=0) - covariance) <= 5.0 * error)
+
+
+@pytest.mark.parametrize("wrong", [[1.0, 0.5], [2.0, -1.0], [1.0, np.nan]])
+def test_weights_that_are_no_counts_are_refused(wrong):
+    with pytest.raises(ValueError, match="whole numbers of events"):
+        bootstrap_weights(KEY, 0, 8, np.array(wrong))
+
+
+def test_a_sample_without_events_has_replicas_without():
+    assert bootstrap_weights(KEY, 0, 8, np.zeros(0)).shape == (8, 0)
+    np.testing.assert_array_equal(bootstrap_weights(KEY, 0, 8, np.zeros(3)), np.zeros((8, 3)))
+
+
+def test_events_in_bins_vary_as_the_same_events_one_by_one(channel, nature):
+    """Rows of which each stands for several equal events, and the same events as rows of their own.
+
+    Two standard deviations from 600 replicas: their ratio has an error of 4 %; 12 % are three.
+    """
+    events = np.arange(len(channel.weights)) % 20 == 0  # thirty events, twenty times each
+    times = 20.0
+    kept = {name: getattr(channel, name)[events] for name in ("left", "log_reference", "weights")}
+    bins = replace(channel, **kept | {"weights": times * kept["weights"]})
+    rows = {name: jnp.repeat(value, int(times), axis=0) for name, value in kept.items()}
+    apart = replace(channel, **rows)
+    spread = [
+        bootstrap(KEY, [data], DM31, nature, {"dm31": 2.5e-3}, 600).replicas["dm31"].std(ddof=1)
+        for data in (bins, apart)
+    ]
+    assert 0.88 < spread[0] / spread[1] < 1.12
+
+
+def test_gaussian_priors_vary_as_the_measurements_that_they_are(channel, nature):
+    """An estimate that is all prior has the prior's width: error 3 % from 600 replicas.
+
+    Muon disappearance knows little of s2_13 (to 0.02), and nothing of dm21 within 3e-8.
+    """
+    priors = {"s2_13": Gaussian(0.022, 5e-4), "dm21": Gaussian(7.5e-5, 3e-8)}
+    start = {"s2_13": 0.022, "dm21": 7.5e-5}
+    fit = bootstrap(KEY, [channel], priors, nature, start, 600)
+    for name, prior in priors.items():
+        assert fit.replicas[name].std(ddof=1) == pytest.approx(prior.sd, rel=0.12)
+        assert fit.replicas[name].mean() == pytest.approx(prior.mean, abs=5.0 * prior.sd / 24.0)
+        # The data themselves have the prior's own center
+        assert fit.mle[name] == pytest.approx(prior.mean, abs=0.2 * prior.sd)
+    assert abs(np.corrcoef(fit.replicas["s2_13"], fit.replicas["dm21"])[0, 1]) < 0.2
+
+
+def test_the_phase_varies_as_the_measurement_behind_its_prior(channel, nature):
+    """Over the seam: a wrapped normal about 170 degrees; disappearance knows nothing of dcp."""
+    prior = Gaussian(np.deg2rad(170.0), np.deg2rad(40.0))
+    fit = bootstrap(KEY, [channel], {"dcp": prior}, nature, {"dcp": 3.0}, 600)
+    offset = np.angle(np.exp(1j * (fit.replicas["dcp"] - prior.mean)))
+    assert offset.std() == pytest.approx(prior.sd, rel=0.12)
+    assert np.all(np.abs(fit.replicas["dcp"] - prior.mean) <= np.pi)
+    assert fit.mle["dcp"] == pytest.approx(prior.mean, abs=0.05)
 
 
 def test_events_are_drawn_evenly():

@@ -267,9 +267,7 @@ def test_the_phase_lives_on_a_circle(nature):
         gaussian.log_prob(mean + angle), gaussian.log_prob(mean - 2.0 * np.pi + angle), atol=1e-9
     )
     drop = gaussian.log_prob(mean) - gaussian.log_prob(mean + sd)
-    np.testing.assert_allclose(drop, 0.5, rtol=0.01)
-    circle = np.linspace(-np.pi, np.pi, 2001)
-    np.testing.assert_allclose(simpson(np.exp(gaussian.log_prob(circle)), circle), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(drop, 0.5, rtol=1e-9)
     # A part of the circle is an interval
     part = {"dcp": Flat(0.0, 1.0)}
     assert log_prior(part, nature._replace(dcp=0.5)) == 0.0
@@ -281,7 +279,7 @@ def test_the_box_of_the_priors():
     assert box["dm31"] == (2.2e-3, 2.9e-3)
     assert box["s2_13"] == (0.0, pytest.approx(0.017))
     assert box["dm21"] == pytest.approx((7.49e-5 - 8 * 0.19e-5, 7.49e-5 + 8 * 0.19e-5))
-    assert box["dcp"] == (-np.pi, np.pi)
+    assert box["dcp"] == (3.0 - np.pi, 3.0 + np.pi)
 
 
 def test_which_priors_cross_octants():
@@ -340,9 +338,11 @@ def test_one_octant_is_not_marginalized(muons, nature):
 def test_the_model_samples_every_parameter_that_has_a_prior(muons, nature):
     # An angle may be any number on its way through the sampler
     model = handlers.substitute(handlers.seed(far_detector_model, 0), {"dcp_unwrapped": 4.0})
-    sites = handlers.trace(model).get_trace([muons], EVERYTHING, nature)
-    assert set(EVERYTHING) - {"s2_23"} <= set(sites)
-    np.testing.assert_allclose(sites["dcp"]["value"], 4.0 - 2.0 * np.pi, rtol=1e-12)
+    for low, shown in ((-np.pi, 4.0 - 2.0 * np.pi), (0.0, 4.0)):
+        priors = EVERYTHING | {"dcp": Flat(low, low + 2.0 * np.pi)}
+        sites = handlers.trace(model).get_trace([muons], priors, nature)
+        assert set(EVERYTHING) - {"s2_23"} <= set(sites)
+        np.testing.assert_allclose(sites["dcp"]["value"], shown, rtol=1e-12)
     point = nature._replace(
         s2_23=0.5 + sites["s2_23_offset"]["value"],
         **{name: sites[name]["value"] for name in EVERYTHING if name != "s2_23"},

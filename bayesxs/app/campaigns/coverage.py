@@ -24,7 +24,7 @@ from bayesxs.engine.results import Task
 from bayesxs.inference.calibration import coverage
 from bayesxs.inference.fixed_truth import INTERVALS, IntervalExperiment
 from bayesxs.inference.intervals import contains
-from bayesxs.inference.posterior import public_values
+from bayesxs.inference.posterior import PUBLIC_NAMES
 from bayesxs.report.campaigns import coverage_verdict
 from bayesxs.report.plots_calibration import coverage_figure
 from bayesxs.sections import CoverageCampaign
@@ -63,15 +63,13 @@ class IntervalCoverage(Kind[CoverageCampaign]):
         plan = self.plan
         arrays, numbers = joined(stored, plan.experiments, plan.batch)
         point = numbers // POINT_STRIDE
-        nominal = self.experiment.parameters._asdict()
-        truths = [public_values({**nominal, **varied}) for varied in self.points]
+        names = [n for n in (*PUBLIC_NAMES.values(), "sin2_2theta23") if f"estimate/{n}" in arrays]
         out: dict[str, Any] = {"point": ("trial", point)}
-        for name in (n for n in truths[0] if f"estimate/{n}" in arrays):
+        for name in names:
             ends = np.stack([arrays[f"interval/{kind}/{name}"] for kind in INTERVALS])
             out[f"ends_{name}"] = (("interval", "trial", "level", "side"), ends)
-            for what in ("estimate", "sd"):
+            for what in ("truth", "estimate", "sd"):
                 out[f"{what}_{name}"] = ("trial", arrays[f"{what}/{name}"])
-            out[f"truth_{name}"] = ("trial", np.array([float(t[name]) for t in truths])[point])
         out |= {n: ("trial", arrays[n]) for n in ("converged", "diverging", "n_steps")}
         coordinates = {"interval": list(INTERVALS), "level": list(LEVELS), "side": ["low", "high"]}
         return xr.Dataset(out, coordinates, {"kind": plan.kind})
