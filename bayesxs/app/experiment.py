@@ -20,7 +20,7 @@ from bayesxs.config import Card, prior_conflict
 from bayesxs.detector.density import Sample
 from bayesxs.detector.grid import EnergyGrid, Float, energy_grid
 from bayesxs.errors import InputError
-from bayesxs.inference.priors import Flat, Gaussian, Prior
+from bayesxs.inference.priors import Flat, Gaussian, Prior, on_prior_branch
 from bayesxs.inputs.covariance import flux_modes, load_covariance, parametric_covariance
 from bayesxs.inputs.flux import Flux, embedded_dune_flux, load_csv_flux, load_globes_flux
 from bayesxs.inputs.pdf import (
@@ -75,8 +75,9 @@ class Experiment:
         self.flux = _flux(card, "near")
         self.far_flux = self.flux if card.beam.far_flux.type == "near" else _flux(card, "far")
         self.pdf = _pdf(card.nature)
-        self.parameters = true_parameters(card)
-        self.priors = _priors(card, self.parameters, source)
+        truth = true_parameters(card)
+        self.priors = _priors(card, truth, source)
+        self.parameters = on_prior_branch(self.priors, truth)
         o = card.oscillation
         self.baseline = Baseline(o.baseline_km, o.density_g_cm3, o.electron_fraction)
         low, high = card.beam.energy_min_GeV, card.beam.energy_max_GeV
