@@ -123,8 +123,9 @@ class Card(Section):
             raise conflict("priors", "{}", f"at least one of {', '.join(PriorsCard.model_fields)}")
         if len(set(self.sample)) < len(self.sample):
             raise conflict("sample", f"{len(self.sample)} entries", "each sample once")
-        if self.training.method == "lbfgs" and self.network.precision == "float32":
-            allowed = 'must be "float64" with training.method = "lbfgs"'
+        method = self.training.method
+        if method != "adam" and self.network.precision == "float32":
+            allowed = f'must be "float64" with training.method = "{method}"'
             raise conflict("network.precision", '"float32"', allowed)
         for found in (
             prior_conflict(self.priors, self.oscillation.given()),

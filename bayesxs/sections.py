@@ -264,10 +264,12 @@ class NetworkCard(Section):
 
 
 class TrainingCard(Section):
-    """How the network is fitted; method "adam" takes the Adam steps only."""
+    """How the network is fitted: each method reads its own numbers of steps."""
 
-    method: Literal["lbfgs", "adam"] = "lbfgs"
-    """Adam followed by the quasi-Newton method L-BFGS, or Adam alone."""
+    method: Literal["lbfgs", "gauss_newton", "adam"] = "lbfgs"
+    """Adam followed by the quasi-Newton method L-BFGS, Gauss-Newton, or Adam alone."""
+    gauss_newton_steps: Annotated[int, Field(ge=0, le=100_000)] = 60
+    """Gauss-Newton (Levenberg-Marquardt) steps."""
     adam_steps: Annotated[int, Field(ge=0, le=10_000_000)] = 500
     """Adam steps on all data."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
@@ -286,7 +288,7 @@ class TrainingCard(Section):
 
     @model_validator(mode="after")
     def _check(self) -> TrainingCard:
-        key = "adam_steps" if self.method == "adam" else "lbfgs_steps"
+        key = f"{self.method}_steps"
         if getattr(self, key) < 1:
             allowed = f'must be at least 1 with method = "{self.method}"'
             raise conflict(key, getattr(self, key), allowed)

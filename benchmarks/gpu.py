@@ -120,8 +120,9 @@ def measure_training(settings: dict[str, Any]) -> dict[str, Any]:
 
     from bayesxs.detector.grid import lepton_grid, node_grid
     from bayesxs.detector.operator import build_operator, exact_response, row_quadrature
+    from bayesxs.learning.near_problem import near_problem
     from bayesxs.learning.network import Architecture, Network, create_network
-    from bayesxs.learning.training import Schedule, near_problem, train
+    from bayesxs.learning.training import Schedule, train
 
     flux, energies, truth = beam(settings)
     mass, high = truth.lepton_mass, settings["beam.energy_max_GeV"]

@@ -150,8 +150,8 @@ def evaluations(card: Card, options: argparse.Namespace) -> list[Row]:
 
     from bayesxs.app.experiment import Experiment, architecture
     from bayesxs.app.learn import near_data
+    from bayesxs.learning.near_problem import NearProblem, near_loss
     from bayesxs.learning.network import Network, create_network
-    from bayesxs.learning.training import NearProblem, near_loss
     from bayesxs.physics.kinematics import invariants, is_physical
 
     experiment = Experiment(card)

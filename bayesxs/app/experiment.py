@@ -216,7 +216,11 @@ def schedule(card: Card, near_events: float) -> Schedule:
     t = card.training
     anchor = 1.0 / (t.weight_sd**2 * near_events)  # the loss is twice -log L per event
     return Schedule(
-        t.adam_steps, t.learning_rate, t.lbfgs_steps if t.method == "lbfgs" else 0, anchor
+        t.adam_steps if t.method != "gauss_newton" else 0,
+        t.learning_rate,
+        t.lbfgs_steps if t.method == "lbfgs" else 0,
+        anchor,
+        gauss_newton_steps=t.gauss_newton_steps if t.method == "gauss_newton" else 0,
     )
 
 

@@ -23,15 +23,9 @@ from bayesxs.checkpoint import starting_with
 from bayesxs.detector.grid import Float, NodeGrid
 from bayesxs.detector.operator import fold
 from bayesxs.keys import generator
+from bayesxs.learning.near_problem import Loss, NearProblem, near_problem
 from bayesxs.learning.network import Network, create_network
-from bayesxs.learning.training import (
-    Loss,
-    NearProblem,
-    Schedule,
-    near_problem,
-    train,
-    train_together,
-)
+from bayesxs.learning.training import Schedule, train, train_together
 from bayesxs.store import Stage
 
 NETWORK, TRAINING = "network.safetensors", "training.csv"
@@ -165,7 +159,7 @@ def _train_group(
 ) -> list[Network]:
     """Train networks of one target, from their checkpoint if there is one."""
     networks = [create_network(architecture(experiment.card), key) for key in keys]
-    with reporter.bar(f"training {log.label}", plan.adam_steps + plan.lbfgs_steps) as update:
+    with reporter.bar(f"training {log.label}", plan.steps) as update:
 
         def record(step: int, losses: Float, best: list[Network], state: dict[str, Float]) -> None:
             rows = log.add(step, losses, best, state)

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from bayesxs.detector.grid import Float, NodeGrid
-from bayesxs.learning.training import smooth_functions
+from bayesxs.learning.near_problem import smooth_functions
 
 # Applies the prior covariance of w to columns, shape (3 n_nodes, k)
 type Covariance = Callable[[Array], Array]

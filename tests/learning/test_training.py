@@ -14,16 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
+from bayesxs.learning.near_problem import NearProblem, near_loss, near_problem
 from bayesxs.learning.network import Architecture, Network, create_network, network_arrays
-from bayesxs.learning.training import (
-    NearProblem,
-    Schedule,
-    near_loss,
-    near_problem,
-    normalized,
-    train,
-    train_together,
-)
+from bayesxs.learning.training import Schedule, normalized, train, train_together
 
 ARCHITECTURE = Architecture(layers=2, width=16)
 

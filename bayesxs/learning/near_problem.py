@@ -1,0 +1,151 @@
+"""The near-detector data as a network sees them: an operator, a target, and the loss between them.
+
+For expected data the loss is the squared error of the normalised density,
+||D (K w / sum(K w) - p)||^2, with w the network on the nodes; for a finite number of events it is
+the multinomial deviance, or chi-square. K is dense and projected on the row combinations that
+structure functions can reach, which is exact for the gradient to the accuracy of the projection
+(see `near_problem`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.scipy.special import xlogy
+from numpy.typing import ArrayLike
+from scipy import sparse
+
+from bayesxs.detector.grid import Float, NodeGrid
+from bayesxs.learning.network import Network
+
+type Loss = Literal["relative", "uniform", "multinomial", "chi_square"]
+
+# Smallest density of a bin, over the sum of all, that the multinomial loss takes the logarithm of
+DENSITY_FLOOR = 1e-12
+
+
+class NearProblem(NamedTuple):
+    """Everything a training step reads.
+
+    Attributes:
+        x: Bjorken x of the active nodes, shape (n,).
+        q2: Q^2 of the active nodes in GeV^2, shape (n,).
+        matrix: projected, weighted near-detector operator, shape (r, 3 n).
+        total: column sums of the unweighted operator, shape (3 n,).
+        target: projected, weighted observed density, shape (r,).
+        lift: takes a projected density back to the bins, shape (rows, r); None but for counts.
+        counts: observed events in the bins over their sum, shape (rows,); None but for counts.
+    """
+
+    x: Array
+    q2: Array
+    matrix: Array
+    total: Array
+    target: Array
+    lift: Array | None = None
+    counts: Array | None = None
+
+
+def near_problem(
+    matrix: sparse.csr_array,
+    observed: ArrayLike,
+    nodes: NodeGrid,
+    *,
+    loss: Loss = "relative",
+    floor: float = 0.02,
+    rank: int | None = 700,
+    smoothing: float = 2.0,
+) -> NearProblem:
+    """Weight, project and densify the near-detector operator.
+
+    Rows are weighted by 1/(p + floor p_max), so that the loss also sees small densities, not at all
+    ("uniform"), or by 1/sqrt(max(n, 1)) for counts n ("chi_square"). Projection: the weighted K is
+    applied to `rank` random functions on the nodes, Gaussian-smooth over `smoothing` node spacings,
+    and the rows are projected on the space that these images and the observed density span.
+    Functions that the nodes resolve lie in it to about 1e-5; the part of the data outside is a
+    constant of a quadratic loss.
+
+    Args:
+        matrix: K of `Operator.near_matrix`, shape (rows, 3 n_nodes).
+        observed: near density, any normalisation, or counts, shape (rows,).
+        nodes: the nodes.
+        loss: "relative" and "uniform" for expected data, the others for counts.
+        floor: relative floor of the weights.
+        rank: random functions; None keeps every row.
+        smoothing: correlation length of the random functions in node spacings.
+    """
+    observed = np.asarray(observed, dtype=float)
+    seen = np.nonzero(np.diff(matrix.indptr))[0]
+    active = np.unique(matrix.indices // 3)
+    columns = (3 * active[:, None] + np.arange(3)).ravel()
+    dense = matrix[seen][:, columns].toarray()
+    p = observed[seen] / observed[seen].sum()
+    total = dense.sum(axis=0)
+    scale = np.abs(total).max()  # keeps the numbers near one, for float32's sake
+    dense, total = dense / scale, total / scale
+    if loss == "uniform":
+        weights = np.ones_like(p)
+    elif loss == "chi_square":
+        weights = 1.0 / np.sqrt(np.maximum(observed[seen], 1.0))
+    else:
+        weights = 1.0 / (p + floor * p.max())
+    weights /= np.linalg.norm(weights * p)
+    dense *= weights[:, None]
+    target = weights * p
+    basis = None
+    if rank is not None and rank < len(seen):
+        images = dense @ smooth_functions(nodes, active, rank, smoothing)
+        basis, _ = np.linalg.qr(np.column_stack([target, images]))
+        dense, target = basis.T @ dense, basis.T @ target
+    lift = counts = None
+    if loss == "multinomial":
+        lift = jnp.asarray((np.eye(len(seen)) if basis is None else basis) / weights[:, None])
+        counts = jnp.asarray(p)
+    arrays = (nodes.x[active], nodes.q2[active], dense, total, target)
+    x, q2, operator, sums, goal = (jnp.asarray(a) for a in arrays)
+    return NearProblem(x, q2, operator, sums, goal, lift, counts)
+
+
+def smooth_functions(nodes: NodeGrid, active: np.ndarray, number: int, smoothing: float) -> Float:
+    """Return random smooth structure functions on the active nodes, shape (3 n_active, number)."""
+
+    def kernel(n: int) -> Float:
+        distance = np.subtract.outer(np.arange(n), np.arange(n)) / smoothing
+        return np.exp(-0.5 * distance**2)
+
+    rng = np.random.default_rng(0)  # a fixed basis: it defines the loss, not a sample
+    noise = rng.standard_normal((number * 3, len(nodes.u), len(nodes.v)))
+    smooth = kernel(len(nodes.u)) @ noise @ kernel(len(nodes.v))
+    smooth = smooth.reshape(number, 3, -1)[:, :, active]
+    x, q2 = nodes.x[active], nodes.q2[active]
+    smooth *= ((1.0 - x) ** 2 + 3e-3) * q2 / (q2 + 0.7)  # the size that cross sections have
+    return np.ascontiguousarray(smooth.transpose(2, 1, 0).reshape(3 * len(active), number))
+
+
+def near_density(network: Network, problem: NearProblem) -> Array:
+    """Return a network's projected, weighted near density, shape (r,)."""
+    w = network(problem.x, problem.q2).ravel()
+    return problem.matrix @ w / (problem.total @ w)
+
+
+def density_loss(density: Array, problem: NearProblem) -> Array:
+    """Return the distance of a projected near density p from the observed one p_obs.
+
+    ||D (p - p_obs)||^2 / ||D p_obs||^2, or for counts 2 sum p_obs log(p_obs/p), the multinomial
+    deviance per event.
+    """
+    if problem.lift is None or problem.counts is None:
+        residual = density - problem.target
+        return residual @ residual
+    observed = problem.counts
+    # The projection's error may reach below zero beside bins that hold next to nothing
+    p = jnp.maximum(problem.lift @ density, DENSITY_FLOOR)
+    return 2.0 * jnp.sum(xlogy(observed, observed) - observed * jnp.log(p))
+
+
+def near_loss(network: Network, problem: NearProblem) -> Array:
+    """Return the distance of a network's near density from the observed one (`density_loss`)."""
+    return density_loss(near_density(network, problem), problem)
