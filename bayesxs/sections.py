@@ -6,7 +6,7 @@ made of them.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -392,8 +392,17 @@ class FluxShape(Section):
     """Share of the flux variance that the modes keep."""
     near_far: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Error of the far flux over the near flux, over the error that they share; 0 for none."""
-    near_constraint: bool = False
-    """Whether near-detector data constrain the flux, in what structure functions cannot absorb."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_near_constraint(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "near_constraint" in data:
+            allowed = (
+                "removed: bounds from near data on the flux shape did not cover it; "
+                "put external constraints into the covariance of the flux"
+            )
+            raise conflict("near_constraint", str(data["near_constraint"]).lower()[:20], allowed)
+        return data
 
 
 class ParametricFluxShape(FluxShape):

@@ -278,6 +278,10 @@ def test_import_does_not_start_jax() -> None:
             '[flux_shape]\ntype = "parametric"\n[uncertainty]\ntype = "file"\npath = "r"',
             'uncertainty.type = "file": with flux_shape must be ensemble',
         ),
+        (
+            '[flux_shape]\ntype = "parametric"\nnear_constraint = true',
+            "flux_shape.near_constraint = true: removed: bounds from near data",
+        ),
     ],
 )
 def test_a_fault_is_one_line_with_key_value_and_what_is_allowed(text, expected, write) -> None:

@@ -230,11 +230,10 @@ def _relative(nominal: Float, changes: Float) -> Float:
 def _cancellation(spectrum: FarSpectrum, folder: RunFolder) -> xr.Dataset:
     """Return relative errors of the far spectrum from the flux shape, before the fit.
 
-    With the cross section held fixed, relearned, and with the flux constrained by the near detector
-    too.
+    With the cross section held fixed, and relearned.
     """
     experiment = spectrum.experiment
-    learned, shape = read_learned(experiment, folder, near_constraint=False)
+    learned, flux_modes = read_learned(experiment, folder)
     own, seen = learned[experiment.targets[spectrum.sample].name], spectrum.geometry.seen
     folded = spectrum.folded._replace(
         response=seen.of_values(own.mean, clamp=True),
@@ -243,7 +242,7 @@ def _cancellation(spectrum: FarSpectrum, folder: RunFolder) -> xr.Dataset:
     )
     parts = spectrum.along(folded)
     nominal = parts[0] @ spectrum.oscillation
-    direct = np.stack([parts[0] @ (mode * spectrum.oscillation) for mode in shape.modes])
+    direct = np.stack([parts[0] @ (mode * spectrum.oscillation) for mode in flux_modes])
     fixed = _relative(nominal, direct)
     followed = fixed
     if len(own.flux):
@@ -251,7 +250,6 @@ def _cancellation(spectrum: FarSpectrum, folder: RunFolder) -> xr.Dataset:
     stages = {
         "prior": np.sum(fixed**2, axis=0),
         "response": np.sum(followed**2, axis=0),
-        "constrained": np.einsum("jb,jk,kb->b", followed, shape.covariance, followed),
     }
     kept = spectrum.kept
     sd = np.sqrt(np.stack([variance[kept] for variance in stages.values()]))

@@ -16,7 +16,7 @@ from bayesxs.app.experiment import Experiment
 from bayesxs.app.geometry import Geometry
 from bayesxs.app.learn import NETWORK
 from bayesxs.app.netcdf import read_dataset
-from bayesxs.app.uncertainty import FluxShape, Learned, read_learned, response_terms
+from bayesxs.app.uncertainty import Learned, read_learned, response_terms
 from bayesxs.app.weights import conditions, read_networks
 from bayesxs.detector.density import Response, Sample
 from bayesxs.detector.expansion import free_parameters
@@ -101,7 +101,7 @@ class Channels:
         return read_networks(self._folder.path / NETWORK, names, conditions(self.experiment.card))
 
     @cached_property
-    def _all_learned(self) -> tuple[dict[str, Learned], FluxShape]:
+    def _all_learned(self) -> tuple[dict[str, Learned], Float]:
         return read_learned(self.experiment, self._folder)
 
     @property
@@ -110,8 +110,8 @@ class Channels:
         return self._all_learned[0]
 
     @property
-    def flux_shape(self) -> FluxShape:
-        """The flux shape that goes with them."""
+    def flux_modes(self) -> Float:
+        """The flux nuisances that they follow: relative changes of unit prior width, (J, E)."""
         return self._all_learned[1]
 
     @cached_property
@@ -137,7 +137,7 @@ class Channels:
         for name, learned in self.learned.items():
             stem = f"cross_section_{name}" if several else "cross_section"
             out += [Nuisance(f"{stem}_{k}", "cross_section") for k in range(len(learned.modes))]
-        count = len(self.flux_shape.modes)
+        count = len(self.flux_modes)
         out += [Nuisance(f"flux_{j}", "flux") for j in range(count)]
         if self._near_far > 0.0:
             out += [Nuisance(f"near_far_{j}", "flux") for j in range(count)]
@@ -269,7 +269,7 @@ class Channels:
         stem = "cross_section" if len(self.learned) == 1 else f"cross_section_{target.name}"
         for k, mode in enumerate(learned.modes):
             single[f"{stem}_{k}"] = _Effect(spectrum.of_values(mode))
-        for j, shape in enumerate(self.flux_shape.modes):
+        for j, shape in enumerate(self.flux_modes):
             follows = spectrum.of_values(learned.flux[j]) if len(learned.flux) else None
             single[f"flux_{j}"] = _Effect(follows, shape)
             if self._near_far > 0.0:
@@ -297,8 +297,6 @@ class Channels:
         pairs: tuple[tuple[int, int], ...] = ()
         if kind == "learned":
             effects, products, pairs = self._effects(sample, spectrum, groups)
-            if "flux" in groups:
-                flux = flux * (1.0 + self.flux_shape.offset)
         shapes = [np.zeros(len(energies)) if e.flux is None else e.flux for e in effects]
         return Folded(
             self._nominal(kind, sample, spectrum),

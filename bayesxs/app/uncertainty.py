@@ -34,7 +34,6 @@ from bayesxs.sections import (
     GaussianProcessCard,
     LaplaceCard,
     ModesFileCard,
-    NoFluxShape,
 )
 from bayesxs.store import RunFolder, Stage
 
@@ -72,11 +71,7 @@ class Learned:
 def uncertainty_stage(
     experiment: Experiment, folder: RunFolder, stage: Stage, reporter: Reporter
 ) -> None:
-    """Find mean and modes of every target's cross section, and what the near data say of the flux.
-
-    The flux nuisances b have unit prior width. What structure functions cannot absorb of them, the
-    near data measure: b ~ N(b_0, C), C^-1 = 1 + G^T (A K A^T + 1)^-1 G for a change G b of y.
-    """
+    """Find mean and modes of every target's cross section, and how it follows flux and response."""
     card = experiment.card
     networks = read_networks(
         folder.path / NETWORK, [t.name for t in experiment.unique_targets], conditions(card)
@@ -86,9 +81,6 @@ def uncertainty_stage(
         with reporter.bar(f"cross-section modes, {target.name}", STEPS) as update:
             source = _source(experiment, target, networks[target.name], update)
         sources[target.name] = source
-    pull = sum(source.pull for source in sources.values())
-    prior = np.eye(len(experiment.flux_modes))
-    covariance = np.linalg.inv(sum((s.information for s in sources.values()), prior))
     groups: dict[str, xr.Dataset] = {}
     for name, source in sources.items():
         learned, nodes = source.learned, experiment.geometry(source.target).nodes
@@ -105,11 +97,7 @@ def uncertainty_stage(
         )
         reporter.line(f"  {name}: {len(learned.modes)} modes, {source.notes['words']}")
     groups["flux"] = xr.Dataset(
-        {
-            "modes": (("flux_mode", "energy"), experiment.flux_modes),
-            "near_mean": (("flux_mode",), covariance @ pull),
-            "near_covariance": (("flux_mode", "other_mode"), covariance),
-        },
+        {"modes": (("flux_mode", "energy"), experiment.flux_modes)},
         {"energy": experiment.energies.points},
     )
     stage.notes["modes"] = {name: len(s.learned.modes) for name, s in sources.items()}
@@ -119,52 +107,16 @@ def uncertainty_stage(
     write_netcdf(stage.output(CROSS_SECTION), tree)
 
 
-@dataclass(frozen=True)
-class FluxShape:
-    """Uncertainty of the flux shape, phi -> phi (1 + offset + b @ modes), b of unit width.
-
-    Attributes:
-        modes: shape (J, E).
-        offset: shape (E,).
-        covariance: of the prior's b once the near data have spoken, shape (J, J).
-    """
-
-    modes: Float
-    offset: Float
-    covariance: Float
-
-
-def read_learned(
-    experiment: Experiment, folder: RunFolder, near_constraint: bool | None = None
-) -> tuple[dict[str, Learned], FluxShape]:
-    """Return every target's learned cross section, and the flux shape that goes with it.
-
-    Args:
-        experiment: the analysis.
-        folder: its run.
-        near_constraint: whether near data constrain the flux, b being replaced by b_0 + root(C) b;
-            the card's choice if None.
-    """
+def read_learned(experiment: Experiment, folder: RunFolder) -> tuple[dict[str, Learned], Float]:
+    """Return every target's learned cross section, and the flux modes that it follows, (J, E)."""
     tree = read_tree(folder.path / CROSS_SECTION)
-    flux = tree["flux"].dataset
-    modes, covariance = flux["modes"].values, flux["near_covariance"].values
-    shape = experiment.card.flux_shape
-    if near_constraint is None:
-        near_constraint = not isinstance(shape, NoFluxShape) and shape.near_constraint
-    mean, root = np.zeros(len(modes)), np.eye(len(modes))
-    if near_constraint:
-        mean, root = flux["near_mean"].values, np.linalg.cholesky(covariance)
     out = {}
     for target in experiment.unique_targets:
         data = tree[f"target/{target.name}"].dataset
-        follows = data["flux"].values
         out[target.name] = Learned(
-            data["mean"].values + np.tensordot(mean, follows, 1),
-            data["modes"].values,
-            np.tensordot(root.T, follows, 1),
-            data["response"].values,
+            *(data[name].values for name in ("mean", "modes", "flux", "response"))
         )
-    return out, FluxShape(root.T @ modes, mean @ modes, covariance)
+    return out, tree["flux"].dataset["modes"].values
 
 
 @dataclass(frozen=True)
@@ -174,8 +126,6 @@ class _Source:
     target: Target
     learned: Learned
     sizes: Float  # of all directions in the far density, over its statistical error
-    information: Float  # of the near data on the flux modes, shape (J, J)
-    pull: Float  # score of the near data in the flux modes, shape (J,)
     notes: dict[str, Any]
 
 
@@ -190,8 +140,7 @@ def _source(experiment: Experiment, target: Target, networks: Average, update: A
     count = len(experiment.flux_modes)
     if isinstance(choice, CertainCard):
         notes = {"words": "the learned cross section as it is", "negative_mass": 0.0, "kept": 1.0}
-        nothing = np.zeros((count, count)), np.zeros(count)
-        return _Source(target, Learned(mean, empty, empty, empty), np.zeros(0), *nothing, notes)
+        return _Source(target, Learned(mean, empty, empty, empty), np.zeros(0), notes)
     if isinstance(choice, ModesFileCard):
         return _from_file(experiment, target, geometry, choice.path)
     directions = _directions(experiment, near, mean)
@@ -229,8 +178,6 @@ def _source(experiment: Experiment, target: Target, networks: Average, update: A
     modes = select_modes(cross, far, choice.share, choice.modes)
     changes = data.whiten @ directions
     followed = -np.asarray(follows.regress(jnp.asarray(changes))).T.reshape(-1, *mean.shape)
-    flux = changes[:, :count]
-    residual = np.asarray(data.observed) - np.asarray(data.design) @ mean.ravel()
     notes = {
         "words": f"{words}; {100.0 * modes.kept:.2f} % of the far variance kept",
         "kept": modes.kept,
@@ -240,8 +187,6 @@ def _source(experiment: Experiment, target: Target, networks: Average, update: A
         target,
         Learned(mean, modes.modes.reshape(-1, *mean.shape), followed[:count], followed[count:]),
         modes.sizes,
-        np.asarray(follows.information(jnp.asarray(flux))),
-        flux.T @ residual,
         notes,
     )
 
@@ -349,7 +294,6 @@ def _from_file(experiment: Experiment, target: Target, geometry: Geometry, path:
     if not same:
         allowed = "modes of another node grid: grid.nodes_x, grid.nodes_q2 and the beam must agree"
         raise InputError.at(path, "nodes", data.sizes["node"], allowed)
-    count = len(experiment.flux_modes)
     mean, modes = data["mean"].values, data["modes"].values
     empty = np.zeros((0, *mean.shape))
     notes = {key: data.attrs[key] for key in ("words", "kept", "negative_mass")}
@@ -357,7 +301,5 @@ def _from_file(experiment: Experiment, target: Target, geometry: Geometry, path:
         target,
         Learned(mean, modes, empty, empty),
         data["sizes"].values,
-        np.zeros((count, count)),
-        np.zeros(count),
         notes,
     )

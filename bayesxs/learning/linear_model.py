@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.linalg import cho_solve, solve_triangular
+from jax.scipy.linalg import cho_solve
 from numpy.typing import ArrayLike
 from scipy import sparse
 
@@ -108,11 +108,6 @@ class Conditioned:
     def covariance(self, columns: Array) -> Array:
         """Apply the posterior covariance C - C A^T (A C A^T + 1)^-1 A C to columns."""
         return self.prior(columns) - self.regress(self.gain.T @ columns)
-
-    def information(self, data: Array) -> Array:
-        """Return data^T (A C A^T + 1)^-1 data: what y says about sizes of given changes of it."""
-        half = solve_triangular(self.root, data, lower=True)
-        return half.T @ half
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from bayesxs.report.budget import PARAMETERS, TOTAL, decimals, entry_of, finite,
 from bayesxs.report.style import (
     ASSUMED,
     GUIDE,
-    LEARNED,
     SHADE,
     SOURCES,
     TRUTH,
@@ -37,7 +36,6 @@ LEPTON_ENERGY: Final = r"lepton energy $E_\ell$ [GeV]"
 STAGES: Final = {
     "prior": ("cross section held fixed", TRUTH, "-"),
     "response": ("cross section relearned", ASSUMED, (0, (5, 1.5))),
-    "constrained": ("and flux constrained by the near detector", LEARNED, "-"),
 }
 SOURCE_NAMES: Final = {
     "ensemble": "ensemble",
@@ -217,8 +215,8 @@ def cancellation_figure(dataset: xr.Dataset) -> Figure:
 
     Args:
         dataset: sd, relative, over (stage, lepton_energy in GeV) for any of the stages prior
-            (cross section held fixed), response (it follows the flux) and constrained (near data
-            constrain the flux as well); weight, the far density over lepton_energy, where known.
+            (cross section held fixed) and response (it follows the flux); weight, the far density
+            over lepton_energy, where known.
 
     Raises:
         ValueError: none of the stages is there.

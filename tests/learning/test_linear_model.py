@@ -61,15 +61,6 @@ def test_conditioning_is_bayesian_linear_regression(dense):
     np.testing.assert_allclose(found, expected, rtol=0.0, atol=1e-9 * np.abs(covariance).max())
 
 
-def test_information_is_what_the_data_say_of_sizes(dense):
-    # y = A w + g b + noise: by Fisher, with w marginalised, g^T (A C A^T + 1)^-1 g
-    covariance, design, _ = dense
-    changes = np.random.default_rng(1).standard_normal((12, 3))
-    posterior = condition(lambda columns: covariance @ columns, jnp.asarray(design))
-    expected = changes.T @ np.linalg.inv(design @ covariance @ design.T + np.eye(12)) @ changes
-    np.testing.assert_allclose(posterior.information(jnp.asarray(changes)), expected, rtol=1e-9)
-
-
 def test_the_spread_is_the_sample_covariance():
     members = np.random.default_rng(2).standard_normal((5, 30))
     found = Spread.of(members).covariance(jnp.eye(30))

@@ -314,10 +314,10 @@ def sources(spectrum) -> xr.Dataset:
 def cancellation(spectrum) -> xr.Dataset:
     """Flux uncertainty that falls from stage to stage, and grows where there are no events."""
     energy, density = spectrum
-    sd = np.stack([level * (1.0 + 1e-3 * energy**3) for level in (0.05, 0.012, 0.006)])
+    sd = np.stack([level * (1.0 + 1e-3 * energy**3) for level in (0.05, 0.012)])
     return xr.Dataset(
         {"sd": (("stage", "lepton_energy"), sd), "weight": ("lepton_energy", density)},
-        coords={"stage": ["prior", "response", "constrained"], "lepton_energy": energy},
+        coords={"stage": ["prior", "response"], "lepton_energy": energy},
     )
 
 

@@ -224,7 +224,7 @@ def test_source_order_and_unknown_names_and_missing_weights(sources):
 def test_cancellation_states_the_mean_over_the_far_events(cancellation):
     figure = cancellation_figure(cancellation)
     entries = legend(figure)
-    assert [e.partition(" (")[0] for e in entries[:3]] == [words for words, *_ in STAGES.values()]
+    assert [e.partition(" (")[0] for e in entries[:2]] == [words for words, *_ in STAGES.values()]
     weight = cancellation["weight"]
     for stage, entry in zip(STAGES, entries, strict=False):
         square = (cancellation["sd"].sel(stage=stage) ** 2 * weight).sum() / weight.sum()
@@ -237,9 +237,9 @@ def test_cancellation_states_the_mean_over_the_far_events(cancellation):
 
 
 def test_stages_may_be_fewer_and_in_any_order(cancellation):
-    figure = cancellation_figure(cancellation.isel(stage=[2, 0]).drop_vars("weight"))
+    figure = cancellation_figure(cancellation.isel(stage=[1, 0]).drop_vars("weight"))
     words = [entry.partition(" (")[0] for entry in legend(figure)]
-    assert words == [STAGES["prior"][0], STAGES["constrained"][0]]
+    assert words == [STAGES["prior"][0], STAGES["response"][0]]
     with pytest.raises(ValueError, match="any of prior"):
         cancellation_figure(cancellation.isel(stage=[0]).assign_coords(stage=["else"]))
 
