@@ -12,6 +12,7 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,11 +21,17 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from bayesxs.errors import InputError
+from bayesxs.inner import open_plain, opened_parent
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Libraries with their own writers report a full disk in words only.
 _FULL_WORDS: Final = re.compile(r"no space left on device|file too large|disk quota exceeded", re.I)
 _DENIED: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
+# What is read into memory at once
+MOST_JSON: Final = 100_000_000
+MOST_HEADER: Final = 10_000_000
+# Kinds of numbers that the package stores, as safetensors names them
+_TYPES: Final = ("F64", "F32", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
 _PARTIAL: Final = re.compile(r"\.partial-[0-9a-f]{8}-.+")
 
 
@@ -37,16 +44,21 @@ def atomic_path(final: Path) -> Iterator[Path]:
     `final` keeps its old content.
 
     Raises:
-        InputError: the disk is full, or the folder cannot be written.
+        InputError: the disk is full, or the folder cannot be written; a folder on an inner path is
+            a symbolic link.
     """
     temporary = final.with_name(f".partial-{secrets.token_hex(4)}-{final.name}")
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        _flush(temporary)
-        os.replace(temporary, final)
-        with suppress(OSError):  # some network disks cannot flush a folder
-            _flush(final.parent)
+        with opened_parent(final, create=True) as folder:
+            try:
+                yield temporary
+                _flush(temporary.name, folder)
+                os.replace(temporary.name, final.name, src_dir_fd=folder, dst_dir_fd=folder)
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(temporary.name, dir_fd=folder)
+            with suppress(OSError):  # some network disks cannot flush a folder
+                os.fsync(folder)
     except InputError:
         raise
     except Exception as error:
@@ -57,12 +69,10 @@ def atomic_path(final: Path) -> Iterator[Path]:
         if isinstance(error, OSError) and error.errno in _DENIED and _concerns(error, temporary):
             raise InputError(f"{final}: cannot write: {error.strerror}") from error
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _flush(name: str, folder: int) -> None:
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
     try:
         os.fsync(descriptor)
     finally:
@@ -70,10 +80,8 @@ def _flush(path: Path) -> None:
 
 
 def _concerns(error: OSError, temporary: Path) -> bool:
-    return error.filename is not None and os.fspath(error.filename) in (
-        str(temporary),
-        str(temporary.parent),
-    )
+    named = error.filename
+    return isinstance(named, str) and Path(named) in (temporary, *temporary.parents)
 
 
 def disk_is_full(error: BaseException) -> bool:
@@ -90,16 +98,18 @@ def disk_is_full(error: BaseException) -> bool:
     return False
 
 
-def is_partial(path: Path) -> bool:
-    """Tell whether a file is a temporary one of `atomic_path`."""
-    return _PARTIAL.fullmatch(path.name) is not None
+def is_partial(name: str) -> bool:
+    """Tell whether a name is that of a temporary file of `atomic_path`."""
+    return _PARTIAL.fullmatch(name) is not None
 
 
 def remove_partials(folder: Path) -> None:
     """Remove the temporary files that killed processes left in a folder or below it."""
-    for path in folder.rglob(".partial-*"):
-        if is_partial(path) and path.is_file():
-            path.unlink(missing_ok=True)
+    for _, _, names, descriptor in os.fwalk(folder, follow_symlinks=False):
+        for name in names:
+            if is_partial(name):
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=descriptor)
 
 
 # --- writing --------------------------------------------------------------------------------------
@@ -159,26 +169,46 @@ def plain(value: Any) -> Any:
 # --- reading --------------------------------------------------------------------------------------
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a file.
+@contextmanager
+def open_input(path: Path) -> Iterator[BufferedReader]:
+    """Open a plain file for reading.
 
     Raises:
-        InputError: it is missing, a folder, or unreadable.
+        InputError: it is missing, a folder, a pipe or a device, or unreadable.
     """
     try:
-        return path.read_bytes()
+        with os.fdopen(open_plain(path), "rb") as file:
+            yield file
     except OSError as error:
         raise InputError(f"{path}: cannot read: {error.strerror}") from None
 
 
-def read_text(path: Path) -> str:
-    """Read a UTF-8 text file.
+def read_bytes(path: Path, most: int | None = None) -> bytes:
+    """Read a file.
+
+    Args:
+        path: of the file.
+        most: bytes that it may have.
 
     Raises:
-        InputError: it cannot be read, or is not text.
+        InputError: it is missing, a folder, a pipe or a device, unreadable, or too large.
+    """
+    with open_input(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if most is not None and size > most:
+            allowed = f"at most {most / 1e6:g} MB are read of such a file"
+            raise InputError.at(path, "size", f"{size / 1e6:.6g} MB", allowed)
+        return file.read()
+
+
+def read_text(path: Path, most: int | None = None) -> str:
+    """Read a UTF-8 text file of at most so many bytes.
+
+    Raises:
+        InputError: it cannot be read, is too large, or is not text.
     """
     try:
-        return read_bytes(path).decode("utf-8")
+        return read_bytes(path, most).decode("utf-8")
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file in UTF-8") from None
 
@@ -187,32 +217,88 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: it cannot be read, or is not JSON (with the line).
+        InputError: it cannot be read, is not JSON (with the line), or holds what this package does
+            not write: deep nesting, a number beyond 64 bits, NaN or infinity.
     """
-    try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: line {error.lineno}: not JSON: {error.msg}") from None
-    except RecursionError:
-        raise InputError(f"{path}: not JSON of this package: nested too deep") from None
+    return _json(path, read_text(path, MOST_JSON))
 
 
-def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Read the arrays and the metadata of a safetensors file.
+def _json(source: object, text: str) -> Any:
+    """Return the value of a JSON text.
 
     Raises:
-        InputError: it cannot be read, or is truncated or of another format.
+        InputError: as `read_json`.
     """
-    content = read_bytes(path)
+
+    def whole(digits: str) -> int:
+        if len(digits) > 20 or not -(2**63) <= int(digits) < 2**64:
+            raise InputError.at(source, "integer", digits, "of at most 64 bits")
+        return int(digits)
+
+    def real(digits: str) -> float:
+        if not math.isfinite(value := float(digits)):
+            raise InputError.at(source, "number", digits, "of at most 1.8e308")
+        return value
+
+    def refuse(name: str) -> Any:
+        raise InputError.at(source, "number", name, "finite, or null")
+
     try:
-        arrays = safetensors.numpy.load(content)
-        # The header is JSON behind its length in eight bytes; `load` has just checked it.
-        length = int.from_bytes(content[:8], "little")
-        metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-    except (SafetensorError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not a whole safetensors file: {reason}") from None
-    return arrays, metadata
+        return json.loads(text, parse_int=whole, parse_float=real, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{source}: line {error.lineno}: not JSON: {error.msg}") from None
+    except RecursionError:
+        raise InputError(f"{source}: not JSON of this package: nested too deep") from None
+
+
+def read_arrays(
+    path: Path, most: int | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Read the arrays and the metadata of a safetensors file.
+
+    Args:
+        path: of the file.
+        most: bytes that it may have.
+
+    Raises:
+        InputError: it cannot be read, is too large, or is truncated or of another format.
+    """
+    content = read_bytes(path, most)
+    metadata = _metadata(path, content)
+    try:
+        return safetensors.numpy.load(content), metadata
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _no_arrays(path, str(error)) from None
+
+
+def _metadata(path: Path, content: bytes) -> dict[str, str]:
+    """Check the header of a safetensors file, JSON behind its length; return the text in it.
+
+    The library checks offsets and sizes itself, but repeats a damaged header in its messages.
+    """
+    length = int.from_bytes(content[:8], "little")
+    if len(content) < 8 or length > min(len(content) - 8, MOST_HEADER):
+        raise _no_arrays(path, f"a header of {length} bytes in a file of {len(content)}")
+    try:
+        text = content[8 : 8 + length].decode("utf-8")
+    except UnicodeDecodeError:
+        raise _no_arrays(path, "the header is no text") from None
+    header = _json(path, text)
+    if not isinstance(header, dict):
+        raise _no_arrays(path, "the header is no table")
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise _no_arrays(path, "__metadata__ is no table of texts")
+    for name, entry in header.items():
+        kind = entry.get("dtype") if isinstance(entry, dict) else None
+        if kind not in _TYPES:
+            allowed = f"an array of one of {', '.join(_TYPES)}"
+            raise InputError.at(path, name, entry if kind is None else kind, allowed)
+    return metadata
+
+
+def _no_arrays(path: Path, reason: str) -> InputError:
+    return InputError(f"{path}: not a whole safetensors file: {' '.join(reason.split())}")
 
 
 def arrays_sha256(arrays: Mapping[str, np.ndarray]) -> str:
@@ -231,8 +317,5 @@ def file_sha256(path: Path) -> str:
     Raises:
         InputError: the file cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot read: {error.strerror}") from None
+    with open_input(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

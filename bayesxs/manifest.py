@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -28,6 +29,29 @@ LIBRARIES: Final = (
     "safetensors",
 )
 _FORMAT: Final = "bayesxs run"
+
+# Files of the folder itself, which no stage writes
+MANIFEST: Final = "manifest.json"
+CONFIG: Final = "config.toml"
+
+# A manifest may come from somebody else: its words become names of files
+STAGE_NAMES: Final = frozenset(
+    {
+        "train",
+        "uncertainty",
+        "simulate",
+        "density",
+        "sample",
+        "bootstrap",
+        "budget",
+        "campaign",
+        "posterior",
+        "report",
+    }
+)
+_OUTPUT: Final = re.compile(r"(?:figures/)?\w[\w-]*(?:\.[\w-]+)+", re.ASCII)
+_KEY: Final = re.compile(r"[0-9a-f]{64}[a-z-]{0,60}")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def package_version(name: str = "bayesxs") -> str:
@@ -80,7 +104,44 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not isinstance(stages, dict):
         raise InputError.at(path, "stages", stages, "damaged: choose another --out")
     for name, done in stages.items():
-        whole = isinstance(done, dict) and isinstance(done.get("key"), str)
-        if not whole or not isinstance(done.get("outputs"), dict):
-            raise InputError.at(path, f"stages.{name}", done, "damaged: choose another --out")
+        if name not in STAGE_NAMES:
+            raise InputError.at(path, "stages", name, f"one of {', '.join(sorted(STAGE_NAMES))}")
+        _check_record(path, name, done)
     return manifest
+
+
+def is_output(name: str) -> bool:
+    """Tell whether a name may be that of an output: of a plain file in the folder or its figures.
+
+    The files of the folder itself are none.
+    """
+    return _OUTPUT.fullmatch(name) is not None and name not in (MANIFEST, CONFIG)
+
+
+def _check_record(path: Path, name: str, done: Any) -> None:
+    """Check what a manifest says of a finished stage.
+
+    Raises:
+        InputError: something of it is missing or of another kind.
+    """
+    if not isinstance(done, dict):
+        raise InputError.at(path, f"stages.{name}", done, "damaged: choose another --out")
+    key, outputs, seconds = done.get("key"), done.get("outputs"), done.get("seconds")
+    table = outputs if isinstance(outputs, dict) else {}
+    whole = {
+        "key": isinstance(key, str) and _KEY.fullmatch(key) is not None,
+        "outputs": table is outputs,
+        "seconds": isinstance(seconds, int | float) and not isinstance(seconds, bool),
+        "notes": isinstance(done.get("notes"), dict),
+    }
+    for entry, good in whole.items():
+        if not good:
+            allowed = "damaged: choose another --out"
+            raise InputError.at(path, f"stages.{name}.{entry}", done.get(entry), allowed)
+    for output, digest in table.items():
+        if not is_output(output):
+            allowed = "an output is a plain file within the folder, such as events.nc"
+            raise InputError.at(path, f"stages.{name}.outputs", output, allowed)
+        if not isinstance(digest, str) or _SHA256.fullmatch(digest) is None:
+            allowed = "a SHA-256 in hexadecimal"
+            raise InputError.at(path, f"stages.{name}.outputs.{output}", digest, allowed)

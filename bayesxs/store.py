@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +27,7 @@ from bayesxs.atomic import (
     atomic_path,
     file_sha256,
     is_partial,
+    open_input,
     plain,
     read_arrays,
     remove_partials,
@@ -33,11 +35,33 @@ from bayesxs.atomic import (
     write_json,
 )
 from bayesxs.errors import InputError
-from bayesxs.manifest import environment, new_manifest, now, package_version, read_manifest
+from bayesxs.inner import (
+    InnerPath,
+    entries,
+    inner_root,
+    open_plain,
+    present,
+    remove,
+    remove_folder,
+    require_plain,
+)
+from bayesxs.manifest import (
+    CONFIG,
+    MANIFEST,
+    STAGE_NAMES,
+    environment,
+    is_output,
+    new_manifest,
+    now,
+    package_version,
+    read_manifest,
+)
 
-MANIFEST: Final = "manifest.json"
-CONFIG: Final = "config.toml"
+__all__ = ["CONFIG", "MANIFEST", "RunFolder", "Stage", "content_key", "holds_run"]
+
 _LOCK: Final = ".lock"
+_SECONDS: Final = re.compile(r"\d{1,12}\.\d{3}", re.ASCII)
+_CHECKPOINTS: Final = "checkpoints"
 
 
 def content_key(
@@ -91,6 +115,8 @@ class Stage:
 
     def output(self, name: str) -> Path:
         """Announce an output file, relative to the run folder, and return its path."""
+        if not is_output(name):
+            raise ValueError(f"{name!r} is no name of an output")
         if name not in self.outputs:
             self.outputs.append(name)
         return self.folder.path / name
@@ -118,14 +144,15 @@ class Stage:
             InputError: the checkpoint file is damaged.
         """
         path = self.folder.checkpoint_path(self.name, label)
-        if not path.exists():
+        if not present(path):
             return None
         arrays, marked = read_arrays(path)
         if marked.pop("content_key", None) != self.key:
             return None
-        if marked.pop("sha256", None) != arrays_sha256(arrays):
+        text = marked.pop("seconds", "")
+        if marked.pop("sha256", None) != arrays_sha256(arrays) or not _SECONDS.fullmatch(text):
             raise InputError(f"{path}: damaged: delete it, then --resume")
-        seconds = float(marked.pop("seconds"))
+        seconds = float(text)
         if label not in self.saved:
             self.earlier_seconds = max(self.earlier_seconds, seconds)
         return arrays, marked
@@ -139,7 +166,7 @@ class RunFolder:
     """
 
     def __init__(
-        self, path: Path, manifest: dict[str, Any], lock: int | None, made: bool = False
+        self, path: InnerPath, manifest: dict[str, Any], lock: int | None, made: bool = False
     ) -> None:
         """Hold an opened folder; the class methods do the opening."""
         self.path = path
@@ -157,7 +184,7 @@ class RunFolder:
             InputError: the folder holds a run and `resume` is off; it holds other files; another
                 process writes in it; its run is of another schema version; it cannot be written.
         """
-        folder = Path(path).absolute()
+        folder = inner_root(path)
         made = not folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -171,6 +198,7 @@ class RunFolder:
             # once more under the lock: another process may have come and gone in between
             if holds_run(folder, resume):
                 return cls._continue(folder, lock)
+            _require_own_files(folder)
             remove_partials(folder)
             opened = cls(folder, new_manifest(), lock, made=made)
             opened._save()
@@ -206,8 +234,10 @@ class RunFolder:
         return cls(folder, read_manifest(folder / MANIFEST), None)
 
     @classmethod
-    def _continue(cls, folder: Path, lock: int) -> Self:
+    def _continue(cls, folder: InnerPath, lock: int) -> Self:
         opened = cls(folder, read_manifest(folder / MANIFEST), lock)
+        outputs = [name for done in opened.stages.values() for name in done["outputs"]]
+        _require_own_files(folder, outputs)
         remove_partials(folder)
         for finished in opened.stages:  # a kill may have come between the record and the removal
             opened.remove_checkpoints(finished)
@@ -239,9 +269,9 @@ class RunFolder:
     def _discard(self) -> None:
         own = {MANIFEST, CONFIG, _LOCK}
         with suppress(OSError):  # what is said of the input matters more
-            if {entry.name for entry in self.path.iterdir()} <= own:
+            if set(entries(self.path)) <= own:
                 for name in own:
-                    (self.path / name).unlink(missing_ok=True)
+                    remove(self.path / name)
                 self.path.rmdir()
 
     # the manifest
@@ -257,6 +287,15 @@ class RunFolder:
         """The record of each finished stage: key, seconds, outputs, finished, notes."""
         stages: dict[str, dict[str, Any]] = self._manifest["stages"]
         return stages
+
+    @property
+    def notice(self) -> str | None:
+        """A line that says so, where another user than this process's has written the folder."""
+        for path in (self.path, self.path / MANIFEST):
+            owner = os.lstat(path).st_uid
+            if owner != os.geteuid():
+                return f"{path}: belongs to another user (uid {owner})"
+        return None
 
     def record(self, **facts: Any) -> None:
         """Write facts about the run (device, seeds) into the manifest, replacing earlier ones."""
@@ -282,7 +321,7 @@ class RunFolder:
         done = self.stages.get(name)
         if done is None or done["key"] != key:
             return False
-        if any(not (self.path / output).exists() for output in done["outputs"]):
+        if any(not present(self.path / output) for output in done["outputs"]):
             return False
         self.check_outputs(name)
         return True
@@ -296,15 +335,30 @@ class RunFolder:
         done = self.stages.get(name)
         if done is None:
             raise InputError(f"{self.path}: stage {name} is not finished: run it first")
-        for output, recorded in done["outputs"].items():
-            path = self.path / output
-            if not path.exists():
-                raise InputError(f"{path}: missing: --resume makes it again")
-            if file_sha256(path) != recorded:
-                raise InputError(
-                    f"{path}: changed since stage {name} wrote it: delete it and --resume makes it "
-                    "again, or choose another --out"
-                )
+        for output in done["outputs"]:
+            self._check_output(name, output)
+
+    def output(self, name: str) -> InnerPath:
+        """Return the path of what a finished stage has left, unchanged since.
+
+        Raises:
+            InputError: no stage has made it; it is missing or was changed.
+        """
+        for stage, done in self.stages.items():
+            if name in done["outputs"]:
+                self._check_output(stage, name)
+                return self.path / name
+        raise InputError(f"{self.path / name}: no finished stage of the run has made it")
+
+    def _check_output(self, stage: str, name: str) -> None:
+        path = self.path / name
+        if not present(path):
+            raise InputError(f"{path}: missing: --resume makes it again")
+        if file_sha256(path) != self.stages[stage]["outputs"][name]:
+            raise InputError(
+                f"{path}: changed since stage {stage} wrote it: delete it and --resume makes it "
+                "again, or choose another --out"
+            )
 
     @contextmanager
     def stage(self, name: str, key: str) -> Iterator[Stage]:
@@ -313,6 +367,8 @@ class RunFolder:
         The block writes its files through `Stage.output`. Until it ends the stage counts as not
         finished, so a kill at any moment makes it run again, from its checkpoint if it left one.
         """
+        if name not in STAGE_NAMES:
+            raise ValueError(f"{name!r} is no stage of `manifest.STAGE_NAMES`")
         if self.stages.pop(name, None) is not None:
             self._save()
         current = Stage(self, name, key)
@@ -339,26 +395,30 @@ class RunFolder:
         source.check_outputs(name)
         record = source.manifest["stages"][name]
         for output in record["outputs"]:
-            with atomic_path(self.path / output) as temporary:
-                shutil.copyfile(source.path / output, temporary)
+            with (
+                open_input(source.path / output) as original,
+                atomic_path(self.path / output) as temporary,
+                temporary.open("xb") as copy,
+            ):
+                shutil.copyfileobj(original, copy, 1 << 20)
         self.stages[name] = record
         self.check_outputs(name)
         self._save()
 
     # checkpoints
 
-    def checkpoint_path(self, stage: str, label: str = "") -> Path:
+    def checkpoint_path(self, stage: str, label: str = "") -> InnerPath:
         """Return the path of a stage's checkpoint; a label tells several of one stage apart."""
-        return self.path / "checkpoints" / stage / f"{label or stage}.safetensors"
+        return self.path / _CHECKPOINTS / stage / f"{label or stage}.safetensors"
 
     def remove_checkpoints(self, stage: str) -> None:
         """Remove what a stage kept while it was unfinished."""
         folder = self.checkpoint_path(stage).parent
-        for path in folder.glob("*.safetensors"):
-            path.unlink(missing_ok=True)
-        for empty in (folder, folder.parent):
-            if empty.is_dir() and not any(empty.iterdir()):
-                empty.rmdir()
+        for name in entries(folder):
+            if name.endswith(".safetensors"):
+                remove(folder / name)
+        remove_folder(folder)
+        remove_folder(folder.parent)
 
 
 def holds_run(folder: Path, resume: bool) -> bool:
@@ -367,40 +427,57 @@ def holds_run(folder: Path, resume: bool) -> bool:
     Raises:
         InputError: it holds a run and `resume` is off, or it holds other files.
     """
-    if (folder / MANIFEST).exists():
+    if os.path.lexists(folder / MANIFEST):
         if not resume:
             allowed = "--resume continues it, --out chooses another folder"
             raise InputError(f"{folder}: already holds a run: {allowed}")
         return True
     # A process killed while creating the folder leaves its lock and temporary files
-    if any(entry.name != _LOCK and not is_partial(entry) for entry in _entries(folder)):
+    if any(name != _LOCK and not is_partial(name) for name in _entries(folder)):
         raise InputError(f"{folder}: not empty and no run folder: --out takes a new folder")
     return False
 
 
-def _entries(folder: Path) -> list[Path]:
+def _entries(folder: Path) -> list[str]:
     try:
-        return list(folder.iterdir())
+        return os.listdir(folder)
     except OSError as error:
         raise InputError(f"{folder}: cannot read the folder: {error.strerror}") from None
 
 
-def _require_run(path: str | os.PathLike[str]) -> Path:
-    folder = Path(path).absolute()
+def _require_run(path: str | os.PathLike[str]) -> InnerPath:
+    folder = inner_root(path)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder: give the folder of a run")
-    if not (folder / MANIFEST).exists():
+    if not os.path.lexists(folder / MANIFEST):
         raise InputError(f"{folder}: holds no run ({MANIFEST} is missing)")
     return folder
 
 
-def _acquire(folder: Path) -> int:
+def _require_own_files(folder: InnerPath, outputs: Iterable[str] = ()) -> None:
+    """Check that what a run keeps in its folder are plain files, before any of them is touched.
+
+    Raises:
+        InputError: a file or a folder of it is a symbolic link, a pipe or a device.
+    """
+    for name in (MANIFEST, CONFIG, *outputs):
+        if present(folder / name):
+            require_plain(folder / name)
+    for stage in entries(folder / _CHECKPOINTS):
+        for name in entries(folder / _CHECKPOINTS / stage):
+            require_plain(folder / _CHECKPOINTS / stage / name)
+
+
+def _acquire(folder: InnerPath) -> int:
     """Lock the folder for this process, without waiting; return the lock's file descriptor."""
     path = folder / _LOCK
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = open_plain(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise InputError(f"{folder}: cannot write in the folder: {error.strerror}") from None
+    if os.fstat(descriptor).st_nlink > 1:
+        os.close(descriptor)
+        raise InputError(f"{path}: has other names elsewhere (hard links): delete it")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

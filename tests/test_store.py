@@ -372,13 +372,13 @@ def test_a_stage_is_taken_over_from_another_folder(tmp_path: Path) -> None:
 STAGES = """
 import sys, numpy as np
 from bayesxs.atomic import write_arrays, write_text
+from bayesxs.manifest import STAGE_NAMES
 from bayesxs.store import RunFolder, content_key
 path = sys.argv[1]
 print("ready", flush=True)
 upstream = {}
 with RunFolder.create(path, resume=True) as folder:
-    for number in range(8):
-        name = f"stage{number}"
+    for number, name in enumerate(sorted(STAGE_NAMES)[:8]):
         key = content_key(name, sections={"n": number}, upstream=upstream)
         upstream = {name: key}
         if folder.stage_is_current(name, key):
@@ -410,6 +410,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_numbers(tmp_path: Path)
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 kills += 1
+            assert process.wait() in (0, -signal.SIGKILL)
             done = b"done" in process.stdout.read()
     assert kills > 0
     straight = tmp_path / "straight"

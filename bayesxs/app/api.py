@@ -36,7 +36,9 @@ class _Finished:
             InputError: it holds nothing, what another version wrote, or something unfinished.
         """
         self._folder = RunFolder.view(path)
-        self.path = self._folder.path
+        self.path = Path(self._folder.path)
+        if self._folder.notice:
+            warnings.warn(self._folder.notice, stacklevel=3)
         self._folder.check_outputs(self.last_stage)
 
     def __repr__(self) -> str:
@@ -45,12 +47,15 @@ class _Finished:
     @cached_property
     def card(self) -> Card:
         """The card that it was made with."""
-        return load_card(self.path / CONFIG)
+        return load_card(self._folder.path / CONFIG)
 
     @cached_property
     def summary(self) -> dict[str, Any]:
         """The numbers that were found, as the folder's JSON file holds them."""
-        content: dict[str, Any] = read_json(self.path / self.summary_file)
+        path = self._folder.output(self.summary_file)
+        content: dict[str, Any] = read_json(path)
+        if not isinstance(content, dict):
+            raise InputError(f"{path}: no summary of a run")
         return content
 
     @property
@@ -76,20 +81,20 @@ class Run(_Finished):
         """Densities and cross sections, true and learned."""
         from bayesxs.app.netcdf import read_tree
 
-        return read_tree(self.path / "near_detector.nc")
+        return read_tree(self._folder.output("near_detector.nc"))
 
     @cached_property
     def events(self) -> xr.Dataset:
         """The far-detector events."""
         from bayesxs.app.netcdf import read_dataset
 
-        return read_dataset(self.path / "events.nc")
+        return read_dataset(self._folder.output("events.nc"))
 
     def posterior(self, cross_section: Literal["learned", "truth"] = "learned") -> xr.DataTree:
         """Return the posterior obtained with the learned or the true cross section."""
         from bayesxs.app.netcdf import read_tree
 
-        return read_tree(self.path / f"posterior_{cross_section}.nc")
+        return read_tree(self._folder.output(f"posterior_{cross_section}.nc"))
 
     def figure(self, name: str = "posterior") -> Figure:
         """Draw one of the report's figures.
@@ -114,7 +119,7 @@ class Campaign(_Finished):
         """What was found, pseudo-experiment by pseudo-experiment."""
         from bayesxs.app.netcdf import read_dataset
 
-        return read_dataset(self.path / "campaign.nc")
+        return read_dataset(self._folder.output("campaign.nc"))
 
     def figure(self, name: str) -> Figure:
         """Draw one of the page's figures, such as "ecdf".

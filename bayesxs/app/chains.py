@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -13,6 +14,7 @@ from bayesxs.app.netcdf import TreeWriter
 from bayesxs.errors import InputError
 from bayesxs.inference.posterior import posterior_tree
 from bayesxs.inference.sampling import Draws, Piece, SamplerSettings
+from bayesxs.inner import entries, remove
 from bayesxs.store import Stage
 
 CHAINS: Final = "chains.nc"
@@ -44,9 +46,10 @@ class ChainPieces:
         done = 0 if state is None else int(state["done"])
         folder = self._stage.folder.checkpoint_path(self._stage.name).parent
         kept = {self._path(end) for end in self.settings.ends if end <= done}
-        for path in folder.glob(f"{self._label}-{'[0-9]' * _DIGITS}.safetensors"):
-            if path not in kept:
-                path.unlink()
+        own = re.compile(rf"{re.escape(self._label)}-[0-9]{{{_DIGITS}}}\.safetensors")
+        for name in entries(folder):
+            if own.fullmatch(name) and folder / name not in kept:
+                remove(folder / name)
         return state
 
     def save(self, piece: Piece) -> None:
@@ -88,7 +91,11 @@ class ChainPieces:
         parts: dict[str, dict[str, np.ndarray]] = {"state": {}, "sites": {}, "statistics": {}}
         for name, array in kept[0].items():
             part, _, rest = name.partition("/")
+            if part not in parts:
+                return None
             parts[part][rest] = array
+        if "done" not in parts["state"]:
+            return None
         draws = Draws(parts["sites"], parts["statistics"]) if parts["statistics"] else None
         return Piece(end, draws, parts["state"])
 

@@ -145,8 +145,9 @@ def merge(
 
         prepare_jax()
         from bayesxs.app.merging import merge as merge_runs
+        from bayesxs.app.progress import Reporter
 
-        merge_runs(out, runs)
+        merge_runs(out, runs, Reporter(not quiet))
     _continue(out, "report", quiet)
     if not quiet:
         typer.echo(f"report: {out / 'report.html'}")

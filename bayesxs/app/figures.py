@@ -16,6 +16,7 @@ from bayesxs.app.progress import Reporter
 from bayesxs.app.results import ASIMOV, NEAR, write_summary
 from bayesxs.atomic import read_json, read_text, write_bytes, write_text
 from bayesxs.inference.posterior import PUBLIC_NAMES
+from bayesxs.inner import entries, present, remove
 from bayesxs.report.html import render_budget, render_report
 from bayesxs.report.plots_chains import predictive_figure, rank_figure, trace_figure
 from bayesxs.report.plots_density import (
@@ -49,9 +50,9 @@ def report_stage(folder: RunFolder, stage: Stage, reporter: Reporter) -> None:
     drawn = list(figures(folder))
     images: dict[str, bytes] = {}
     stems = {stem for stem, _ in drawn}
-    for old in (folder.path / "figures").glob("*.png"):  # of an earlier card
-        if old.stem not in stems:
-            old.unlink()
+    for old in entries(folder.path / "figures"):  # of an earlier card
+        if old.endswith(".png") and old.removesuffix(".png") not in stems:
+            remove(folder.path / "figures" / old)
     with reporter.bar("figures", len(drawn)) as update:
         for number, (stem, draw) in enumerate(drawn, 1):
             images[stem] = to_png(draw())
@@ -112,7 +113,7 @@ def figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
     trees = {
         kind: read_tree(path, MOST_DRAWS)
         for kind in ("truth", "learned", "assumed")
-        if (path := folder.path / f"posterior_{kind}.nc").exists()
+        if present(path := folder.path / f"posterior_{kind}.nc")
     }
     asimov = read_tree(folder.path / ASIMOV, MOST_DRAWS)
     shifts = folder.stages["posterior"]["notes"]["summary"]["asimov"]["shift_sigma"]
@@ -133,9 +134,8 @@ def figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
     yield "structure_functions_weighted", lambda: structure_functions_figure(functions, True)
     if "budget" in folder.stages:
         yield from budget_figures(folder)
-    if (folder.path / TRAINING).exists():
-        with (folder.path / TRAINING).open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
+    if present(folder.path / TRAINING):
+        rows = list(csv.DictReader(read_text(folder.path / TRAINING).splitlines()))
         first = [r for r in rows if r["target"] == "0" and r["member"] == "0"]
         columns = {name: [float(r[name]) for r in first] for name in first[0]}
         yield "training", lambda: training_figure(columns)

@@ -18,10 +18,11 @@ from bayesxs.app.geometry import Geometry, Target
 from bayesxs.app.progress import Reporter
 from bayesxs.app.seeds import TRAINING_KEY, stage_key
 from bayesxs.app.weights import conditions, read_networks, write_networks
-from bayesxs.atomic import atomic_path, write_csv
+from bayesxs.atomic import read_bytes, write_bytes, write_csv
 from bayesxs.checkpoint import starting_with
 from bayesxs.detector.grid import Float, NodeGrid
 from bayesxs.detector.operator import fold
+from bayesxs.inner import remove
 from bayesxs.keys import generator
 from bayesxs.learning.near_problem import Loss, NearProblem, near_problem
 from bayesxs.learning.network import Network, create_network
@@ -45,9 +46,8 @@ def train_stage(experiment: Experiment, stage: Stage, reporter: Reporter) -> Non
         source = Path(card.network.weights)
         names = [t.name for t in experiment.unique_targets]
         read_networks(source, names, conditions(card))  # refuse what does not fit
-        path.with_name(TRAINING).unlink(missing_ok=True)  # of an earlier training, now replaced
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(source.read_bytes())
+        remove(path.with_name(TRAINING))  # of an earlier training, now replaced
+        write_bytes(path, read_bytes(source))
         return
     networks: dict[str, list[Network]] = {}
     rows: list[dict[str, Any]] = []

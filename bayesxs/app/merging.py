@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +21,7 @@ from bayesxs.atomic import disk_is_full, write_text
 from bayesxs.cardfile import show
 from bayesxs.config import Card, differing_keys, load_card, to_toml
 from bayesxs.errors import InputError
+from bayesxs.inner import entries
 from bayesxs.store import CONFIG, MANIFEST, RunFolder
 
 # In these keys alone the cards of merged runs may differ
@@ -44,7 +46,7 @@ class Part(NamedTuple):
         return self.first + self.card.sampler.chains
 
 
-def merge(out: Path, runs: Sequence[Path]) -> None:
+def merge(out: Path, runs: Sequence[Path], reporter: Reporter | None = None) -> None:
     """Merge runs into a new folder, the same as that of one run of all the chains.
 
     What follows from the chains, posterior and report, is not made yet.
@@ -52,13 +54,20 @@ def merge(out: Path, runs: Sequence[Path]) -> None:
     Args:
         out: folder to be made.
         runs: folders of two or more runs with finished sampling.
+        reporter: says what an interrupted merge had left, and whose the runs are.
 
     Raises:
         InputError: the runs do not fit together, naming what differs; nothing is left behind.
     """
     if os.path.lexists(out):
         raise InputError(f"{out}: exists: merge makes a new folder")
+    say = (reporter or Reporter(False)).line
+    for left in _leftovers(out):
+        say(f"removed {left}, which an interrupted merge had left")
     parts = _parts(runs)
+    for part in parts:
+        if part.folder.notice:
+            say(f"notice: {part.folder.notice}")
     first, end = parts[0].first, parts[-1].end
     chains = (f"sampler.chains={end - first}", f"sampler.first_chain={first}")
     card = load_card(parts[0].path / CONFIG, overrides=chains)
@@ -77,6 +86,21 @@ def merge(out: Path, runs: Sequence[Path]) -> None:
         raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _leftovers(out: Path) -> Iterator[Path]:
+    """Remove what killed merges into the same folder have left, and name it."""
+    place = out.absolute().parent
+    own = re.compile(rf"\.partial-[0-9a-f]{{8}}-{re.escape(out.name)}")
+    for name in entries(place):
+        path = place / name
+        if own.fullmatch(name) and path.is_dir() and not path.is_symlink():
+            try:
+                RunFolder.create(path, resume=True).close()  # one that nobody writes in
+            except InputError:
+                continue
+            shutil.rmtree(path)
+            yield path
 
 
 def _fill(folder: RunFolder, card: Card, parts: Sequence[Part]) -> None:

@@ -107,6 +107,7 @@ def run(
         analysis = Analysis(card, opened, Reporter(progress), source)
         write_text(opened.path / CONFIG, to_toml(card))
         opened.record(device=device(), seeds={"seed": card.seed})
+        analysis.say_whose()
         for name in stages or ("train", "simulate", "bootstrap", "sample", "report"):
             analysis.bring_up_to_date(name)
         return opened.path / "report.html"
@@ -122,6 +123,7 @@ def continue_run(folder: Path, *, stages: tuple[str, ...], progress: bool = True
         path = opened.path / CONFIG
         analysis = Analysis(load_card(path), opened, Reporter(progress), str(path))
         opened.record(device=device())
+        analysis.say_whose()
         for name in stages:
             analysis.bring_up_to_date(name)
 
@@ -179,6 +181,11 @@ class Analysis:
                 versions={"bayesxs": package_version(), "data": DATA_VERSION},
             )
         return self._keys[stage]
+
+    def say_whose(self) -> None:
+        """Say so where another user has written the folder."""
+        if self.folder.notice:
+            self.reporter.line(f"notice: {self.folder.notice}")
 
     def bring_up_to_date(self, command: str) -> None:
         """Carry out what a command asks for, leaving out what is current."""

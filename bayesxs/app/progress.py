@@ -27,7 +27,7 @@ class Reporter:
 
     def line(self, text: str) -> None:
         """Print one line."""
-        self.console.print(text)
+        self.console.print(text, markup=False)
 
     @contextmanager
     def bar(self, label: str, total: float) -> Iterator[Update]:

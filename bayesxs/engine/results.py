@@ -12,6 +12,7 @@ import numpy as np
 
 from bayesxs.atomic import arrays_sha256, read_arrays, read_json, write_arrays, write_json
 from bayesxs.errors import InputError
+from bayesxs.inner import present
 
 FAILURES: Final = "failures.json"
 _STEM: Final = re.compile(r"\w[\w.-]*")
@@ -95,7 +96,7 @@ class Results:
             InputError: `failures.json` is damaged.
         """
         path = self.folder / FAILURES
-        if not path.exists():
+        if not present(path):
             return {}
         failures = read_json(path)
         if not isinstance(failures, dict):

@@ -22,12 +22,20 @@ from bayesxs.app.netcdf import read_dataset, write_netcdf
 from bayesxs.app.pipeline import COMMANDS, Analysis, device
 from bayesxs.app.progress import Reporter
 from bayesxs.app.session import prepare_jax
-from bayesxs.atomic import read_json, read_text, write_bytes, write_json, write_text
+from bayesxs.atomic import (
+    read_bytes,
+    read_json,
+    read_text,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from bayesxs.config import Card, differing_keys, load_card, to_toml
 from bayesxs.engine.cluster import existing_scheduler, local_cluster
 from bayesxs.engine.results import Results, Task
 from bayesxs.engine.work import work
 from bayesxs.errors import InputError
+from bayesxs.inner import entries, present
 from bayesxs.report.calibration import render_campaign
 from bayesxs.report.style import to_png
 from bayesxs.sections import (
@@ -107,11 +115,12 @@ def run_campaign(
         raise InputError.at("bayesxs campaign", "--workers", workers, "an integer >= 1")
     with RunFolder.create(folder, resume=resume) as opened:
         config = opened.path / CONFIG
-        if config.exists():
+        if present(config):
             _refuse_changes(card, load_card(config), folder)
         analysis = Analysis(card, opened, Reporter(progress), source)
         write_text(config, to_toml(card))
         opened.record(device=device(), seeds={"seed": card.seed})
+        analysis.say_whose()
         for command in plan.builds_on:
             analysis.bring_up_to_date(command)
         before = tuple(name for command in plan.builds_on for name in COMMANDS[command])
@@ -203,12 +212,13 @@ def campaign_figures(folder: RunFolder) -> Figures:
 
 def write_campaign_page(folder: RunFolder) -> Path:
     """Write campaign.html from what the campaign left; return its path."""
-    figures = sorted((folder.path / "figures").glob("campaign_*.png"))
+    place = folder.path / "figures"
+    names = [n for n in entries(place) if n.startswith("campaign_") and n.endswith(".png")]
     page = render_campaign(
         read_json(folder.path / CAMPAIGN),
         folder.manifest,
         read_text(folder.path / CONFIG),
-        {path.stem: path.read_bytes() for path in figures},
+        {name.removesuffix(".png"): read_bytes(place / name) for name in names},
         name=folder.path.name,
     )
     write_text(folder.path / PAGE, page)
