@@ -14,6 +14,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from bayesxs import fork as fork
+
 if TYPE_CHECKING:
     from bayesxs.app.api import Campaign, Run, campaign, open_campaign, open_run, run
     from bayesxs.config import Card, load_card

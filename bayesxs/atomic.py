@@ -31,7 +31,7 @@ _DENIED: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
 MOST_JSON: Final = 100_000_000
 MOST_HEADER: Final = 10_000_000
 # Kinds of numbers that the package stores, as safetensors names them
-_TYPES: Final = ("F64", "F32", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
+_TYPES: Final = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
 _PARTIAL: Final = re.compile(r"\.partial-[0-9a-f]{8}-.+")
 
 
@@ -220,10 +220,10 @@ def read_json(path: Path) -> Any:
         InputError: it cannot be read, is not JSON (with the line), or holds what this package does
             not write: deep nesting, a number beyond 64 bits, NaN or infinity.
     """
-    return _json(path, read_text(path, MOST_JSON))
+    return parse_json(path, read_text(path, MOST_JSON))
 
 
-def _json(source: object, text: str) -> Any:
+def parse_json(source: object, text: str) -> Any:
     """Return the value of a JSON text.
 
     Raises:
@@ -283,7 +283,7 @@ def _metadata(path: Path, content: bytes) -> dict[str, str]:
         text = content[8 : 8 + length].decode("utf-8")
     except UnicodeDecodeError:
         raise _no_arrays(path, "the header is no text") from None
-    header = _json(path, text)
+    header = parse_json(path, text)
     if not isinstance(header, dict):
         raise _no_arrays(path, "the header is no table")
     metadata = header.pop("__metadata__", {})

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +18,7 @@ from bayesxs.errors import InputError
 
 BAD_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+TERMINATED = 143  # 128 + SIGTERM
 RUNS = Path("bayesxs-runs")
 
 
@@ -260,9 +264,6 @@ def _budget_table(budget: dict[str, Any]) -> Any:
 @app.command()
 def doctor() -> None:
     """Show versions, devices, precision, PDF sets and write access."""
-    from bayesxs.app.session import prepare_jax
-
-    prepare_jax()
     from bayesxs.app.doctor import as_table, examine
 
     _print_table(as_table(examine()))
@@ -361,14 +362,29 @@ def _continue(folder: Path, stage: str, quiet: bool) -> None:
         pipeline.continue_run(folder, stages=(stage,), progress=not quiet)
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, as batch systems send it before they kill: everything ends as after a Ctrl-C."""
+
+
+def _terminate(number: int, frame: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough: let files be closed
+    raise _Terminated
+
+
 @contextmanager
 def _interruptible(command: str) -> Iterator[None]:
-    """End a Ctrl-C as one line that says which command continues, exit code 130."""
+    """End Ctrl-C or SIGTERM as one line that says which command continues, exit code 130 or 143."""
+    ours = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _terminate) if ours else None
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as end:
         typer.echo(f"interrupted: {command} continues", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        code = TERMINATED if isinstance(end, _Terminated) else INTERRUPTED
+        raise typer.Exit(code) from None
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _print_table(table: Any) -> None:
@@ -379,4 +395,6 @@ def _print_table(table: Any) -> None:
 
 def main() -> None:
     """Run the command line."""
+    # It draws to files only; a notebook hands its own backend to the shells that it starts
+    os.environ["MPLBACKEND"] = "agg"
     app(prog_name="bayesxs")

@@ -6,12 +6,15 @@ import importlib.util
 import os
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from rich.markup import escape
 from rich.table import Table
 
-from bayesxs.app.session import compilation_cache
+from bayesxs.app import session
+from bayesxs.errors import LINE, InputError, shown
 from bayesxs.inputs.lhagrid import DATA_PATH_VARIABLE, data_paths, list_pdf_sets
 from bayesxs.manifest import LIBRARIES, package_version
 
@@ -25,8 +28,26 @@ class Finding(NamedTuple):
 
 
 def examine() -> list[Finding]:
-    """Look at everything that a run depends on."""
-    return [*_software(), *_devices(), *_pdf_sets(), *_folders()]
+    """Look at everything that a run depends on; what cannot be looked at is a finding too."""
+    subjects: dict[str, Callable[[], list[Finding]]] = {
+        "software": _software,
+        "devices": _devices,
+        "PDF sets": _pdf_sets,
+        "folders": _folders,
+    }
+    findings = []
+    for subject, look in subjects.items():
+        try:
+            findings += look()
+        except Exception as error:
+            findings.append(Finding(subject, shown(one_line(error), LINE), good=False))
+    return findings
+
+
+def one_line(error: Exception) -> str:
+    """Return the message of an exception, with its type where it is no message to users."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}".rstrip(" :")
 
 
 def as_table(findings: list[Finding]) -> Table:
@@ -36,7 +57,7 @@ def as_table(findings: list[Finding]) -> Table:
     table.add_column(overflow="fold")
     table.add_column(no_wrap=True)
     for subject, found, good in findings:
-        table.add_row(subject, found, "[green]ok[/]" if good else "[red]look here[/]")
+        table.add_row(subject, escape(found), "[green]ok[/]" if good else "[red]look here[/]")
     return table
 
 
@@ -52,12 +73,10 @@ def _software() -> list[Finding]:
 
 
 def _devices() -> list[Finding]:
+    session.prepare_jax()
     import jax
 
-    try:
-        devices = jax.devices()
-    except RuntimeError as error:
-        return [Finding("devices", " ".join(str(error).split()), good=False)]
+    devices = jax.devices()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     kinds = sorted({f"{device.platform}: {device.device_kind}" for device in devices})
     double = bool(jax.config.read("jax_enable_x64"))
@@ -85,7 +104,7 @@ def _pdf_sets() -> list[Finding]:
 
 
 def _folders() -> list[Finding]:
-    places = {"working folder": Path.cwd(), "compilation cache": compilation_cache()}
+    places = {"working folder": Path.cwd(), "compilation cache": session.compilation_cache()}
     findings = []
     for name, folder in places.items():
         nearest = next(place for place in (folder, *folder.parents) if place.exists())

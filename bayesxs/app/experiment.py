@@ -20,6 +20,7 @@ from bayesxs.config import Card, prior_conflict
 from bayesxs.detector.density import Sample
 from bayesxs.detector.grid import EnergyGrid, Float, energy_grid
 from bayesxs.errors import InputError
+from bayesxs.fork import refuse_fork
 from bayesxs.inference.priors import Flat, Gaussian, Prior, on_prior_branch
 from bayesxs.inputs.covariance import flux_modes, load_covariance, parametric_covariance
 from bayesxs.inputs.flux import Flux, embedded_dune_flux, load_csv_flux, load_globes_flux
@@ -68,8 +69,10 @@ class Experiment:
             source: where the card was read from, named in messages.
 
         Raises:
-            InputError: an input file is missing or wrong, or contradicts the card.
+            InputError: an input file is missing or wrong, or contradicts the card; JAX would hang
+                in this process.
         """
+        refuse_fork()
         self.card = card
         self.source = source
         self.flux = _flux(card, "near")

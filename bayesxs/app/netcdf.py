@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import xarray as xr
 
+from bayesxs.app.foreign import require_readable, trust
 from bayesxs.atomic import atomic_path, write_bytes
 from bayesxs.errors import InputError
 
@@ -28,6 +29,7 @@ def write_netcdf(path: Path, data: xr.Dataset | xr.DataTree) -> None:
     content = io.BytesIO()
     data.to_netcdf(content, engine="h5netcdf")
     write_bytes(path, content.getvalue())
+    trust(path)
 
 
 def read_dataset(path: Path) -> xr.Dataset:
@@ -36,11 +38,12 @@ def read_dataset(path: Path) -> xr.Dataset:
     Raises:
         InputError: the file is missing or damaged.
     """
+    require_readable(path)
     try:
         with xr.open_dataset(path, engine="h5netcdf") as data:
             return data.load()
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not a readable netCDF file: {error}") from None
+    except Exception as error:  # whatever a foreign file makes the libraries raise
+        raise _unreadable(path, error) from None
 
 
 def read_tree(path: Path, draws: int | None = None) -> xr.DataTree:
@@ -59,12 +62,13 @@ def read_tree(path: Path, draws: int | None = None) -> xr.DataTree:
             return data
         return data.isel(draw=slice(None, None, -(-data.sizes["draw"] // draws)))
 
+    require_readable(path)
     try:
         with xr.open_datatree(path, engine="h5netcdf", cache=False) as tree:
             nodes = {n.path: thinned(n.to_dataset(inherit=False)).load() for n in tree.subtree}
             return xr.DataTree.from_dict(nodes)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not a readable netCDF file: {error}") from None
+    except Exception as error:  # whatever a foreign file makes the libraries raise
+        raise _unreadable(path, error) from None
 
 
 @contextmanager
@@ -74,10 +78,11 @@ def open_group(path: Path, group: str) -> Iterator[xr.Dataset]:
     Raises:
         InputError: the file is missing or damaged, or has no such group.
     """
+    require_readable(path)
     try:
         data = xr.open_dataset(path, engine="h5netcdf", group=group, cache=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not a readable netCDF file: {error}") from None
+    except Exception as error:  # whatever a foreign file makes the libraries raise
+        raise _unreadable(path, error) from None
     with data:
         yield data
 
@@ -88,11 +93,17 @@ def second_level_groups(path: Path) -> list[str]:
     Raises:
         InputError: the file is missing or damaged.
     """
+    require_readable(path)
     try:
         with h5netcdf.File(path, "r") as file:
             return [f"{above}/{name}" for above in file.groups for name in file[above].groups]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not a readable netCDF file: {error}") from None
+    except Exception as error:  # whatever a foreign file makes the libraries raise
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return InputError(f"{path}: not a readable netCDF file: {reason}")
 
 
 class TreeWriter:
@@ -164,6 +175,7 @@ def tree_writer(path: Path) -> Iterator[TreeWriter]:
                 yield TreeWriter(file, disk)
         finally:
             disk.check()  # whatever else HDF5 says of it
+    trust(path)
 
 
 class _PatientFile(io.FileIO):

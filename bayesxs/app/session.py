@@ -9,17 +9,26 @@ import platform
 import warnings
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
+
+from bayesxs.errors import InputError
+from bayesxs.fork import refuse_fork
 
 _DEVICE_COUNT = "--xla_force_host_platform_device_count"
 
 
 def prepare_jax(chains: int = 1) -> None:
-    """Set JAX up for a run of `chains` chains; call it before anything computes.
+    """Set JAX up for a run of `chains` chains, and start it; call it before anything computes.
 
     Double precision is switched on. The CPU shows one device per chain, without which NumPyro runs
     them one after another. Compiled programs are kept in the user's cache folder: a second run
     starts several seconds sooner. What the user's own environment variables say is left as it is.
+
+    Raises:
+        InputError: this process was forked from one in which JAX had started; an environment
+            variable asks of JAX what it does not know or what is not there.
     """
+    refuse_fork()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     flags = os.environ.get("XLA_FLAGS", "")
     if _DEVICE_COUNT not in flags:
@@ -29,7 +38,10 @@ def prepare_jax(chains: int = 1) -> None:
     for fault in ("reading", "writing"):
         warnings.filterwarnings("ignore", f"Error {fault} persistent compilation cache")
 
-    import jax
+    try:
+        import jax
+    except ValueError as error:  # a variable of a value that JAX does not take
+        raise InputError(f"environment: JAX cannot start: {error}") from None
 
     jax.config.update("jax_enable_x64", True)
     # A model's set-up compiles many small programs, and together they take seconds
@@ -37,6 +49,23 @@ def prepare_jax(chains: int = 1) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(compilation_cache()))
+    _start(jax)
+
+
+def _start(jax: ModuleType) -> None:
+    """Start JAX on the platform that the user's environment asks for.
+
+    Raises:
+        InputError: it is not there.
+    """
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        asked = jax.config.jax_platforms
+        if asked:
+            allowed = "JAX finds no such platform here: unset it, or JAX_PLATFORMS=cpu"
+            raise InputError.at("environment", "JAX_PLATFORMS", asked, allowed) from None
+        raise InputError(f"JAX cannot start: {error}") from None
 
 
 def available_cores() -> int:

@@ -8,6 +8,7 @@ negative.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
@@ -21,6 +22,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from bayesxs.checkpoint import flatten, restore
+from bayesxs.errors import shown
 
 
 def algebraic(x: Array) -> Array:
@@ -63,11 +65,13 @@ class Architecture:
         """Read every field from the header of a weight file.
 
         Raises:
-            KeyError: a field is missing.
-            ValueError: a field has a value that is unknown.
+            ValueError: a field is missing, or has a value that is unknown.
         """
-        values: dict[str, Any] = {field.name: metadata[field.name] for field in fields(cls)}
-        values |= {name: int(values[name]) for name in ("layers", "width")}
+        values: dict[str, Any] = {field.name: metadata.get(field.name) for field in fields(cls)}
+        for name in ("layers", "width"):
+            text = values[name]
+            if text is not None and re.fullmatch(r"[1-9][0-9]{0,4}", text):
+                values[name] = int(text)
         known: dict[str, Collection[object]] = {
             "layers": range(1, 1000),
             "width": range(1, 100_000),
@@ -78,7 +82,7 @@ class Architecture:
         }
         for name, choices in known.items():
             if values[name] not in choices:
-                raise ValueError(f"{name} = {values[name]}")
+                raise ValueError(f"{name} = {shown(values[name])}")
         return cls(**values)
 
 
@@ -195,12 +199,32 @@ def network_arrays(network: Network) -> dict[str, np.ndarray]:
     return flatten(nnx.to_pure_dict(state))
 
 
+def array_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each of a network's arrays under its name."""
+    _, n_inputs = INPUTS[architecture.inputs]
+    sizes = [n_inputs, *[architecture.width] * architecture.layers, 3]
+    shapes: dict[str, tuple[int, ...]] = {"scale": ()}
+    for number, (a, b) in enumerate(pairwise(sizes)):
+        shapes |= {f"layers/{number}/kernel": (a, b), f"layers/{number}/bias": (b,)}
+    return shapes
+
+
 def network_from_arrays(architecture: Architecture, arrays: Mapping[str, np.ndarray]) -> Network:
     """Rebuild a network from its architecture and numbers.
 
     Raises:
-        ValueError: an array is missing or has another shape.
+        ValueError: an array is missing, or has another shape or type; a number is not finite.
     """
+    # Before anything of the size that is claimed is made
+    for name, shape in array_shapes(architecture).items():
+        array = arrays.get(name)
+        if array is None:
+            raise ValueError(f"{name} is missing")
+        if array.shape != shape or array.dtype != architecture.precision:
+            found, needed = f"{array.dtype} {array.shape}", f"{architecture.precision} {shape}"
+            raise ValueError(f"{name} is {found}, must be {needed}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} holds NaN or infinity")
     graph, state = nnx.split(create_network(architecture, jax.random.key(0)))
     nnx.replace_by_pure_dict(state, restore(nnx.to_pure_dict(state), arrays))
     return nnx.merge(graph, state)

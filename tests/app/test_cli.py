@@ -251,16 +251,22 @@ def test_ctrl_c_says_how_to_continue(pipeline: FakePipeline, run_folder: Path) -
     assert result.stderr == f"interrupted: bayesxs sample '{run_folder}' continues\n"
 
 
-def test_a_real_sigint_ends_with_one_line(tmp_path: Path) -> None:
-    code = """
-import signal, sys, time, types
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_real_signal_ends_with_one_line(sent: int, code: int, tmp_path: Path) -> None:
+    """A second SIGTERM, while files are closed, changes nothing."""
+    script = """
+import os, signal, sys, time, types
 import bayesxs.app
 from bayesxs.app import cli, session
 signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of shells ignore it
 fake = types.ModuleType("bayesxs.app.pipeline")
 def run(card, folder, **options):
-    print("running", flush=True)
-    time.sleep(60)
+    try:
+        print("running", flush=True)
+        time.sleep(60)
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM if SENT == signal.SIGTERM else 0)
+        print("closed", flush=True)
 fake.run = run
 bayesxs.app.pipeline = sys.modules[fake.__name__] = fake
 session.prepare_jax = lambda chains=1: None
@@ -268,7 +274,7 @@ sys.argv = ["bayesxs", "run", "--out", "x"]
 cli.main()
 """
     with subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", script.replace("SENT", str(int(sent)))],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -277,10 +283,17 @@ cli.main()
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "running\n"
-        process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=20)
-    assert process.returncode == 130
+        process.send_signal(sent)
+        stdout, stderr = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert stdout == "closed\n"
     assert stderr == "interrupted: bayesxs run --resume --out x continues\n"
+
+
+def test_the_handler_of_sigterm_is_given_back(pipeline: FakePipeline) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    call("run", "--out", "x")
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 # --- session, doctor, PDF sets -----------------------------------------------------------------
@@ -325,6 +338,109 @@ def test_the_session_respects_the_users_environment(tmp_path: Path) -> None:
     flags = "--xla_force_host_platform_device_count=2"
     found = in_process(SESSION, tmp_path, XLA_FLAGS=flags, JAX_COMPILATION_CACHE_DIR=own)
     assert (found["devices"], found["cache"]) == (2, own)
+
+
+def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own, in an environment of the user's."""
+    script = "import sys; from bayesxs.app.cli import main; sys.argv[0] = 'bayesxs'; main()"
+    return subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "200", **environment},
+    )
+
+
+@pytest.mark.parametrize("name", ["cuda", "nonsense"])
+def test_a_platform_that_is_absent_is_named(name: str, tmp_path: Path) -> None:
+    line = f"environment: JAX_PLATFORMS = {name}: JAX finds no such platform here: unset it, or"
+    if name == "cuda" and in_process(PLATFORMS, tmp_path):
+        pytest.skip("a CUDA device is here")
+    out = tmp_path / "run"
+    done = command("train", "--preset", "quick", "--out", str(out), JAX_PLATFORMS=name)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: {line} JAX_PLATFORMS=cpu\n"
+    assert not out.exists()
+    done = command("doctor", JAX_PLATFORMS=name)
+    assert done.returncode == 0, done.stderr
+    row = next(row for row in done.stdout.splitlines() if line in row)
+    assert "look here" in row
+    assert "working folder" in done.stdout  # what comes after it is looked at too
+
+
+PLATFORMS = """
+import json, os
+os.environ.pop("JAX_PLATFORMS")
+import jax
+print(json.dumps(any(device.platform == "gpu" for device in jax.devices())))
+"""
+
+
+def test_a_value_that_jax_does_not_take_is_named() -> None:
+    done = command("pdf", "check", "embedded", JAX_ENABLE_X64="perhaps")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: environment: JAX cannot start: ")
+    assert "JAX_ENABLE_X64" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_command_line_draws_without_the_backend_of_a_notebook(tmp_path: Path) -> None:
+    script = """
+import os, sys
+from bayesxs.app import cli
+sys.argv = ["bayesxs", "pdf", "list"]
+try:
+    cli.main()
+except SystemExit:
+    pass
+import matplotlib.pyplot
+print(matplotlib.get_backend(), os.environ["MPLBACKEND"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "MPLBACKEND": "module://not_installed.here"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "agg agg"
+
+
+FORKED = """
+import json, multiprocessing, sys
+EARLY
+import jax
+jax.numpy.ones(3).sum().block_until_ready()
+
+def child(number):
+    import bayesxs
+    try:
+        bayesxs.run(preset="quick", out=sys.argv[1])
+    except bayesxs.InputError as error:
+        return str(error)
+
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    print(json.dumps(pool.map(child, [0])))
+"""
+
+
+@pytest.mark.parametrize("early", ["import bayesxs", ""])
+def test_a_process_forked_after_jax_has_started_is_refused(early: str, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    code = FORKED.replace("EARLY", early).replace("sys.argv[1]", repr(str(out)))
+    (line,) = in_process(code, tmp_path)
+    assert "forked after JAX had started" in line
+    assert '"spawn"' in line
+    assert not out.exists()
+
+
+def test_a_process_forked_before_jax_has_started_computes(tmp_path: Path) -> None:
+    code = "import os, sys, bayesxs.app.session\nif os.fork():\n    os.wait()\nelse:{}"
+    body = "\n".join(f"    {row}" for row in SESSION.strip().splitlines())
+    found = in_process(code.format(f"\n{body}"), tmp_path)
+    assert found["devices"] == 3
 
 
 @pytest.fixture

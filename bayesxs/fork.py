@@ -1,0 +1,47 @@
+"""Whether this process was forked from one in which JAX computed: in such a process it would hang.
+
+A fork copies the state of JAX without the threads that do its work.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from bayesxs.errors import InputError
+
+_forked = False
+
+
+def _jax_has_started() -> bool:
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    return bridge is not None and bridge.backends_are_initialized()
+
+
+def _note() -> None:
+    global _forked
+    _forked = _forked or _jax_has_started()
+
+
+os.register_at_fork(after_in_child=_note)
+
+
+def refuse_fork() -> None:
+    """Refuse to compute in a process that was forked after JAX had started.
+
+    Raises:
+        InputError: this is such a process.
+    """
+    if _forked or (_jax_has_started() and _threads() == 1):  # this package came after the fork
+        raise InputError(
+            "this process was forked after JAX had started, and JAX would hang in it: start "
+            'processes by "spawn", e.g. multiprocessing.get_context("spawn").Pool()'
+        )
+
+
+def _threads() -> int:
+    try:
+        return sum(1 for _ in Path("/proc/self/task").iterdir())
+    except OSError:
+        return 0  # unknown here
