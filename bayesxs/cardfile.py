@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import BufferedReader
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
@@ -19,6 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from bayesxs.errors import InputError, shown
+from bayesxs.inner import InnerPath, open_plain
 
 Table = dict[str, Any]
 
@@ -35,7 +38,7 @@ def read_toml(path: Path) -> Table:
         InputError: the file is missing, unreadable, no text, too large, or not TOML.
     """
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             content = file.read(_MAX_BYTES + 1)
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder: a card is a TOML file") from None
@@ -57,6 +60,11 @@ def read_toml(path: Path) -> Table:
     except ValueError as error:
         # an integer with thousands of digits, or a date that does not exist
         raise InputError(f"{path}: {_flat(str(error))}") from None
+
+
+def _opened(path: Path) -> BufferedReader:
+    """Open a card; of that in a run folder no link is followed."""
+    return os.fdopen(open_plain(path), "rb") if isinstance(path, InnerPath) else path.open("rb")
 
 
 def parse_overrides(overrides: Iterable[str]) -> Table:

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bayesxs.errors import InputError, shown
+
 
 def flatten(state: Any) -> dict[str, np.ndarray]:
     """Return every leaf of a pytree under the name of its path."""
@@ -23,12 +25,13 @@ def restore[T](like: T, arrays: Mapping[str, np.ndarray]) -> T:
         arrays: result of `flatten`.
 
     Raises:
-        ValueError: an array is missing or has another shape.
+        InputError: an array is missing or has another shape.
     """
     leaves = []
     for name, leaf in _named_leaves(like):
         if name not in arrays or arrays[name].shape != np.shape(leaf):
-            raise ValueError(f"checkpoint does not fit: {name}")
+            mend = "delete the checkpoints of the run, then --resume"
+            raise InputError(f"checkpoint does not fit: {shown(name)}: {mend}")
         leaves.append(jnp.asarray(arrays[name], dtype=jnp.asarray(leaf).dtype))
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 

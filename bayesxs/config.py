@@ -227,7 +227,7 @@ def load_card(
     """
     # The presets are valid, so without a file any fault lies in the overrides.
     source = "--set" if path is None else os.fspath(path)
-    written = {} if path is None else read_toml(Path(path))
+    written = {} if path is None else read_toml(path if isinstance(path, Path) else Path(path))
     changes = parse_overrides(overrides)
     if preset is not None:
         where, name = "--preset", preset

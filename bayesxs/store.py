@@ -6,7 +6,6 @@ and the SHA-256 of everything that came out. A stage whose key is unchanged is n
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -26,7 +25,6 @@ from bayesxs.atomic import (
     arrays_sha256,
     atomic_path,
     file_sha256,
-    is_partial,
     open_input,
     plain,
     read_arrays,
@@ -39,11 +37,17 @@ from bayesxs.inner import (
     InnerPath,
     entries,
     inner_root,
-    open_plain,
     present,
     remove,
     remove_folder,
-    require_plain,
+)
+from bayesxs.locking import (
+    CHECKPOINTS,
+    LOCK,
+    acquire,
+    holds_run,
+    require_own_files,
+    require_run,
 )
 from bayesxs.manifest import (
     CONFIG,
@@ -59,9 +63,7 @@ from bayesxs.manifest import (
 
 __all__ = ["CONFIG", "MANIFEST", "RunFolder", "Stage", "content_key", "holds_run"]
 
-_LOCK: Final = ".lock"
 _SECONDS: Final = re.compile(r"\d{1,12}\.\d{3}", re.ASCII)
-_CHECKPOINTS: Final = "checkpoints"
 
 
 def content_key(
@@ -193,12 +195,12 @@ class RunFolder:
         except OSError as error:
             raise InputError(f"{folder}: cannot create the folder: {error.strerror}") from None
         holds_run(folder, resume)
-        lock = _acquire(folder)
+        lock = acquire(folder)
         try:
             # once more under the lock: another process may have come and gone in between
             if holds_run(folder, resume):
                 return cls._continue(folder, lock)
-            _require_own_files(folder)
+            require_own_files(folder)
             remove_partials(folder)
             opened = cls(folder, new_manifest(), lock, made=made)
             opened._save()
@@ -215,8 +217,8 @@ class RunFolder:
             InputError: it holds no run; another process writes in it; its run is of another schema
                 version; it cannot be written.
         """
-        folder = _require_run(path)
-        lock = _acquire(folder)
+        folder = require_run(path)
+        lock = acquire(folder)
         try:
             return cls._continue(folder, lock)
         except BaseException:
@@ -230,14 +232,14 @@ class RunFolder:
         Raises:
             InputError: it holds no run, or one of another schema version.
         """
-        folder = _require_run(path)
+        folder = require_run(path)
         return cls(folder, read_manifest(folder / MANIFEST), None)
 
     @classmethod
     def _continue(cls, folder: InnerPath, lock: int) -> Self:
         opened = cls(folder, read_manifest(folder / MANIFEST), lock)
         outputs = [name for done in opened.stages.values() for name in done["outputs"]]
-        _require_own_files(folder, outputs)
+        require_own_files(folder, outputs)
         remove_partials(folder)
         for finished in opened.stages:  # a kill may have come between the record and the removal
             opened.remove_checkpoints(finished)
@@ -267,7 +269,7 @@ class RunFolder:
             self._lock = None
 
     def _discard(self) -> None:
-        own = {MANIFEST, CONFIG, _LOCK}
+        own = {MANIFEST, CONFIG, LOCK}
         with suppress(OSError):  # what is said of the input matters more
             if set(entries(self.path)) <= own:
                 for name in own:
@@ -311,6 +313,23 @@ class RunFolder:
         write_json(self.path / MANIFEST, self._manifest)
 
     # stages
+
+    def note(self, stage: str, *names: str) -> Any:
+        """Return what a finished stage has noted under a name, or under names one below the other.
+
+        Raises:
+            InputError: the stage is not finished, or the manifest has no such note.
+        """
+        if stage not in self.stages:
+            raise InputError(f"{self.path}: stage {stage} is not finished: run it first")
+        found = self.stages[stage]["notes"]
+        for name in names:
+            if not isinstance(found, dict) or name not in found:
+                key = ".".join(("stages", stage, "notes", *names))
+                allowed = "damaged: choose another --out"
+                raise InputError.at(self.path / MANIFEST, key, "(missing)", allowed)
+            found = found[name]
+        return found
 
     def stage_is_current(self, name: str, key: str) -> bool:
         """Tell whether a stage was finished with this content key and its files are all there.
@@ -409,7 +428,7 @@ class RunFolder:
 
     def checkpoint_path(self, stage: str, label: str = "") -> InnerPath:
         """Return the path of a stage's checkpoint; a label tells several of one stage apart."""
-        return self.path / _CHECKPOINTS / stage / f"{label or stage}.safetensors"
+        return self.path / CHECKPOINTS / stage / f"{label or stage}.safetensors"
 
     def remove_checkpoints(self, stage: str) -> None:
         """Remove what a stage kept while it was unfinished."""
@@ -419,80 +438,3 @@ class RunFolder:
                 remove(folder / name)
         remove_folder(folder)
         remove_folder(folder.parent)
-
-
-def holds_run(folder: Path, resume: bool) -> bool:
-    """Tell whether an existing folder holds a run; refuse one that `RunFolder.create` cannot use.
-
-    Raises:
-        InputError: it holds a run and `resume` is off, or it holds other files.
-    """
-    if os.path.lexists(folder / MANIFEST):
-        if not resume:
-            allowed = "--resume continues it, --out chooses another folder"
-            raise InputError(f"{folder}: already holds a run: {allowed}")
-        return True
-    # A process killed while creating the folder leaves its lock and temporary files
-    if any(name != _LOCK and not is_partial(name) for name in _entries(folder)):
-        raise InputError(f"{folder}: not empty and no run folder: --out takes a new folder")
-    return False
-
-
-def _entries(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot read the folder: {error.strerror}") from None
-
-
-def _require_run(path: str | os.PathLike[str]) -> InnerPath:
-    folder = inner_root(path)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder: give the folder of a run")
-    if not os.path.lexists(folder / MANIFEST):
-        raise InputError(f"{folder}: holds no run ({MANIFEST} is missing)")
-    return folder
-
-
-def _require_own_files(folder: InnerPath, outputs: Iterable[str] = ()) -> None:
-    """Check that what a run keeps in its folder are plain files, before any of them is touched.
-
-    Raises:
-        InputError: a file or a folder of it is a symbolic link, a pipe or a device.
-    """
-    for name in (MANIFEST, CONFIG, *outputs):
-        if present(folder / name):
-            require_plain(folder / name)
-    for stage in entries(folder / _CHECKPOINTS):
-        for name in entries(folder / _CHECKPOINTS / stage):
-            require_plain(folder / _CHECKPOINTS / stage / name)
-
-
-def _acquire(folder: InnerPath) -> int:
-    """Lock the folder for this process, without waiting; return the lock's file descriptor."""
-    path = folder / _LOCK
-    try:
-        descriptor = open_plain(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot write in the folder: {error.strerror}") from None
-    if os.fstat(descriptor).st_nlink > 1:
-        os.close(descriptor)
-        raise InputError(f"{path}: has other names elsewhere (hard links): delete it")
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
-        os.close(descriptor)
-        raise InputError(
-            f"{folder}: another process (pid {holder}) writes in this folder: wait for it, "
-            "or choose another --out"
-        ) from None
-    except OSError as error:
-        os.close(descriptor)
-        raise InputError(
-            f"{folder}: cannot lock the folder: {error.strerror}: choose an --out on another disk"
-        ) from None
-    with suppress(OSError):  # the process number only serves the message above
-        os.truncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
-    return descriptor

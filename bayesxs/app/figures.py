@@ -116,7 +116,7 @@ def figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
         if present(path := folder.path / f"posterior_{kind}.nc")
     }
     asimov = read_tree(folder.path / ASIMOV, MOST_DRAWS)
-    shifts = folder.stages["posterior"]["notes"]["summary"]["asimov"]["shift_sigma"]
+    shifts = folder.note("posterior", "summary", "asimov", "shift_sigma")
     density, functions = near["density"].dataset, near["structure_functions"].dataset
     yield "posterior", lambda: posterior_figure(trees["truth"], trees["learned"])
     if "octant_upper_probability" in trees["truth"]["posterior"].dataset:

@@ -22,6 +22,7 @@ from bayesxs.atomic import read_bytes, write_bytes, write_csv
 from bayesxs.checkpoint import starting_with
 from bayesxs.detector.grid import Float, NodeGrid
 from bayesxs.detector.operator import fold
+from bayesxs.errors import InputError
 from bayesxs.inner import remove
 from bayesxs.keys import generator
 from bayesxs.learning.near_problem import Loss, NearProblem, near_problem
@@ -194,7 +195,13 @@ class TrainingLog:
         if kept is None:
             return None
         log = starting_with("log/", kept[0])
-        length = len(log["step"])
+        lengths = {len(column) if column.ndim == 1 else 0 for column in log.values()}
+        if not {"step", "seconds"} <= set(log) or len(lengths) != 1 or 0 in lengths:
+            raise InputError(
+                f"{self.stage.folder.checkpoint_path(self.stage.name, self.label)}: no state of "
+                "a training: delete it, then --resume"
+            )
+        length = lengths.pop()
         self.rows = [
             {name: column[i].item() for name, column in log.items()} for i in range(length)
         ]

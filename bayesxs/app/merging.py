@@ -118,10 +118,12 @@ def _fill(folder: RunFolder, card: Card, parts: Sequence[Part]) -> None:
                 folder.copy_stage(name, part.folder)
                 break
     records = [part.folder.stages["sample"] for part in parts]
-    spent = [record["notes"]["sampling_seconds"] for record in records]
+    spent = [_spent(part) for part in parts]
     with folder.stage("sample", analysis.key("sample")) as stage:
         stage.earlier_seconds = sum(record["seconds"] for record in records)
-        stage.notes["sampling_seconds"] = {n: sum(s[n] for s in spent) for n in spent[0]}
+        stage.notes["sampling_seconds"] = {
+            name: sum(seconds.get(name, 0.0) for seconds in spent) for name in spent[0]
+        }
         with tree_writer(stage.output(CHAINS)) as writer:
             for part in parts:
                 chains = part.folder.path / CHAINS
@@ -133,6 +135,20 @@ def _fill(folder: RunFolder, card: Card, parts: Sequence[Part]) -> None:
                             sizes={"chain": card.sampler.chains},
                             at={"chain": part.first - parts[0].first},
                         )
+
+
+def _spent(part: Part) -> dict[str, float]:
+    """Return how long each posterior of a run was sampled.
+
+    Raises:
+        InputError: its manifest does not say.
+    """
+    spent = part.folder.note("sample", "sampling_seconds")
+    if not isinstance(spent, dict) or not all(type(s) in (int, float) for s in spent.values()):
+        allowed = "seconds of each posterior"
+        key = "stages.sample.notes.sampling_seconds"
+        raise InputError.at(part.path / MANIFEST, key, spent, allowed)
+    return spent
 
 
 def _parts(runs: Sequence[Path]) -> list[Part]:

@@ -153,7 +153,7 @@ def posterior_stage(
     chains = folder.path / CHAINS
     estimates = read_tree(folder.path / ESTIMATES) if "bootstrap" in folder.stages else None
     summary: dict[str, Any] = _learning_summary(folder)
-    seconds = folder.stages["sample"]["notes"]["sampling_seconds"]
+    seconds = folder.note("sample", "sampling_seconds")
     truth = truth_values(experiment.parameters)
     for number, kind in enumerate(channels.kinds):
         with (
@@ -234,7 +234,7 @@ def _asimov_shift(
 def write_summary(folder: RunFolder, stage: Stage) -> dict[str, Any]:
     """Write summary.json and summary.csv from what the stages noted; return the summary."""
     stages = folder.stages
-    summary: dict[str, Any] = dict(stages["posterior"]["notes"]["summary"])
+    summary: dict[str, Any] = dict(folder.note("posterior", "summary"))
     operator = stages["train"]["notes"].get("operator_seconds", 0.0)
     seconds = {
         "operator": operator,

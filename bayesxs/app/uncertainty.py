@@ -288,6 +288,7 @@ def _from_file(experiment: Experiment, target: Target, geometry: Geometry, path:
         raise InputError.at(path, "target", target.name, "the file has no such cross section")
     data = tree[f"target/{target.name}"].dataset
     nodes = geometry.nodes
+    _check_file(path, data)
     same = data.sizes["node"] == nodes.size and all(
         np.allclose(data[name].values, getattr(nodes, name), rtol=1e-9) for name in ("x", "q2")
     )
@@ -303,3 +304,34 @@ def _from_file(experiment: Experiment, target: Target, geometry: Geometry, path:
         data["sizes"].values,
         notes,
     )
+
+
+def _check_file(path: str, data: xr.Dataset) -> None:
+    """Check that a dataset is what `uncertainty_stage` writes of a target.
+
+    Raises:
+        InputError: a variable or an attribute is missing or of another kind.
+    """
+    dims = {
+        "x": ("node",),
+        "q2": ("node",),
+        "mean": ("node", "function"),
+        "modes": ("mode", "node", "function"),
+        "sizes": ("direction",),
+    }
+    for name, expected in dims.items():
+        if name not in data.variables or data[name].dims != expected:
+            found = data[name].dims if name in data.variables else "(missing)"
+            raise InputError.at(path, name, found, f"an array over {', '.join(expected)}")
+        if data[name].dtype.kind != "f" or not np.isfinite(data[name].values).all():
+            raise InputError.at(path, name, data[name].dtype, "finite numbers")
+    if data.sizes["function"] != 3:
+        raise InputError.at(path, "function", data.sizes["function"], "3 structure functions")
+    kinds: dict[str, tuple[type, ...]] = {
+        "words": (str,),
+        "kept": (int, float, np.number),
+        "negative_mass": (int, float, np.number),
+    }
+    for name, kind in kinds.items():
+        if not isinstance(data.attrs.get(name), kind):
+            raise InputError.at(path, name, data.attrs.get(name, "(missing)"), kind[0].__name__)

@@ -180,7 +180,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _interrupt_afterwards() -> Iterator[None]:
-    """Delay Ctrl-C to the end of the block, and keep it from all threads and processes it starts.
+    """Delay Ctrl-C and SIGTERM to the end of the block; keep Ctrl-C from what it starts.
 
     Threads inherit the blocked signal, and processes inherit it from them; so a Ctrl-C, which the
     terminal sends to the workers too, reaches only the thread that waits for them.
@@ -190,15 +190,20 @@ def _interrupt_afterwards() -> Iterator[None]:
         return
     resource_tracker.ensure_running()  # its start would unblock the signal
     caught: list[int] = []
-    handler = signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
+    # SIGTERM is a caller's business, unless it is to end the process as it does without one
+    sent = [signal.SIGINT]
+    if callable(signal.getsignal(signal.SIGTERM)):
+        sent.append(signal.SIGTERM)
+    handlers = {s: signal.signal(s, lambda number, frame: caught.append(number)) for s in sent}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     if caught:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(caught[0])
 
 
 @contextmanager
