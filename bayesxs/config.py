@@ -117,6 +117,16 @@ class Card(Section):
     campaign: Annotated[Campaign, Field(discriminator="kind")] | None = None
     """Pseudo-experiments for `bayesxs campaign`; none by default."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _same_form(cls, data: Any) -> Any:
+        # What is assumed differs from nature in what the card says, not in the preset's form
+        nature = data.get("nature") if isinstance(data, dict) else None
+        assumed = data.get("assumed") if isinstance(data, dict) else None
+        if isinstance(nature, dict) and isinstance(assumed, dict) and "form" in nature:
+            return data | {"assumed": {"form": nature["form"]} | assumed}
+        return data
+
     @model_validator(mode="after")
     def _check(self) -> Card:
         if not self.priors.free():

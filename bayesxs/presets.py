@@ -17,6 +17,7 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     },
     # The published recipe, arXiv:2412.16303.
     "paper": {
+        "nature": {"form": "collinear"},
         "network": {
             "head": "unconstrained",
             "inputs": "plain",

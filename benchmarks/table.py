@@ -251,7 +251,7 @@ def far_detector(card: Card) -> tuple[Experiment, list[FarChannel]]:
     energies = experiment.energies.points
     priors, fixed, baseline = experiment.priors, experiment.parameters, experiment.baseline
     channel = far_channel(
-        spectrum.of_function(target.truth, clamp=True),
+        spectrum.of_function(target.truth),
         experiment.source_flux(sample),
         energies,
         np.ones(card.far.events),

@@ -390,3 +390,17 @@ def test_the_phase_is_compared_on_the_circle() -> None:
 def test_python_users_meet_the_same_checks() -> None:
     with pytest.raises(ValidationError, match="must be below energy_max_GeV"):
         BeamCard(energy_min_GeV=5.0, energy_max_GeV=2.0)
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "nature", "assumed"),
+    [
+        ("default", [], "helicity", "helicity"),
+        ("paper", [], "collinear", "collinear"),
+        ("default", ['nature.form="collinear"'], "collinear", "collinear"),
+        ("paper", ['assumed.form="helicity"'], "collinear", "helicity"),
+    ],
+)
+def test_assumed_has_natures_form_unless_it_is_written(preset, changes, nature, assumed):
+    card = load_card(preset=preset, overrides=["assumed.emc=true", *changes])
+    assert (card.nature.form, card.assumed.form) == (nature, assumed)

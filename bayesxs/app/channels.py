@@ -236,10 +236,10 @@ class Channels:
         if kind == "truth":
             if spectrum is geometry.seen:
                 return geometry.seen_truth
-            return spectrum.of_function(target.truth, clamp=True)
+            return spectrum.of_function(target.truth)
         if kind == "assumed":
             assert target.assumed is not None
-            return spectrum.of_function(target.assumed, clamp=True)
+            return spectrum.of_function(target.assumed)
         return spectrum.of_values(self.learned[target.name].mean, clamp=True)
 
     def _effects(

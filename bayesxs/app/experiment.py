@@ -44,7 +44,7 @@ from bayesxs.physics.oscillation import (
     nufit_6_0_errors,
     probability,
 )
-from bayesxs.physics.structure_functions import PARTONS, QuarkParton
+from bayesxs.physics.structure_functions import PARTONS, Positive, QuarkParton
 from bayesxs.sections import (
     DuneFlux,
     FlatPrior,
@@ -196,11 +196,14 @@ def _oscillation(
 
 
 def true_parameters(card: Card) -> OscillationParameters:
-    """Return the true oscillation parameters of a card, angles in radians."""
+    """Return the true oscillation parameters of a card, angles in radians.
+
+    Those that the card leaves out are NuFit's for the ordering that the sign of its dm31 says.
+    """
     given = dict(card.oscillation.given())
     if "dcp" in given:
         given["dcp"] *= pi / 180.0
-    return nufit_6_0(_variant(card))._replace(**given)
+    return nufit_6_0(_variant(card), _ordering(given.get("dm31", 1.0)))._replace(**given)
 
 
 def architecture(card: Card) -> Architecture:
@@ -249,6 +252,10 @@ def _variant(card: Card) -> Literal["ic24", "ic19"]:
     return "ic24" if card.oscillation.parameters == "nufit-6.0-ic24" else "ic19"
 
 
+def _ordering(dm31: float) -> Literal["normal", "inverted"]:
+    return "normal" if dm31 > 0.0 else "inverted"
+
+
 def _flux(card: Card, detector: Literal["near", "far"]) -> Flux:
     flux = card.beam.flux if detector == "near" else card.beam.far_flux
     if isinstance(flux, DuneFlux | NearFlux):
@@ -275,21 +282,23 @@ def _flux_modes(card: Card, energies: EnergyGrid) -> Float:
     return flux_modes(covariance, energies.points, 1.0 - shape.share)
 
 
-def _quark_parton(nature: NatureCard, pdf: PDF, sample: Sample) -> QuarkParton:
+def _quark_parton(nature: NatureCard, pdf: PDF, sample: Sample) -> Positive:
     change = Modification(
         nature.q2_suppression_GeV2,
         nature.xf3_scale,
         nature.protons + nature.neutrons if nature.emc else 0,
     )
     modification = None if change == Modification() else change
-    return QuarkParton(
+    partons = QuarkParton(
         pdf,
         nature.protons,
         nature.neutrons,
         sample.lepton_mass,
         sample.antineutrino,
         modification,
+        nature.form,
     )
+    return Positive(partons)
 
 
 def _pdf(nature: NatureCard) -> PDF:
@@ -310,9 +319,7 @@ def _priors(card: Card, truth: OscillationParameters, source: str) -> Mapping[st
         conflict = prior_conflict(card.priors, in_card_units)
         if conflict is not None:
             raise InputError.at(source, *conflict)
-    variant = _variant(card)
-    ordering: Literal["normal", "inverted"]
-    ordering = "normal" if np.asarray(truth.dm31) > 0.0 else "inverted"
+    variant, ordering = _variant(card), _ordering(float(np.asarray(truth.dm31)))
     best, errors = nufit_6_0(variant, ordering), nufit_6_0_errors(variant, ordering)
     out: dict[str, Prior] = {}
     for name, prior in card.priors.free().items():

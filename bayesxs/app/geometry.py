@@ -39,7 +39,7 @@ from bayesxs.detector.smearing import (
     true_cells,
 )
 from bayesxs.detector.spectrum import Spectrum
-from bayesxs.physics.structure_functions import QuarkParton, StructureFunctions
+from bayesxs.physics.structure_functions import Positive, StructureFunctions
 from bayesxs.sections import GaussianResponse
 
 # Bins in each direction of spectra that are integrated rather than looked at: their edge effects
@@ -60,9 +60,9 @@ class Target:
     """What one network describes: the cross section of neutrinos that make one kind of lepton."""
 
     sample: Sample  # the near-detector sample that it is learned from
-    truth: QuarkParton
+    truth: Positive
     near_flux: Float  # at the shared energies
-    assumed: QuarkParton | None = None  # what an analyst would assume instead of learning
+    assumed: Positive | None = None  # what an analyst would assume instead of learning
 
     @property
     def name(self) -> str:
@@ -121,7 +121,8 @@ class Geometry:
     @cached_property
     def true_cell_rows(self) -> Float:
         """True cross section in the cells, shape (cells, E)."""
-        return fold(self.cell_quadrature, self.energies, self._nature(self.cell_quadrature))
+        value = exact_cross_section(self.target.truth, self.cell_quadrature)
+        return fold(self.cell_quadrature, self.energies, value)
 
     @cached_property
     def grid(self) -> RecoGrid:
@@ -180,21 +181,22 @@ class Geometry:
     @cached_property
     def true_cross_section(self) -> Float:
         """True d2s/dE_l dz at the quadrature points of the bins."""
-        return self._nature(self.quadrature)
+        return exact_cross_section(self.target.truth, self.quadrature)
 
     @cached_property
     def true_total(self) -> Float:
         """True v[E]: total cross section times quadrature weight."""
-        value = self._nature(self.totals)
+        return self._total(self.target.truth)
+
+    def _total(self, sf: StructureFunctions) -> Float:
+        value = exact_cross_section(sf, self.totals)
         return fold(self.totals, self.energies, value).sum(axis=1) * self.energies.weights
 
-    def _nature(self, quadrature: Quadrature) -> Float:
-        """Return the true cross section at quadrature points.
-
-        Leading order with 2xF1 = F2 and target mass dips below zero for antineutrinos at y near its
-        maximum (a per cent of the rate); no events come from there.
-        """
-        return np.maximum(exact_cross_section(self.target.truth, quadrature), 0.0)
+    def projected_share(self, sf: Positive) -> float:
+        """Return the part of the near rate that projecting structure functions on the cone adds."""
+        flux = self.target.near_flux
+        projected = self.true_total if sf is self.target.truth else self._total(sf)
+        return float(1.0 - (self._total(sf.original) @ flux) / (projected @ flux))
 
     @cached_property
     def true_bins(self) -> Response:

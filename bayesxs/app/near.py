@@ -156,7 +156,7 @@ class NearDetector:
     def _truth(self) -> Float:
         """The true cross section in the bins, shape (bins, E)."""
         if isinstance(self.spectrum, CountedSpectrum):
-            return self.spectrum.of_function(self.geometry.target.truth, clamp=True).rows
+            return self.spectrum.of_function(self.geometry.target.truth).rows
         return self.geometry.seen_truth.rows
 
     def _from_file(self) -> tuple[Float, int]:

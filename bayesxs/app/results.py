@@ -37,6 +37,8 @@ from bayesxs.store import RunFolder, Stage
 
 NEAR, ASIMOV = "near_detector.nc", "asimov.nc"
 SUMMARY = "summary.json"
+# Share of the near rate that is none: CT18's antiquarks dip below zero where x is nearly one
+NO_SHARE = 1e-6
 SLICE_ENERGIES = (1.0, 2.0, 3.0, 5.0)
 
 
@@ -77,12 +79,34 @@ def density_stage(experiment: Experiment, channels: Channels, stage: Stage) -> N
         "slices": _slices(experiment, geometry, channels, scale),
         "structure_functions": _structure_functions(experiment, geometry, values, scale),
     }
-    write_netcdf(stage.output(NEAR), xr.DataTree.from_dict(tree))
+    found = xr.DataTree.from_dict(tree)
+    shares = projected_shares(experiment)
+    found.attrs |= {
+        f"projected_share_{kind}_{name}": share
+        for kind, own in shares.items()
+        for name, share in own.items()
+    }
+    write_netcdf(stage.output(NEAR), found)
+    stage.notes["projected_share"] = shares
     stage.notes |= Judge(geometry, fluxes).errors(values)
     if experiment.card.uncertainty.type != "gaussian_process":
         # Of the network itself, without interpolation: zero by construction with the positive head
         own = exact_cross_section(channels.networks[target.name], geometry.quadrature)
         stage.notes["negative_fraction"] = float(np.mean(own < 0.0))
+
+
+def projected_shares(experiment: Experiment) -> dict[str, dict[str, float]]:
+    """Return the part of the near rate that projecting on non-negative cross sections adds.
+
+    By kind of cross section, then by target; shares up to NO_SHARE are left out.
+    """
+    shares: dict[str, dict[str, float]] = {}
+    for target in experiment.unique_targets:
+        for kind, sf in (("truth", target.truth), ("assumed", target.assumed)):
+            share = 0.0 if sf is None else experiment.geometry(target).projected_share(sf)
+            if share > NO_SHARE:
+                shares.setdefault(kind, {})[target.name] = share
+    return shares
 
 
 def _slices(
@@ -196,7 +220,8 @@ def posterior_stage(
 
 def _learning_summary(folder: RunFolder) -> dict[str, Any]:
     errors = folder.stages["density"]["notes"]
-    return {
+    projected = errors["projected_share"]
+    return ({"projected_share": projected} if projected else {}) | {
         "near": {"rel_l2": errors["near_rel_l2"]},
         "far": {"rel_l2": errors["far_rel_l2"]},
         "cross_section_3d": {

@@ -15,8 +15,7 @@ from bayesxs.detector.operator import (
     Operator,
     Quadrature,
     build_operator,
-    exact_cross_section,
-    fold,
+    exact_response,
 )
 from bayesxs.physics.structure_functions import StructureFunctions
 
@@ -54,23 +53,12 @@ class Spectrum:
             return None
         return build_operator(self.totals, self.energies, self.nodes)
 
-    def of_function(self, sf: StructureFunctions, *, clamp: bool = False) -> Response:
-        """Fold structure functions evaluated at every point, without nodes.
-
-        Args:
-            sf: structure functions.
-            clamp: replace a negative cross section by zero.
-        """
+    def of_function(self, sf: StructureFunctions) -> Response:
+        """Fold structure functions evaluated at every point, without nodes."""
         total = None
         if self.totals is not None:
-            total = fold(self.totals, self.energies, self._evaluate(sf, self.totals, clamp))
-        values = self._evaluate(sf, self.quadrature, clamp)
-        return self.of_rows(fold(self.quadrature, self.energies, values), total)
-
-    @staticmethod
-    def _evaluate(sf: StructureFunctions, quadrature: Quadrature, clamp: bool) -> Float:
-        value = exact_cross_section(sf, quadrature)
-        return np.maximum(value, 0.0) if clamp else value
+            total = exact_response(sf, self.totals, self.energies)
+        return self.of_rows(exact_response(sf, self.quadrature, self.energies), total)
 
     def of_values(self, values: ArrayLike, *, clamp: bool = False) -> Response:
         """Fold structure functions given on the nodes.

@@ -58,7 +58,9 @@ def scale_f3(five: ArrayLike, factor: float) -> Array:
 
     Args:
         five: F1..F5, shape (..., 5).
-        factor: dimensionless. Above 1 the cross section may become negative somewhere.
+        factor: dimensionless. From 0 to 1 positivity stays, since T+ and T- are averaged with each
+            other; above 1 the cross section may become negative somewhere, and has to be projected
+            (`structure_functions.Positive`).
     """
     return jnp.asarray(five) * jnp.array([1.0, 1.0, factor, 1.0, 1.0])
 

@@ -12,7 +12,7 @@ non-negative on the whole physical range if and only if b0 >= 0, b2 >= 0 and b1 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import jax.numpy as jnp
 from jax import Array
@@ -20,11 +20,15 @@ from jax.typing import ArrayLike
 
 from bayesxs.constants import NUCLEON_MASS
 from bayesxs.inputs.pdf import PDF
+from bayesxs.physics.helicity import Helicity, five_from_helicity
 from bayesxs.physics.kinematics import y_max
 from bayesxs.physics.modification import Modification
 
 # PDG ids of the partons that the leading-order formula reads
 PARTONS = (1, 2, 3, 4, -1, -2, -3, -4)
+
+# How quarks make structure functions where the target's mass is not negligible
+type Form = Literal["collinear", "helicity"]
 
 
 class StructureFunctions(Protocol):
@@ -86,15 +90,55 @@ def bernstein_basis(t: ArrayLike) -> Array:
     return jnp.stack([(1.0 - t) ** 2, 2.0 * t * (1.0 - t), t**2], axis=-1)
 
 
+def project_onto_cone(b: ArrayLike) -> Array:
+    """Raise Bernstein coefficients until the bracket is nowhere negative, shape (..., 3).
+
+    b0 -> max(b0, 0), b2 -> max(b2, 0), then b1 -> max(b1, -sqrt(b0 b2)); what lies in the cone
+    stays as it is, to the last bit.
+    """
+    b = jnp.asarray(b)
+    b0, b2 = jnp.maximum(b[..., 0], 0.0), jnp.maximum(b[..., 2], 0.0)
+    product = b0 * b2
+    inside = product > 0.0  # the root's slope is infinite at zero
+    root = jnp.where(inside, jnp.sqrt(jnp.where(inside, product, 1.0)), 0.0)
+    return jnp.stack([b0, jnp.maximum(b[..., 1], -root), b2], axis=-1)
+
+
+@dataclass(frozen=True)
+class Positive:
+    """Structure functions projected onto the cone of non-negative cross sections.
+
+    A negative cross section makes no events. Cutting it off point by point would leave the family
+    of quadratics, which the bracket of one-boson exchange is; projected coefficients stay in it.
+    """
+
+    original: StructureFunctions
+
+    def __call__(self, x: ArrayLike, q2: ArrayLike) -> Array:
+        """Return the projected Bernstein coefficients, shape (..., 3)."""
+        return project_onto_cone(self.original(x, q2))
+
+
 @dataclass(frozen=True)
 class QuarkParton:
     """Leading-order quark-parton structure functions of a nucleus, Z p + N n.
 
     F2^p = 2x (d + s + ubar + cbar), x F3^p = 2x (d + s - ubar - cbar) for neutrinos, the neutron by
-    isospin, antineutrinos by charge conjugation (Bjorken-Paschos 1969); 2x F1 = F2 (Callan-Gross),
-    F4 = 0 and 2x F5 = F2 (Albright-Jarlskog). Variables are per nucleon (Ruiz et al.,
-    arXiv:2301.07715): A nucleons share the momentum evenly, and x runs to 1. A `modification` says
-    how nature departs from all this.
+    isospin, antineutrinos by charge conjugation (Bjorken-Paschos 1969). Variables are per nucleon
+    (Ruiz et al., arXiv:2301.07715): A nucleons share the momentum evenly, and x runs to 1. A
+    `modification` says how nature departs from all this.
+
+    Two forms differ in terms of M^2 x^2/Q^2:
+
+    - "collinear" (arXiv:2412.16303): the relations 2x F1 = F2 (Callan-Gross), F4 = 0 and
+      2x F5 = F2 (Albright-Jarlskog) hold as they stand. Then T- = F1 - (r/2) F3 is negative at
+      large x, and with it the cross section of antineutrinos near y_max.
+    - "helicity": quarks are T+ = 2q/x and antiquarks T- = 2 qbar/x. Massless quarks conserve
+      helicity and the current, so that LL = LS = SS = 0 at leading order whatever the target's mass
+      (Aivazis, Collins, Olness and Tung, hep-ph/9312318 and hep-ph/9312319: helicity functions of
+      partons and of the target are related without mixing, so that parton-model results hold for
+      them). The tensor is positive semi-definite for any non-negative partons. The relations above
+      become 2x F1 = r^2 F2, 4 F4 = F2/x - 2 F1 and 2x F5 = F2.
     """
 
     pdf: PDF
@@ -103,6 +147,7 @@ class QuarkParton:
     lepton_mass: float
     antineutrino: bool = False
     modification: Modification | None = None
+    form: Form = "collinear"
 
     def five(self, x: ArrayLike, q2: ArrayLike) -> Array:
         """Return F1..F5 per nucleus, shape (..., 5)."""
@@ -116,10 +161,15 @@ class QuarkParton:
         else:
             quarks = self.protons * d + self.neutrons * u + nucleons * s
             antiquarks = self.protons * ubar + self.neutrons * dbar + nucleons * cbar
-        f2 = 2.0 * (quarks + antiquarks)
-        f1 = f5 = f2 / (2.0 * x)
-        f3 = 2.0 * (quarks - antiquarks) / x
-        five = jnp.stack([f1, f2, f3, jnp.zeros_like(f2), f5], axis=-1)
+        if self.form == "helicity":
+            zero = jnp.zeros_like(quarks)
+            tensor = Helicity(2.0 * quarks / x, 2.0 * antiquarks / x, zero, zero, zero)
+            five = five_from_helicity(tensor, x, q2)
+        else:
+            f2 = 2.0 * (quarks + antiquarks)
+            f1 = f5 = f2 / (2.0 * x)
+            f3 = 2.0 * (quarks - antiquarks) / x
+            five = jnp.stack([f1, f2, f3, jnp.zeros_like(f2), f5], axis=-1)
         return five if self.modification is None else self.modification.apply(five, x, q2)
 
     def __call__(self, x: ArrayLike, q2: ArrayLike) -> Array:

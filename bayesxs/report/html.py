@@ -46,6 +46,10 @@ _WORDS: Final = (
 )
 
 
+# Cross sections that are projected onto those that are nowhere negative
+_MODELS: Final = {"truth": "true", "assumed": "assumed"}
+
+
 class Verdict(NamedTuple):
     """The verdict of the diagnostics of one posterior: whether all is well, and why not."""
 
@@ -331,6 +335,12 @@ def _numbers(summary: Mapping[str, Any]) -> list[Row]:
         for path, words in _WORDS
         if (value := _lookup(summary, path)) is not None
     ]
+    for kind, shares in (_lookup(summary, "projected_share") or {}).items():
+        words = f"Near rate added where the {_MODELS[kind]} cross section would be negative"
+        rows += [
+            Row(f"{words} ({name})", (f"{number(100.0 * share, '{:.2g}')} %",))
+            for name, share in shares.items()
+        ]
     shifts = _lookup(summary, "asimov.shift_sigma")
     for name, value in (shifts or {}).items():
         words = f"Shift of {quantity(name).plain} on expected data, learned against true"

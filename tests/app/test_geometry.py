@@ -11,11 +11,15 @@ from scipy import stats
 from bayesxs.app.channels import Channels
 from bayesxs.app.experiment import Experiment
 from bayesxs.app.pipeline import run
+from bayesxs.app.results import projected_shares
 from bayesxs.config import load_card
+from bayesxs.constants import MUON_MASS
 from bayesxs.detector.operator import exact_cross_section, fold, row_quadrature
 from bayesxs.detector.smearing import true_cells
 from bayesxs.inference.bootstrap import bootstrap
 from bayesxs.inference.priors import Flat
+from bayesxs.physics.cross_section import differential_cross_section
+from bayesxs.physics.kinematics import lepton_from_invariants, x_min, y_range
 from bayesxs.physics.oscillation import probability
 from bayesxs.store import RunFolder
 
@@ -84,7 +88,7 @@ def test_bins_hold_what_falls_into_them(simulated):
     experiment = channels.experiment
     sample = experiment.samples[0]
     geometry = experiment.geometry(experiment.targets[sample])
-    bins = geometry.binned.of_function(geometry.target.truth, clamp=True)
+    bins = geometry.binned.of_function(geometry.target.truth)
     flux = experiment.source_flux(sample) * experiment.oscillation(
         sample, experiment.energies.points
     )
@@ -113,3 +117,40 @@ def test_bins_and_single_events_give_the_same_estimate(simulated):
         estimates.append(fit.mle["dm31"])
         errors.append(np.std(fit.replicas["dm31"]))
     assert abs(estimates[1] - estimates[0]) < 4.0 * 0.11 * errors[0]
+
+
+ANTINEUTRINO = ('beam.mode="antineutrino"', "sample=[{antineutrino=true}]")
+
+
+@pytest.mark.parametrize("form", ["collinear", "helicity"])
+def test_projection_adds_what_is_negative(form):
+    """The paper's form is negative for antineutrinos; quarks as T+ and antiquarks as T- are not."""
+    experiment = Experiment(load_card(None, "quick", [*ANTINEUTRINO, f'nature.form="{form}"']))
+    (target,) = experiment.unique_targets
+    geometry = experiment.geometry(target)
+    shares = projected_shares(experiment)
+    assert (shares == {}) == (form == "helicity")
+    # The rates of the two, by quadrature over x and y instead of the lepton's energy and angle
+    energy = experiment.energies.points[:, None, None]
+    points, weights = np.polynomial.legendre.leggauss(40)
+    u, area = 0.5 * (points + 1.0), 0.25 * np.outer(weights, weights)
+    low = np.cbrt(x_min(energy, MUON_MASS))
+    root = low + (1.0 - low) * u[:, None]
+    bottom, top = y_range(energy, root**3, MUON_MASS)
+    y = bottom + (top - bottom) * u
+    at = (energy, *lepton_from_invariants(energy, root**3, y, MUON_MASS))
+    area = area * (1.0 - low) * 3.0 * root**2 * (top - bottom) * energy * y
+    flux = (target.near_flux * experiment.energies.weights)[:, None, None]
+    rates = [
+        float(
+            np.sum(
+                flux
+                * area
+                * jax.jit(differential_cross_section, static_argnums=(0, 4))(sf, *at, MUON_MASS)
+            )
+        )
+        for sf in (target.truth.original, target.truth)
+    ]
+    expected = 1.0 - rates[0] / rates[1]
+    assert geometry.projected_share(target.truth) == pytest.approx(expected, rel=0.02, abs=1e-9)
+    assert geometry.true_cross_section.min() >= -1e-13 * geometry.true_cross_section.max()
