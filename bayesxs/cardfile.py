@@ -26,6 +26,10 @@ from bayesxs.inner import InnerPath, open_plain
 Table = dict[str, Any]
 
 _MAX_BYTES: Final = 1_000_000
+_MAX_OVERRIDE: Final = 10_000
+_MAX_DEPTH: Final = 16
+_PART: Final = r"""(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+"""
+_DEEP_KEY: Final = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}\.[ \t]*+){{{_MAX_DEPTH}}}")
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _KINDS: Final = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
 _BOUNDS: Final = (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
@@ -52,11 +56,11 @@ def read_toml(path: Path) -> Table:
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file: a card is TOML in UTF-8") from None
     try:
-        return tomllib.loads(text)
+        return _parse(text, str(path))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: {_toml_fault(str(error), text)}") from None
-    except RecursionError:
-        raise InputError(f"{path}: lists or tables nested too deep for a card") from None
+    except InputError:
+        raise
     except ValueError as error:
         # an integer with thousands of digits, or a date that does not exist
         raise InputError(f"{path}: {_flat(str(error))}") from None
@@ -65,6 +69,41 @@ def read_toml(path: Path) -> Table:
 def _opened(path: Path) -> BufferedReader:
     """Open a card; of that in a run folder no link is followed."""
     return os.fdopen(open_plain(path), "rb") if isinstance(path, InnerPath) else path.open("rb")
+
+
+def _parse(text: str, source: str) -> Table:
+    """Parse TOML that may be anybody's; refuse what no card needs and what would cost minutes.
+
+    Raises:
+        InputError: keys, tables or lists nested too deep, or an integer of more than 64 bits.
+        ValueError: not TOML (`tomllib.TOMLDecodeError`), or an integer of thousands of digits.
+    """
+    # The parser takes a time that grows with the square of the depth of a dotted key
+    deep = _DEEP_KEY.search(text)
+    if deep:
+        allowed = f"at most {_MAX_DEPTH} parts of a key"
+        raise InputError.at(source, "key", deep[0] + "...", allowed)
+    try:
+        table = tomllib.loads(text)
+    except RecursionError:
+        raise InputError(f"{source}: lists or tables nested too deep for a card") from None
+    _check_values(table, source)
+    return table
+
+
+def _check_values(table: Table, source: str) -> None:
+    stack: list[tuple[str, object, int]] = [("", table, 0)]
+    while stack:
+        key, value, depth = stack.pop()
+        if depth > _MAX_DEPTH:
+            raise InputError.at(source, key, "...", "lists or tables nested too deep for a card")
+        if isinstance(value, dict):
+            start = f"{key}." if key else ""
+            stack += [(f"{start}{name}", below, depth + 1) for name, below in value.items()]
+        elif isinstance(value, list):
+            stack += [(f"{key}[{i}]", below, depth + 1) for i, below in enumerate(value)]
+        elif isinstance(value, int) and abs(value) >= 2**63:
+            raise InputError.at(source, key, value, "a whole number of at most 64 bits")
 
 
 def parse_overrides(overrides: Iterable[str]) -> Table:
@@ -77,6 +116,9 @@ def parse_overrides(overrides: Iterable[str]) -> Table:
     for override in overrides:
         key, equals, text = override.partition("=")
         key = key.strip()
+        if len(override) > _MAX_OVERRIDE or key.count(".") >= _MAX_DEPTH:
+            allowed = f"at most {_MAX_DEPTH} parts of a key, {_MAX_OVERRIDE} characters in all"
+            raise InputError(f"--set: {_clip(override)}: {allowed}")
         if not equals or not _BARE_KEY.fullmatch(key):
             usage = "write section.key=value, such as far.events=1000"
             raise InputError(f"--set: {_clip(override)}: {usage}")
@@ -92,8 +134,10 @@ def parse_overrides(overrides: Iterable[str]) -> Table:
 
 def _override_value(key: str, text: str) -> Any:
     try:
-        parsed = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError) as error:
+        parsed = _parse(f"value = {text}", f"--set: {key}")
+    except InputError:
+        raise
+    except ValueError as error:
         if text.startswith(('"', "'", "[", "{")):
             reason = re.sub(r" \(at .*\)$", "", str(error))
             raise InputError.at("--set", key, text, f"not a TOML value: {_flat(reason)}") from None
@@ -119,7 +163,9 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Table:
 
 def show(value: object) -> str:
     """Return a value as TOML would write it, near enough to be found again in the file."""
-    if isinstance(value, bool | str | dict | list):
+    if isinstance(value, str):  # shortened first: it may be as long as a card
+        return _clip(json.dumps(value[:1000], ensure_ascii=False))
+    if isinstance(value, bool | dict | list):
         return _clip(json.dumps(value, ensure_ascii=False, default=str))
     return _clip(str(value))
 

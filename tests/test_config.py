@@ -404,3 +404,27 @@ def test_python_users_meet_the_same_checks() -> None:
 def test_assumed_has_natures_form_unless_it_is_written(preset, changes, nature, assumed):
     card = load_card(preset=preset, overrides=["assumed.emc=true", *changes])
     assert (card.nature.form, card.assumed.form) == (nature, assumed)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a." * 20_000 + "a = 1", "at most 16 parts of a key"),
+        ("[" + "a.".join([""] * 20_000) + "a]", "at most 16 parts of a key"),
+        ("seed = " + "[" * 5_000 + "]" * 5_000, "nested too deep"),
+        ("seed = " + "{a = " * 30 + "1" + "}" * 30, "nested too deep"),
+        ("seed = " + "9" * 4_000, "at most 64 bits"),
+        ("seed = " + "9" * 5_000, "integer string conversion"),
+        ("network.width = " + "9" * 30, "at most 64 bits"),
+    ],
+)
+def test_cards_of_anybody_are_refused_at_once(text: str, message: str, tmp_path: Path) -> None:
+    card = tmp_path / "card.toml"
+    card.write_text(text)
+    for read in (lambda: load_card(card), lambda: load_card(None, overrides=[text])):
+        with pytest.raises(InputError) as caught:
+            read()
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) <= 300
+    with pytest.raises(InputError, match=message):
+        load_card(card)

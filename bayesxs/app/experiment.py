@@ -24,6 +24,7 @@ from bayesxs.fork import refuse_fork
 from bayesxs.inference.priors import Flat, Gaussian, Prior, on_prior_branch
 from bayesxs.inputs.covariance import flux_modes, load_covariance, parametric_covariance
 from bayesxs.inputs.flux import Flux, embedded_dune_flux, load_csv_flux, load_globes_flux
+from bayesxs.inputs.lhagrid import set_files
 from bayesxs.inputs.pdf import (
     PDF,
     embedded_ct18nnlo,
@@ -32,6 +33,7 @@ from bayesxs.inputs.pdf import (
     load_lhapdf_grid,
     load_official,
     require_flavors,
+    with_heavy_flavors,
 )
 from bayesxs.learning.network import Architecture
 from bayesxs.learning.training import Schedule
@@ -243,8 +245,7 @@ def input_files(card: Card) -> list[Path]:
         files.append(Path(card.uncertainty.path))
     for nature in (card.nature, card.assumed):
         if nature is not None and isinstance(nature.pdf, LhapdfPDF):
-            folder, member = find_pdf_set(nature.pdf.name), nature.pdf.member
-            files += [folder / f"{folder.name}.info", folder / f"{folder.name}_{member:04d}.dat"]
+            files += set_files(find_pdf_set(nature.pdf.name), nature.pdf.member)
     return files
 
 
@@ -309,6 +310,7 @@ def _pdf(nature: NatureCard) -> PDF:
         pdf: PDF = load_official(choice.name, choice.member)
     else:
         pdf = load_lhapdf_grid(find_pdf_set(choice.name), choice.member)
+    pdf = with_heavy_flavors(pdf)
     require_flavors(pdf, PARTONS)
     return pdf
 

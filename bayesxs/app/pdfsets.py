@@ -39,7 +39,8 @@ def check_table(name: str, member: int) -> Table:
     Raises:
         InputError: the set is missing, truncated or of another format.
     """
-    from bayesxs.inputs.pdf import embedded_ct18nnlo, load_lhapdf_grid  # JAX starts here
+    from bayesxs.inputs.pdf import HEAVY, embedded_ct18nnlo, load_lhapdf_grid  # JAX starts here
+    from bayesxs.physics.structure_functions import PARTONS
 
     if name == EMBEDDED and member:
         raise InputError.at(f"PDF set {name}", "member", member, "holds member 0 only")
@@ -47,6 +48,13 @@ def check_table(name: str, member: int) -> Table:
     x, q2 = pdf.x_axis.knots, pdf.q2_axis.knots
     table = Table(title=pdf.name, title_justify="left", show_header=False)
     table.add_row("flavors", " ".join(map(str, pdf.flavors)))
+    absent = [pid for pid in PARTONS if pid not in pdf.flavors]
+    for pids, what in (
+        ([pid for pid in absent if pid in HEAVY], "taken as 0, as in LHAPDF"),
+        ([pid for pid in absent if pid not in HEAVY], "a run needs them"),
+    ):
+        if pids:
+            table.add_row("absent flavors", f"{' '.join(map(str, pids))}: {what}")
     table.add_row("x", f"{x[0]:.3g} to {x[-1]:.3g}, {len(x)} knots")
     table.add_row("Q^2 / GeV^2", f"{q2[0]:.4g} to {q2[-1]:.4g}, {len(q2)} knots")
     inside = [value for value in _CHECKED_Q2 if q2[0] <= value <= q2[-1]] or [float(q2[0])]

@@ -6,8 +6,6 @@ C(E, E') = sum_k f_k(E) f_k(E').
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bayesxs.errors import InputError
+from bayesxs.inputs.npz import read_arrays
 from bayesxs.inputs.tables import read_lines
 
 Float = NDArray[np.float64]
@@ -24,6 +23,9 @@ EDGES_KEY, MATRIX_KEY = "energy_edges_GeV", "covariance"
 # What rounding may leave in a file: relative to the largest element, and to the largest eigenvalue
 SYMMETRY_TOLERANCE = 1e-8
 NEGATIVE_TOLERANCE = 1e-8
+# Bounds what a file may ask for: standard deviations of a hundred times the flux, bins of 5 MeV
+MAX_ELEMENT = 1e4
+MAX_BINS = 2_000
 # Edges in GeV that differ by less than this, relatively, are the same edge
 EDGE_TOLERANCE = 1e-9
 # Elements that differ by less than this count as equally large where a sign is chosen
@@ -89,14 +91,17 @@ def make_covariance(
         energy_range: lowest and highest energy in GeV that the bins must cover, if any.
 
     Raises:
-        InputError: naming source, key and value, unless the matrix is square, finite, symmetric
-            (to 1e-8 of its largest element) and positive semi-definite (eigenvalues above -1e-8 of
-            the largest), and the edges are n + 1, finite, >= 0, increasing and cover the range.
+        InputError: naming source, key and value, unless the matrix is square, of at most 2000 bins,
+            finite, at most 1e4, symmetric (to 1e-8 of its largest element) and positive
+            semi-definite (eigenvalues above -1e-8 of the largest), and the edges are n + 1, finite,
+            >= 0, increasing and cover the range.
     """
     edges, matrix = np.array(edges, float), np.array(matrix, float)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
         shape = " x ".join(map(str, matrix.shape)) or "a number"
         raise InputError.at(source, f"{MATRIX_KEY}: shape", shape, "a square matrix")
+    if len(matrix) > MAX_BINS:
+        raise InputError.at(source, f"{MATRIX_KEY}: bins", len(matrix), f"at most {MAX_BINS}")
     _check_edges(edges, len(matrix), source)
     _check_matrix(matrix, source)
     covariance = FluxCovariance(edges, 0.5 * (matrix + matrix.T), source)
@@ -127,13 +132,22 @@ def _check_matrix(matrix: Float, source: str) -> None:
         i, j = bad[0]
         key = f"{MATRIX_KEY}: row {i + 1}, column {j + 1}"
         raise InputError.at(source, key, matrix[i, j], "a relative covariance is finite")
+    large = np.argwhere(np.abs(matrix) > MAX_ELEMENT)
+    if large.size:
+        i, j = large[0]
+        key = f"{MATRIX_KEY}: row {i + 1}, column {j + 1}"
+        allowed = f"a relative covariance, at most {MAX_ELEMENT:g}"
+        raise InputError.at(source, key, matrix[i, j], allowed)
     difference = np.abs(matrix - matrix.T)
     if difference.max() > SYMMETRY_TOLERANCE * np.abs(matrix).max():
         i, j = sorted(int(k) for k in np.unravel_index(difference.argmax(), matrix.shape))
         key = f"{MATRIX_KEY}: row {i + 1}, column {j + 1}"
         allowed = f"symmetric, but row {j + 1}, column {i + 1} is {matrix[j, i]}"
         raise InputError.at(source, key, matrix[i, j], allowed)
-    values = np.linalg.eigvalsh(0.5 * (matrix + matrix.T))
+    try:
+        values = np.linalg.eigvalsh(0.5 * (matrix + matrix.T))
+    except np.linalg.LinAlgError:
+        raise InputError(f"{source}: {MATRIX_KEY}: its eigenvalues cannot be computed") from None
     if values[0] < -NEGATIVE_TOLERANCE * values[-1]:
         allowed = (
             "positive semi-definite: no eigenvalue below "
@@ -177,22 +191,8 @@ def load_covariance(
 
 
 def _read_npz(path: str | Path) -> tuple[Float, Float]:
-    allowed = f"an NPZ file with the arrays {EDGES_KEY} and {MATRIX_KEY}"
-    try:
-        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            held = sorted(file)
-            arrays = {key: file[key] for key in (EDGES_KEY, MATRIX_KEY) if key in held}
-    except OSError as error:
-        reason = error.strerror or "not a complete file"
-        raise InputError(f"{path}: cannot be read: {reason}: expected {allowed}") from None
-    except (ValueError, TypeError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error):
-        raise InputError(f"{path}: cannot be read: expected {allowed} of numbers") from None
-    for key in (EDGES_KEY, MATRIX_KEY):
-        if key not in arrays:
-            raise InputError.at(path, "arrays", ", ".join(held) or "(none)", f"holds {key}")
-        if arrays[key].dtype.kind not in "fiu":
-            raise InputError.at(path, f"{key}: dtype", arrays[key].dtype, "real numbers")
-    return arrays[EDGES_KEY].astype(float), arrays[MATRIX_KEY].astype(float)
+    edges, matrix = read_arrays(path, (EDGES_KEY, MATRIX_KEY))
+    return edges, matrix
 
 
 def _read_csv(path: str | Path) -> tuple[Float, Float]:
@@ -209,6 +209,8 @@ def _read_csv(path: str | Path) -> tuple[Float, Float]:
         wanted = ",".join([*EDGE_COLUMNS, "c1", "...", "cn"])
         raise InputError.at(path, "header", ",".join(names), wanted)
     bins = len(names) - len(EDGE_COLUMNS)
+    if bins > MAX_BINS:
+        raise InputError.at(path, f"{MATRIX_KEY}: bins", bins, f"at most {MAX_BINS}")
     if len(numbered) - 1 != bins:
         shape = f"{len(numbered) - 1} x {bins}"
         raise InputError.at(path, f"{MATRIX_KEY}: shape", shape, "a square matrix")

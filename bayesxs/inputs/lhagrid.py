@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from bayesxs.errors import InputError
+from bayesxs.inputs.tables import read_text
 
 GLUON = 21
 DATA_PATH_VARIABLE = "LHAPDF_DATA_PATH"
 SEPARATOR = "---"
+CONTENT = "LHAPDF's lhagrid1 format"
+MAX_INFO_BYTES = 1_000_000
+_MAX_DEPTH = 16
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class KnotGrid(NamedTuple):
@@ -46,13 +51,15 @@ def find_pdf_set(name_or_path: str | Path) -> Path:
     Raises:
         InputError: if nothing is found; the message lists where it looked.
     """
+    if "\0" in str(name_or_path):
+        raise InputError(f"PDF set {name_or_path}: no name holds a null character")
     direct = Path(name_or_path).expanduser()
-    if direct.is_dir():
+    if os.path.isdir(direct):
         return direct
     looked = [str(direct)]
     for base in data_paths():
         candidate = base / name_or_path
-        if candidate.is_dir():
+        if os.path.isdir(candidate):
             return candidate
         looked.append(str(candidate))
     hint = "" if data_paths() else f"; ${DATA_PATH_VARIABLE} is not set"
@@ -73,6 +80,24 @@ def list_pdf_sets() -> list[str]:
     )
 
 
+def set_name(folder: str | Path) -> str:
+    """Return the name of the set in a folder, after which its files are named.
+
+    That is the name asked for, as in LHAPDF, also where the folder is a symbolic link; a link of
+    another name, such as `current`, stands for the set that it leads to.
+    """
+    asked = Path(os.path.abspath(folder)).name
+    found = Path(folder).resolve().name
+    held = [name for name in (asked, found) if (Path(folder) / f"{name}.info").is_file()]
+    return held[0] if held else asked
+
+
+def set_files(folder: str | Path, member: int) -> tuple[Path, Path]:
+    """Return the info file and the data file of a member; they may be missing."""
+    name = set_name(folder)
+    return Path(folder) / f"{name}.info", Path(folder) / f"{name}_{member:04d}.dat"
+
+
 def read_lhagrid(folder: Path, member: int = 0) -> KnotGrid:
     """Read one member of an LHAPDF6 set.
 
@@ -87,12 +112,10 @@ def read_lhagrid(folder: Path, member: int = 0) -> KnotGrid:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder: a PDF set holds .info and .dat files")
-    name = folder.resolve().name
-    info_file = folder / f"{name}.info"
-    data_file = folder / f"{name}_{member:04d}.dat"
+    info_file, data_file = set_files(folder, member)
     if not info_file.is_file():
         raise InputError(f"{info_file}: missing: a PDF set holds NAME.info beside its .dat files")
-    info = read_info(_read_text(info_file))
+    info = read_info(read_text(info_file, CONTENT, MAX_INFO_BYTES), str(info_file))
     if not data_file.is_file():
         count = info.get("NumMembers", "unknown")
         raise InputError.at(
@@ -101,32 +124,55 @@ def read_lhagrid(folder: Path, member: int = 0) -> KnotGrid:
     return _parse_member(data_file, info)
 
 
-def read_info(text: str) -> dict[str, str]:
-    """Return the top-level ``Key: value`` pairs of an LHAPDF info file.
+def read_info(text: str, source: str = "info file") -> dict[str, str]:
+    """Return the top-level ``Key: value`` pairs of an LHAPDF info file, as they are written.
 
-    This is the small part of YAML that such files use. A list in square brackets may run over
-    several lines; quotes around a value are dropped.
+    Such files are YAML: comments are left out, quotes dropped, and a list in square brackets may
+    run over several lines. Only the parser's events are read: nothing is built from them.
+
+    Raises:
+        InputError: naming the line that is not YAML, or nested too deep.
     """
-    joined = re.sub(r"\[[^\]]*\]", lambda found: found.group().replace("\n", " "), text)
-    pairs = re.findall(r"^([A-Za-z]\w*)[ \t]*:[ \t]*(.*?)[ \t]*$", joined, flags=re.MULTILINE)
-    return {key: value.strip("'\"") for key, value in pairs}
-
-
-def _read_text(file: Path) -> str:
+    pairs: dict[str, str] = {}
+    plain = "".join(char if char.isprintable() or char in "\n\r\t" else "\ufffd" for char in text)
+    depth, key, start = 0, None, 0
     try:
-        return file.read_text(encoding="utf-8", errors="strict")
-    except UnicodeDecodeError:
-        raise InputError(f"{file}: not a text file: expected LHAPDF's lhagrid1 format") from None
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror}") from None
+        for event in yaml.parse(plain, Loader=_LOADER):
+            if isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+                if depth == 1 and key is not None:
+                    written = plain[start : event.end_mark.index]
+                    pairs[key], key = written.replace("\n", " "), None
+            elif isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > _MAX_DEPTH:
+                    place = event.start_mark.line + 1
+                    raise InputError(f"{source}: line {place}: lists nested too deep")
+                if depth == 1 and not isinstance(event, yaml.MappingStartEvent):
+                    raise InputError(f"{source}: not Key: value pairs")
+                if depth == 2:
+                    start = event.start_mark.index
+            elif depth == 1 and isinstance(event, yaml.ScalarEvent):
+                if key is None:
+                    key = event.value
+                else:
+                    pairs[key], key = event.value, None
+            elif depth == 1 and isinstance(event, yaml.AliasEvent):
+                key = None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark is not None else ""
+        reason = getattr(error, "problem", None) or "not YAML"
+        raise InputError(f"{source}: {where}cannot be read as YAML: {reason}") from None
+    return pairs
 
 
 def _parse_member(file: Path, info: dict[str, str]) -> KnotGrid:
-    lines = _read_text(file).splitlines()
+    lines = read_text(file, CONTENT).splitlines()
     breaks = [i for i, line in enumerate(lines) if line.strip() == SEPARATOR]
     if not breaks:
         raise InputError(f"{file}: no '{SEPARATOR}' line: expected LHAPDF's lhagrid1 format")
-    settings = info | read_info("\n".join(lines[: breaks[0]]))
+    settings = info | read_info("\n".join(lines[: breaks[0]]), str(file))
     _check_settings(file, settings)
     if len(breaks) < 2 or any(line.strip() for line in lines[breaks[-1] + 1 :]):
         raise InputError(f"{file}: truncated: the last line of a grid is '{SEPARATOR}'")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.resources
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -19,7 +19,7 @@ from jaxtyping import Array, ArrayLike, Float
 from numpy.typing import NDArray
 
 from bayesxs.errors import InputError
-from bayesxs.inputs.lhagrid import KnotGrid, find_pdf_set, list_pdf_sets, read_lhagrid
+from bayesxs.inputs.lhagrid import KnotGrid, find_pdf_set, list_pdf_sets, read_lhagrid, set_name
 
 __all__ = [
     "PDF",
@@ -32,7 +32,10 @@ __all__ = [
     "load_lhapdf_grid",
     "load_official",
     "require_flavors",
+    "with_heavy_flavors",
 ]
+
+HEAVY = (4, -4, 5, -5, 6, -6)  # charm, bottom, top
 
 # LHAPDF's continuation towards low Q^2 reads the logarithmic slope off Q_min^2 and 1.01 Q_min^2.
 LOW_Q2_STEP = 0.01
@@ -72,6 +75,21 @@ def require_flavors(pdf: PDF, flavors: tuple[int, ...]) -> None:
         held = ", ".join(map(str, pdf.flavors))
         lacking = ", ".join(map(str, missing))
         raise InputError.at(f"PDF set {pdf.name}", "flavor", lacking, f"the set holds {held}")
+
+
+def with_heavy_flavors(pdf: PDF) -> PDF:
+    """Return a set in which charm, bottom and top are 0 where it lacks them, as in LHAPDF."""
+    absent = tuple(pid for pid in HEAVY if pid not in pdf.flavors)
+    if not absent or not isinstance(pdf, GridPDF | LHAPDFSet):
+        return pdf
+    flavors = (*pdf.flavors, *absent)
+    if isinstance(pdf, LHAPDFSet):  # gives 0 by itself
+        return replace(pdf, flavors=flavors)
+
+    def padded(table: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.concatenate([table, np.zeros((*table.shape[:-1], len(absent)))], axis=-1)
+
+    return replace(pdf, flavors=flavors, values=padded(pdf.values), beyond=padded(pdf.beyond))
 
 
 class _Axis(NamedTuple):
@@ -311,7 +329,7 @@ def load_lhapdf_grid(folder: str | Path, member: int = 0) -> GridPDF:
     """
     folder = Path(folder)
     grid = read_lhagrid(folder, member)
-    name = folder.resolve().name
+    name = set_name(folder)
     return GridPDF.from_knots(name if member == 0 else f"{name}/{member}", grid)
 
 

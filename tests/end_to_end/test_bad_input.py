@@ -169,14 +169,17 @@ def write_pdf_set(folder: Path, flavors: str = "-4 -3 -2 -1 1 2 3 4 21", form: s
         ("rows", "HERE/Toy/Toy_0000.dat: line 14: truncated: 10 rows of values"),
         ("format", "HERE/Toy/Toy_0000.dat: Format = hdf5: only lhagrid1 is supported"),
         ("binary", "HERE/Toy/Toy_0000.dat: not a text file: expected LHAPDF's lhagrid1 format"),
-        ("flavor", "PDF set Toy: flavor = 4, -4: the set holds -3, -2, -1, 1, 2, 3, 21"),
+        (
+            "flavor",
+            "PDF set Toy: flavor = 3, -3: the set holds -2, -1, 1, 2, 21, 4, -4, 5, -5, 6, -6",
+        ),
     ],
 )
 def test_pdf_sets(fault: str, line: str, refused, tmp_path: Path) -> None:
     folder = tmp_path / "Toy"
     member = folder / "Toy_0000.dat"
     if fault == "flavor":
-        write_pdf_set(folder, "-3 -2 -1 1 2 3 21")
+        write_pdf_set(folder, "-2 -1 1 2 21")
     elif fault != "missing":
         lines = write_pdf_set(folder, form="hdf5" if fault == "format" else "lhagrid1")
         if fault == "info":

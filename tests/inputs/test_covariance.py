@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -323,3 +325,46 @@ def test_files_that_cannot_be_read(tmp_path, write_npz):
     (tmp_path / "one.npy").rename(tmp_path / "one.npz")
     with pytest.raises(InputError, match="cannot be read: expected an NPZ file"):
         load_covariance(tmp_path / "one.npz")
+
+
+# Files of anybody
+
+
+def npy(header: str, data: bytes = b"") -> bytes:
+    raw = header.encode()
+    return b"\x93NUMPY\x01\x00" + len(raw).to_bytes(2, "little") + raw + data
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (99999999, 99999999)}\n"), "shape"),
+        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (2, 2), (\n"), "cannot be read"),
+        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-1, -1)}\n"), "shape"),
+        (npy("(" * 5000), "cannot be read"),
+        (b"no array", "cannot be read"),
+        (b"\0" * 70_000_000, "unpacked size = 140000000"),  # a few kilobytes in the archive
+    ],
+)
+def test_npz_files_of_anybody(tmp_path, member, message):
+    path = tmp_path / "bad.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("energy_edges_GeV.npy", member)
+        archive.writestr("covariance.npy", member)
+    with pytest.raises(InputError, match=message) as caught:
+        load_covariance(path)
+    assert str(caught.value).isprintable()
+
+
+def test_members_that_are_no_arrays(tmp_path):
+    path = tmp_path / "raw.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("energy_edges_GeV", b"x")
+        archive.writestr("covariance", b"x")
+    with pytest.raises(InputError, match="holds energy_edges_GeV"):
+        load_covariance(path)
+
+
+def test_elements_beyond_any_flux():
+    with pytest.raises(InputError, match="row 1, column 1 = 1e\\+300: a relative covariance, at"):
+        make_covariance([0.5, 1.0], [[1e300]], "file")

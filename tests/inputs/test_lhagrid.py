@@ -12,7 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bayesxs.errors import InputError
-from bayesxs.inputs.lhagrid import find_pdf_set, list_pdf_sets, read_info, read_lhagrid
+from bayesxs.inputs.lhagrid import (
+    find_pdf_set,
+    list_pdf_sets,
+    read_info,
+    read_lhagrid,
+    set_files,
+)
 
 
 def test_reads_back_what_was_written(toy_set):
@@ -181,3 +187,61 @@ def test_damage_is_refused_or_harmless(toy_set, place, noise):
             assert np.all(np.isfinite(grid.values))
             assert np.all(np.diff(grid.x) > 0)
             assert np.all(np.diff(grid.q2) >= 0)
+
+
+# Sets as people have them
+
+
+def test_a_set_is_read_by_the_name_asked_for(toy_set, tmp_path, monkeypatch):
+    store = tmp_path / "store" / "Toy-1.2"
+    shutil.copytree(toy_set.folder, store)
+    (tmp_path / "sets").mkdir()
+    for name in ("Toy", "current"):  # the second is no name of its files: those of the target are
+        (tmp_path / "sets" / name).symlink_to(store if name == "Toy" else tmp_path / "sets" / "Toy")
+    monkeypatch.setenv("LHAPDF_DATA_PATH", str(tmp_path / "sets"))
+    monkeypatch.chdir(tmp_path / "sets" / "Toy")
+    for folder in (find_pdf_set("Toy"), Path(tmp_path / "sets" / "Toy")):
+        np.testing.assert_array_equal(
+            read_lhagrid(folder).values, read_lhagrid(toy_set.folder).values
+        )
+        assert set_files(folder, 3)[1] == folder / "Toy_0003.dat"
+    shutil.copytree(toy_set.folder, tmp_path / "Other" / "Toy")
+    link = tmp_path / "newest"
+    link.symlink_to(tmp_path / "Other" / "Toy")
+    assert read_lhagrid(link).flavors == toy_set.flavors
+
+
+def test_info_files_are_yaml_in_any_encoding(toy_set, tmp_path):
+    folder = copied(toy_set, tmp_path)
+    text = (
+        "# Möbius\nAuthors: Müller\nFormat: lhagrid1 # the only one\nNumMembers: 1\n"
+        "ForcePositive: 1   # as allowed\nSetDesc: 'a # b: c'\n"
+    )
+    assert read_info(text)["SetDesc"] == "a # b: c"
+    for encoding in ("latin-1", "utf-8"):
+        (folder / "Toy.info").write_bytes(text.encode(encoding))
+        assert read_lhagrid(folder).force_positive == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("A: " + "[A: " * 100, "nested too deep"),
+        ("a: [1\nb: }\n", "cannot be read as YAML"),
+        ("- a\n- b\n", "not Key: value pairs"),
+        ("Format: lhagrid1\nForcePositive: '\0'\n", "ForcePositive"),
+    ],
+)
+def test_info_files_of_anybody(toy_set, tmp_path, text, message):
+    folder = copied(toy_set, tmp_path)
+    (folder / "Toy.info").write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        read_lhagrid(folder)
+    assert str(caught.value).isprintable()
+
+
+def test_a_large_info_file_is_not_read(toy_set, tmp_path):
+    folder = copied(toy_set, tmp_path)
+    (folder / "Toy.info").write_bytes(b"A: [" * 1_000_000)
+    with pytest.raises(InputError, match=r"Toy\.info: larger than 1000 kB"):
+        read_lhagrid(folder)

@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 
 from bayesxs.errors import InputError
 from bayesxs.inputs.pdf import (
+    HEAVY,
     PDF,
     GridPDF,
     embedded_ct18nnlo,
     load_lhapdf_grid,
     load_official,
     require_flavors,
+    with_heavy_flavors,
 )
 
 
@@ -324,3 +326,13 @@ def test_embedded_table_between_knots(official, q_low, q_high, limit):
     difference = relative_difference(embedded_ct18nnlo(), official, x, q2)
     assert difference.max() < limit
     assert np.median(difference) < 1e-3
+
+
+def test_heavy_flavors_that_a_set_lacks_are_zero(toy):
+    whole = with_heavy_flavors(toy)
+    assert set(whole.flavors) == {*toy.flavors, *HEAVY}
+    x, q2 = jnp.array([1e-6, 0.1, 0.5]), jnp.array([0.5, 9.0, 1e4])
+    np.testing.assert_array_equal(whole.xf(x, q2, HEAVY), np.zeros((3, len(HEAVY))))
+    np.testing.assert_array_equal(whole.xf(x, q2, toy.flavors), toy.xf(x, q2, toy.flavors))
+    with pytest.raises(InputError, match="flavor = 3"):
+        require_flavors(whole, (1, 3))
