@@ -29,7 +29,8 @@ MODELS: Final = Path(__file__).parents[2] / "models"
 NONE: Final = "–"
 _KINDS: Final = {int: "whole number", float: "number", str: "text", bool: "`true` or `false`"}
 _BOUNDS: Final = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-_UNIT: Final = re.compile(r"\s*\[([^\]]+)\]")
+# In brackets, but not in code
+_UNIT: Final = re.compile(r"\s*(?<!`)\[([^\]]+)\](?!`)")
 
 
 # Keys of a card

@@ -27,6 +27,7 @@ UNITS = {
     "cm3": "g/cm³",
     "deg": "degrees",
 }
+KNOWN = {*UNITS.values(), "–", "eV²", "kt MW yr", "1/(kt MW yr)", "unit of the parameter"}
 
 
 def load() -> ModuleType:
@@ -78,6 +79,7 @@ def test_every_key_has_a_place_and_a_meaning(page: str, model: type[BaseModel], 
     assert field.description
     unit, meaning = REFERENCE.split_unit(field.description)
     assert len(meaning) >= 5 and meaning[-1] == "."
+    assert unit in KNOWN
     if (last := key.rpartition("_")[2]) in UNITS:
         assert unit == UNITS[last]
     if key in ("type", "kind"):
