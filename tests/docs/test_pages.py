@@ -140,6 +140,12 @@ def test_targets_exist(example: Example) -> None:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
 
 
+def test_links_of_the_readme_lead_somewhere() -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / "README.md").read_text())
+    assert len(targets) >= 10
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
 # Of which pages dotted names are keys of other files
 OTHER_KEYS = {"docs/reference/files.md"}
 SUFFIXES = {"csv", "html", "json", "nc", "py", "safetensors", "toml"}
