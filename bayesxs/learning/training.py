@@ -290,7 +290,9 @@ def _gauss_newton_steps(
         )
         return Progress(now.step + 1, weights, damping, value, weights), value
 
-    progress, values = jax.lax.scan(step, progress, None, length=count)
+    # Accelerators would round single precision to ten bits
+    with jax.default_matmul_precision("highest"):
+        progress, values = jax.lax.scan(step, progress, None, length=count)
     return progress, values[-1]
 
 
