@@ -34,6 +34,15 @@ class InputError(ValueError):
         return cls("{}: {} = {}: {}".format(*parts[:3], shown(parts[3], rest)))
 
 
+class InputNotice(UserWarning):
+    """Tell in one line what was done with an input that the user may not expect."""
+
+    @classmethod
+    def at(cls, source: object, key: object, value: object, done: str) -> Self:
+        """Build ``source: key = value: done`` as `InputError.at` does."""
+        return cls(str(InputError.at(source, key, value, done)))
+
+
 def shown(value: object, limit: int = VALUE) -> str:
     r"""Return a value as a message may show it: escaped, and cut in the middle to a length.
 

@@ -171,6 +171,8 @@ class GlobesFlux(Section):
     """A file in the GLoBES format."""
     path: Annotated[str, Field(min_length=1)]
     """Path of the file."""
+    energies: Literal["centers", "low_edges"] | None = None
+    """Whether one energy per row is the center of a bin or its low edge, where unclear."""
 
 
 class CsvFlux(Section):
@@ -180,6 +182,8 @@ class CsvFlux(Section):
     """A CSV file with a header line."""
     path: Annotated[str, Field(min_length=1)]
     """Path of the file."""
+    energies: Literal["centers", "low_edges"] | None = None
+    """Whether one energy per row is the center of a bin or its low edge, where unclear."""
 
 
 class BeamCard(Section):

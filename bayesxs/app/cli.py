@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from bayesxs.errors import InputError
+from bayesxs.errors import InputError, InputNotice
 
 BAD_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -27,11 +28,30 @@ class OneLineErrors(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command; unexpected exceptions keep their traceback."""
-        try:
-            return super().invoke(ctx)
-        except InputError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(BAD_INPUT) from None
+        with _notices_in_one_line():
+            try:
+                return super().invoke(ctx)
+            except InputError as error:
+                typer.echo(f"error: {error}", err=True)
+                raise typer.Exit(BAD_INPUT) from None
+
+
+@contextmanager
+def _notices_in_one_line() -> Iterator[None]:
+    """Print what was done with an input as one line on stderr, without the place in the code."""
+    before = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, InputNotice):
+            typer.echo(f"notice: {message}", err=True)
+        else:
+            before(message, category, *place, **more)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 app = typer.Typer(

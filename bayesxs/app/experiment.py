@@ -261,12 +261,13 @@ def _flux(card: Card, detector: Literal["near", "far"]) -> Flux:
     flux = card.beam.flux if detector == "near" else card.beam.far_flux
     if isinstance(flux, DuneFlux | NearFlux):
         return embedded_dune_flux(card.beam.mode, detector)
-    return load_globes_flux(flux.path) if flux.type == "globes" else load_csv_flux(flux.path)
+    load = load_globes_flux if flux.type == "globes" else load_csv_flux
+    return load(flux.path, flux.energies)
 
 
 def _knots(near: Flux, far: Flux) -> Float:
     """Return the energies at which either flux has a kink; what rounding separates is one."""
-    energies = np.unique(np.concatenate([near.energy, far.energy]))
+    energies = np.unique(np.concatenate([near.knots, far.knots]))
     apart = np.diff(energies, prepend=-np.inf) > 1e-9 * energies
     return energies[apart]
 

@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bayesxs.errors import InputError
-from bayesxs.inputs.tables import read_lines
+from bayesxs.inputs.fluxtable import SPECIES, Energies, FluxTable, read_flux_table
 
 NEUTRINOS = (12, 14, 16, -12, -14, -16)
-COLUMNS = ("nu_e", "nu_mu", "nu_tau", "anti_nu_e", "anti_nu_mu", "anti_nu_tau")
-ENERGY_COLUMNS = ("energy", "energy_GeV")
+COLUMNS = SPECIES
+MAX_ENERGY = 1000.0  # GeV; beyond it energies are in MeV
+MAX_VALUE = 1e100
+MIN_SPACING = 1e-9  # GeV
 BeamMode = Literal["neutrino", "antineutrino"]
 Detector = Literal["near", "far"]
-CONTENT = "a table of fluxes"
 DUNE_SOURCE = "DUNE TDR {detector}-detector flux, {mode} mode (arXiv:2103.04797, ancillary files)"
 
 
@@ -34,14 +35,23 @@ class Flux:
     energy: NDArray[np.float64]  # (n,), GeV, increasing
     values: NDArray[np.float64]  # (n, 6), columns in the order of NEUTRINOS
     source: str
+    edges: NDArray[np.float64] | None = None  # (n + 1,), GeV: the flux is constant in each bin
+
+    @property
+    def knots(self) -> NDArray[np.float64]:
+        """Energies in GeV at which the flux has a kink or a step."""
+        return self.energy if self.edges is None else self.edges
 
     @property
     def support(self) -> tuple[float, float]:
-        """First and last bin center in GeV; the flux is zero outside."""
-        return float(self.energy[0]), float(self.energy[-1])
+        """First and last knot in GeV; the flux is zero outside."""
+        return float(self.knots[0]), float(self.knots[-1])
 
     def __call__(self, pdg: int, energy: ArrayLike) -> NDArray[np.float64]:
         """Return the flux of one species: linear between bin centers, zero outside.
+
+        With edges it is constant in each bin instead, so that its integral over a bin is that of
+        the table; an edge belongs to the bin above, the last one to the last.
 
         Args:
             pdg: PDG id of the neutrino, one of NEUTRINOS.
@@ -56,11 +66,20 @@ class Flux:
         if pdg not in NEUTRINOS:
             raise InputError.at(self.source, "pdg", pdg, f"one of {NEUTRINOS}")
         column = self.values[:, NEUTRINOS.index(pdg)]
-        return np.interp(np.asarray(energy, float), self.energy, column, left=0.0, right=0.0)
+        energy = np.asarray(energy, float)
+        if self.edges is None:
+            return np.interp(energy, self.energy, column, left=0.0, right=0.0)
+        place = np.searchsorted(self.edges, energy, side="right") - 1
+        inside = (energy >= self.edges[0]) & (energy <= self.edges[-1])
+        return np.where(inside, column[np.clip(place, 0, len(column) - 1)], 0.0)
 
 
 def make_flux(
-    energy: ArrayLike, values: ArrayLike, source: str, rows: Sequence[int] | None = None
+    energy: ArrayLike,
+    values: ArrayLike,
+    source: str,
+    rows: Sequence[int] | None = None,
+    edges: ArrayLike | None = None,
 ) -> Flux:
     """Check a flux table and return it.
 
@@ -69,10 +88,11 @@ def make_flux(
         values: shape (n, 6), columns in the order of NEUTRINOS, per GeV, m^2 and proton on target.
         source: file name or description, named in messages.
         rows: what messages call each row (line numbers of a file); 1 to n by default.
+        edges: bin edges in GeV, shape (n + 1,), where the flux is constant in bins.
 
     Raises:
         InputError: naming source, row and column, unless all is finite, the flux is >= 0 and not
-            zero everywhere, and the energies are >= 0 and strictly increasing.
+            zero everywhere, and the energies are >= 0, strictly increasing and below 1000 GeV.
     """
     energy = np.array(energy, float)
     values = np.array(values, float)
@@ -85,14 +105,17 @@ def make_flux(
         raise InputError.at(source, "rows", energy.size, "a flux table has at least two rows")
     numbers = range(1, energy.size + 1) if rows is None else rows
     _check_energy(energy, numbers, source)
-    bad = np.argwhere(~(np.isfinite(values) & (values >= 0)))
+    if edges is not None:
+        edges = np.array(edges, float)
+        _check_energy(edges, [*numbers, numbers[-1]], source)
+    bad = np.argwhere(~(np.isfinite(values) & (values >= 0) & (values <= MAX_VALUE)))
     if bad.size:
         row, column = bad[0]
         where = f"row {numbers[row]}: {COLUMNS[column]}"
         raise InputError.at(source, where, values[row, column], "a flux is finite and >= 0")
     if not np.any(values):
         raise InputError(f"{source}: the flux is zero everywhere: at least one value is > 0")
-    return Flux(energy, values, source)
+    return Flux(energy, values, source, edges)
 
 
 def _check_energy(energy: NDArray[np.float64], rows: Sequence[int], source: str) -> None:
@@ -100,7 +123,10 @@ def _check_energy(energy: NDArray[np.float64], rows: Sequence[int], source: str)
     if bad.size:
         where = f"row {rows[bad[0]]}: energy"
         raise InputError.at(source, where, energy[bad[0]], "an energy in GeV is finite and >= 0")
-    unsorted = np.flatnonzero(np.diff(energy) <= 0)
+    if energy[-1] > MAX_ENERGY:
+        allowed = f"energies in GeV, up to {MAX_ENERGY:g}; if these are in MeV, divide them by 1000"
+        raise InputError.at(source, f"row {rows[-1]}: energy", energy[-1], allowed)
+    unsorted = np.flatnonzero(np.diff(energy) < MIN_SPACING)
     if unsorted.size:
         row = unsorted[0] + 1
         raise InputError.at(
@@ -130,76 +156,39 @@ def embedded_dune_flux(mode: BeamMode, detector: Detector = "near") -> Flux:
     return make_flux(table[:, 0], table[:, 1:], DUNE_SOURCE.format(mode=mode, detector=detector))
 
 
-def load_globes_flux(path: str | Path) -> Flux:
+def load_globes_flux(path: str | Path, energies: Energies | None = None) -> Flux:
     """Load a flux file in GLoBES format.
 
-    Seven columns separated by white space: energy in GeV, nu_e, nu_mu, nu_tau, anti-nu_e,
-    anti-nu_mu, anti-nu_tau; "#" starts a comment.
+    Seven columns: energy in GeV, nu_e, nu_mu, nu_tau, anti-nu_e, anti-nu_mu, anti-nu_tau; or eight,
+    of which the first two are the edges of a bin. A line of names may say otherwise. What else is
+    understood: see `bayesxs.inputs.fluxtable.read_flux_table`.
+
+    Args:
+        path: the file.
+        energies: whether energies are "centers" or "low_edges" of bins, where it is not clear.
 
     Raises:
         InputError: naming file, line and column of what is wrong.
     """
-    names = (ENERGY_COLUMNS[0], *COLUMNS)
-    table, rows = [], []
-    for number, line in enumerate(read_lines(path, CONTENT), start=1):
-        cells = line.split("#")[0].split()
-        if not cells:
-            continue
-        _check_width(path, number, cells, names)
-        table.append([_number(path, number, *cell) for cell in zip(names, cells, strict=True)])
-        rows.append(number)
-    values = np.array(table, float).reshape(-1, len(names))
-    return make_flux(values[:, 0], values[:, 1:], str(path), rows)
+    return _made(path, read_flux_table(path, header=False, energies=energies))
 
 
-def load_csv_flux(path: str | Path) -> Flux:
-    """Load a flux from a CSV file with a header line.
+def load_csv_flux(path: str | Path, energies: Energies | None = None) -> Flux:
+    """Load a flux from a file with a header line.
 
-    Columns: energy (GeV) and any of nu_e, nu_mu, nu_tau, anti_nu_e, anti_nu_mu, anti_nu_tau, in
-    any order; a species without a column is zero. Lines that start with "#" are comments.
+    Columns: energy (GeV), or the low and the high edge of each bin, and any of nu_e, nu_mu, nu_tau,
+    anti_nu_e, anti_nu_mu, anti_nu_tau, in any order; a species without a column is zero. What else
+    is understood: see `bayesxs.inputs.fluxtable.read_flux_table`.
+
+    Args:
+        path: the file.
+        energies: whether energies are "centers" or "low_edges" of bins, where it is not clear.
 
     Raises:
         InputError: naming file, line and column of what is wrong.
     """
-    numbered = [
-        (number, [cell.strip() for cell in row])
-        for number, row in enumerate(csv.reader(read_lines(path, CONTENT)), start=1)
-        if any(cell.strip() for cell in row) and not row[0].lstrip().startswith("#")
-    ]
-    if not numbered:
-        raise InputError(f"{path}: empty: a header line and at least two rows are needed")
-    names = _check_header(path, numbered[0][1])
-    energy, values, rows = [], [], []
-    for number, cells in numbered[1:]:
-        _check_width(path, number, cells, names)
-        found = {
-            name: _number(path, number, name, cell) for name, cell in zip(names, cells, strict=True)
-        }
-        energy.append(next(found[name] for name in ENERGY_COLUMNS if name in found))
-        values.append([found.get(name, 0.0) for name in COLUMNS])
-        rows.append(number)
-    return make_flux(energy, np.reshape(values, (-1, len(COLUMNS))), str(path), rows)
+    return _made(path, read_flux_table(path, header=True, energies=energies))
 
 
-def _check_header(path: str | Path, names: list[str]) -> list[str]:
-    allowed = f"energy and any of {', '.join(COLUMNS)}, once each"
-    unknown = [name for name in names if name not in (*ENERGY_COLUMNS, *COLUMNS)]
-    if unknown:
-        raise InputError.at(path, "column", unknown[0], allowed)
-    energies = [name for name in names if name in ENERGY_COLUMNS]
-    if len(energies) != 1 or len(set(names)) != len(names) or len(names) < 2:
-        raise InputError.at(path, "header", ",".join(names), allowed)
-    return names
-
-
-def _check_width(path: str | Path, row: int, cells: Sequence[str], names: Sequence[str]) -> None:
-    if len(cells) != len(names):
-        needed = f"{len(names)}: {', '.join(names)}"
-        raise InputError.at(path, f"row {row}: columns", len(cells), needed)
-
-
-def _number(path: str | Path, row: int, name: str, cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        raise InputError.at(path, f"row {row}: {name}", cell or "(empty)", "a number") from None
+def _made(path: str | Path, table: FluxTable) -> Flux:
+    return make_flux(table.energy, table.values, str(path), table.rows, table.edges)

@@ -119,8 +119,8 @@ def test_an_option_is_named_where_the_card_is_right(refused) -> None:
         ("energy,nu_mu\n", "HERE/flux.csv: rows = 0: a flux table has at least two rows"),
         ("", "HERE/flux.csv: empty: a header line and at least two rows are needed"),
         (
-            FLUX.replace("nu_mu", "numu"),
-            "HERE/flux.csv: column = numu: energy and any of nu_e, nu_mu, nu_tau, anti_nu_e, "
+            FLUX.replace("nu_mu", "nu_x"),
+            "HERE/flux.csv: column = nu_x: energy and any of nu_e, nu_mu, nu_tau, anti_nu_e, "
             "anti_nu_mu, anti_nu_tau, once each",
         ),
         (None, "HERE/flux.csv: cannot be read: No such file or directory"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bayesxs.errors import InputError
+from bayesxs.errors import InputError, InputNotice
 from bayesxs.inputs.flux import (
     NEUTRINOS,
     embedded_dune_flux,
@@ -110,13 +110,23 @@ BAD_CSV = {
     "energy,nu_mu\n0.5,1\n1.5,x\n": "row 3: nu_mu = x: a number",
     "energy,nu_mu\n0.5,1\n1.5\n": "row 3: columns = 1: 2: energy, nu_mu",
     "energy,nu_mu\n0.5,1\n0.5,1\n": "row 3: energy = 0.5: above the previous 0.5",
-    "energy,nu_mu\n1.5,1\n0.5,1\n": "row 3: energy = 0.5: above the previous 1.5",
+    "energy,nu_mu\n0.5,1\n1.5,1\n1,1\n": "row 4: energy = 1.0: above the previous 1.5",
+    "energy,nu_mu\n0.5,1\n1.5,1e300\n": "row 3: nu_mu = 1e+300: a flux is finite",
+    "energy,nu_mu\n125,1\n125000,1\n": "energies in GeV, up to 1000; if these are in MeV",
+    "E [MeV],nu_mu\n125,1\n500,1\n": "column = E [MeV]: energies in GeV: divide them by 1000",
+    "energy;nu_mu\n0,25;1,5\n0,5;1\n": "row 2: energy = 0,25: a decimal comma: write 0.25",
+    "energy nu_mu\n0,25 1,5\n0,5 1\n": "row 2: energy = 0,25: a decimal comma: write 0.25",
+    "energy,nu_mu\n0,25,1,5\n0,5,1,0\n": "2: energy, nu_mu; a decimal comma is written as a point",
+    "energy,nu_mu\n0,1\n0.5,1\n1,1\n": 'low edges of bins or points? Write energies = "low_edges"',
+    "e_low,e_high,nu_mu\n0,1,1\n1.5,2,1\n": "row 3: low edge = 1.5: where the bin before ends, 1.0",
+    "e_low,e_high,nu_mu\n1,0,1\n1.5,2,1\n": "row 2: high edge = 0.0: above the low, 1.0",
+    "e_low,nu_mu\n1,0\n1.5,2\n": "header = e_low,nu_mu: energy and any of",
     "energy,nu_mu\nnan,1\n0.5,1\n": "row 2: energy = nan: an energy in GeV is finite and >= 0",
     "energy,nu_mu\n-1,1\n0.5,1\n": "row 2: energy = -1.0: an energy in GeV is finite and >= 0",
     "energy,nu_mu\n0.5,0\n1.5,0\n": "the flux is zero everywhere",
     "energy,nu_mu\n0.5,1\n": "rows = 1: a flux table has at least two rows",
     "energy,nu_mu\n": "rows = 0: a flux table has at least two rows",
-    "energy,numu\n0.5,1\n1.5,1\n": "column = numu: energy and any of nu_e, nu_mu",
+    "energy,nu_x\n0.5,1\n1.5,1\n": "column = nu_x: energy and any of nu_e, nu_mu",
     "nu_mu\n1\n1\n": "header = nu_mu: energy and any of",
     "energy,nu_mu,nu_mu\n0.5,1,1\n1.5,1,1\n": "header = energy,nu_mu,nu_mu: energy and any of",
     "energy\n0.5\n1.5\n": "header = energy: energy and any of",
@@ -166,3 +176,87 @@ def test_missing_or_binary_file(tmp_path, load):
 def test_shape_is_checked():
     with pytest.raises(InputError, match=r"own: shape = \(2,\) and \(2, 5\)"):
         make_flux([1, 2], np.ones((2, 5)), "own")
+
+
+# Files as people have them
+
+
+PLAIN = "energy,nu_mu,anti_nu_e\n0.25,12.5,1\n0.75,20,2\n1.25,5,3\n"
+AS_PEOPLE_HAVE_THEM = {
+    "names": PLAIN.replace("energy", "Energy").replace("nu_mu", "numu").replace("nu_e", "nue"),
+    "units": PLAIN.replace("energy", "E_nu [GeV]").replace("anti_nu_e", "nue_bar"),
+    "semicolons": PLAIN.replace(",", ";"),
+    "tabs": PLAIN.replace(",", "\t"),
+    "spaces": PLAIN.replace(",", "   "),
+    "comments": "% made by hand\n! and kept\n" + PLAIN.replace("5\n", "5 ! last\n"),
+    "latin-1": "# Größe\n" + PLAIN,
+    "Fortran": PLAIN.replace("12.5", "1.25D+01").replace("0.75", "7.5d-1"),
+    "decreasing": "\n".join([PLAIN.split("\n")[0], *PLAIN.split("\n")[3:0:-1]]),
+    "carriage returns": PLAIN.replace("\n", "\r"),
+    "spaces around": PLAIN.replace(",", " , "),
+}
+
+
+@pytest.mark.parametrize("case", AS_PEOPLE_HAVE_THEM)
+def test_files_as_people_have_them(tmp_path, case):
+    (tmp_path / "plain.csv").write_text(PLAIN)
+    expected = load_csv_flux(tmp_path / "plain.csv")
+    np.testing.assert_array_equal(expected.energy, [0.25, 0.75, 1.25])
+    np.testing.assert_array_equal(expected(14, expected.energy), [12.5, 20, 5])
+    file = tmp_path / "flux.dat"
+    file.write_bytes(AS_PEOPLE_HAVE_THEM[case].encode("latin-1"))
+    found = load_csv_flux(file)
+    np.testing.assert_array_equal(found.energy, expected.energy)
+    np.testing.assert_array_equal(found.values, expected.values)
+
+
+def test_columns_of_errors_are_ignored_with_a_notice(tmp_path):
+    file = tmp_path / "flux.csv"
+    file.write_text("E,numu,numu_err,sigma_nue,nue\n0.25,2,x,1,3\n0.75,4,,1,5\n")
+    with pytest.warns(InputNotice, match=r"flux\.csv: columns = numu_err, sigma_nue: errors"):
+        flux = load_csv_flux(file)
+    np.testing.assert_array_equal(flux.values[:, :2], [[3, 2], [5, 4]])
+
+
+def test_a_globes_table_may_have_a_line_of_names(tmp_path):
+    file = tmp_path / "flux.txt"
+    file.write_text("E nue numu nutau anue anumu anutau\n0.25 1 2 3 4 5 6\n0.75 6 5 4 3 2 1D0\n")
+    np.testing.assert_array_equal(
+        load_globes_flux(file).values, [[1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1]]
+    )
+
+
+EDGES, HEIGHTS = np.array([0.0, 0.5, 0.75, 2.0]), np.array([2.0, 8.0, 1.0])
+BINNED = {
+    "csv": "e_low,e_high,numu\n0,0.5,2\n0.5,0.75,8\n0.75,2,1\n",
+    "names": "Emin;Emax;nu_mu\n0,0.5,2\n0.5,0.75,8\n0.75,2,1\n".replace(",", ";"),
+    "globes": "0 .5 0 2 0 0 0 0\n.5 .75 0 8 0 0 0 0\n.75 2 0 1 0 0 0 0\n",
+}
+
+
+@pytest.mark.parametrize("case", BINNED)
+def test_bins_keep_their_integrals(tmp_path, case):
+    file = tmp_path / "flux.txt"
+    file.write_text(BINNED[case])
+    flux = (load_globes_flux if case == "globes" else load_csv_flux)(file)
+    np.testing.assert_array_equal(flux.knots, EDGES)
+    assert flux.support == (0.0, 2.0)
+    nodes, weights = np.polynomial.legendre.leggauss(5)
+    low, width = EDGES[:-1, None], np.diff(EDGES)[:, None]
+    points = low + 0.5 * width * (nodes + 1.0)
+    integrals = (flux(14, points) * weights * 0.5 * width).sum(axis=1)
+    np.testing.assert_allclose(integrals, HEIGHTS * np.diff(EDGES), rtol=1e-14)
+    np.testing.assert_array_equal(flux(14, [-1e-9, 0.5, 2.0, 2.0 + 1e-9]), [0, 8, 1, 0])
+
+
+def test_one_energy_per_row_may_be_a_low_edge(tmp_path):
+    file = tmp_path / "flux.csv"
+    file.write_text("energy,numu\n0,2\n0.5,8\n1.0,1\n")
+    bins = load_csv_flux(file, "low_edges")
+    np.testing.assert_array_equal(bins.knots, [0.0, 0.5, 1.0, 1.5])
+    np.testing.assert_array_equal(bins(14, [0.25, 0.75, 1.25]), [2, 8, 1])
+    points = load_csv_flux(file, "centers")
+    assert points.edges is None
+    assert points(14, 0.25) == 5.0
+    file.write_text("bin_center,numu\n0,2\n0.5,8\n1.0,1\n")
+    np.testing.assert_array_equal(load_csv_flux(file).knots, [0.0, 0.5, 1.0])
