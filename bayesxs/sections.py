@@ -186,16 +186,29 @@ class CsvFlux(Section):
     """Whether one energy per row is the center of a bin or its low edge, where unclear."""
 
 
+class RootFlux(Section):
+    """Histograms of a ROOT file; the flux is constant in their bins."""
+
+    type: Literal["root"] = "root"
+    """One-dimensional histograms of a ROOT file."""
+    path: Annotated[str, Field(min_length=1)]
+    """FILE.root:HISTOGRAM; more names follow after commas, each a species or SPECIES=HISTOGRAM."""
+    contents: Literal["per_GeV", "per_bin"] = "per_GeV"
+    """Whether a bin holds the flux per GeV, or integrated over the bin."""
+
+
 class BeamCard(Section):
     """The beam and the energy range of the analysis."""
 
     mode: Literal["neutrino", "antineutrino"] = "neutrino"
     """Polarity of the horns; chooses the embedded flux."""
-    flux: Annotated[DuneFlux | GlobesFlux | CsvFlux, Field(discriminator="type")] = DuneFlux()
-    """Flux at the near detector."""
-    far_flux: Annotated[NearFlux | DuneFlux | GlobesFlux | CsvFlux, Field(discriminator="type")] = (
-        NearFlux()
+    flux: Annotated[DuneFlux | GlobesFlux | CsvFlux | RootFlux, Field(discriminator="type")] = (
+        DuneFlux()
     )
+    """Flux at the near detector."""
+    far_flux: Annotated[
+        NearFlux | DuneFlux | GlobesFlux | CsvFlux | RootFlux, Field(discriminator="type")
+    ] = NearFlux()
     """Flux at the far detector before oscillation; "near" and "dune" may stand for their tables."""
     energy_min_GeV: Positive = 0.5
     """Lowest neutrino energy of the analysis [GeV]."""

@@ -24,6 +24,7 @@ from bayesxs.fork import refuse_fork
 from bayesxs.inference.priors import Flat, Gaussian, Prior, on_prior_branch
 from bayesxs.inputs.covariance import flux_modes, load_covariance, parametric_covariance
 from bayesxs.inputs.flux import Flux, embedded_dune_flux, load_csv_flux, load_globes_flux
+from bayesxs.inputs.fluxroot import load_root_flux, split_root_path
 from bayesxs.inputs.lhagrid import set_files
 from bayesxs.inputs.pdf import (
     PDF,
@@ -57,6 +58,7 @@ from bayesxs.sections import (
     NearFlux,
     NoFluxShape,
     NufitPrior,
+    RootFlux,
 )
 
 
@@ -237,7 +239,8 @@ def input_files(card: Card) -> list[Path]:
     files = []
     for flux in (card.beam.flux, card.beam.far_flux):
         if not isinstance(flux, DuneFlux | NearFlux):
-            files.append(Path(flux.path))
+            is_root = isinstance(flux, RootFlux)
+            files.append(split_root_path(flux.path)[0] if is_root else Path(flux.path))
     shape = card.flux_shape
     if isinstance(shape, FluxShapeFile):
         files.append(Path(shape.path))
@@ -261,6 +264,8 @@ def _flux(card: Card, detector: Literal["near", "far"]) -> Flux:
     flux = card.beam.flux if detector == "near" else card.beam.far_flux
     if isinstance(flux, DuneFlux | NearFlux):
         return embedded_dune_flux(card.beam.mode, detector)
+    if isinstance(flux, RootFlux):
+        return load_root_flux(flux.path, flux.contents)
     load = load_globes_flux if flux.type == "globes" else load_csv_flux
     return load(flux.path, flux.energies)
 
