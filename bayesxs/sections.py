@@ -24,7 +24,7 @@ _PHYSICAL_RANGE: Final[dict[str, tuple[float, float]]] = {
 
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 Positive = Annotated[float, Field(gt=0)]
-Sin2 = Annotated[float, Field(gt=0, lt=1)]
+Sin2 = Annotated[float, Field(ge=0, le=1)]
 
 
 def conflict(key: str, value: object, allowed: str) -> PydanticCustomError:
@@ -58,7 +58,7 @@ class OscillationCard(Section):
     """True sin²θ₂₃."""
     dcp_deg: Annotated[float, Field(ge=-360, le=360)] | None = None
     """True CP phase [degrees]."""
-    dm21: Annotated[float, Field(gt=0, le=0.01)] | None = None
+    dm21: Annotated[float, Field(ge=0, le=0.01)] | None = None
     """True Δm²₂₁ [eV²]."""
     dm31: Annotated[float, Field(ge=-0.1, le=0.1)] | None = None
     """True Δm²₃₁, negative for the inverted ordering [eV²]."""
@@ -572,8 +572,7 @@ def _check_prior(name: str, prior: FlatPrior | NormalPrior | NufitPrior) -> None
         if name == "dcp" and prior.high - prior.low > 360.0:
             raise conflict("dcp.high", prior.high, f"must be within 360 of low = {prior.low:g}")
     elif isinstance(prior, NormalPrior):
-        at_edge = name != "dcp" and prior.mean in (lowest, highest)
-        if at_edge or not lowest <= prior.mean <= highest:
+        if not lowest <= prior.mean <= highest or (name == "dm31" and prior.mean == 0.0):
             raise conflict(f"{name}.mean", prior.mean, f"must lie {bounds}")
         if name == "dm31" and abs(prior.mean) < 5.0 * prior.sd:
             allowed = f"must be at least 5 sd (sd = {prior.sd:g}) from zero (one mass ordering)"

@@ -26,7 +26,14 @@ from scipy import linalg
 from bayesxs.detector.density import Response, Sample
 from bayesxs.detector.grid import Float
 from bayesxs.inference.priors import Prior, prior_box
-from bayesxs.physics.oscillation import Baseline, NewtonSteps, OscillationParameters, probability
+from bayesxs.physics.oscillation import (
+    Baseline,
+    NewtonSteps,
+    OscillationParameters,
+    closest_mixing,
+    is_mixing,
+    probability,
+)
 
 # Singular values of the probability family, over the largest, below which directions are dropped.
 # Probabilities and densities then agree with the full ones to about 1e-8.
@@ -56,8 +63,9 @@ SMALLEST = 0.1 * MODE_TOLERANCE
         "weights",
         "knots",
         "lift",
+        "baseline",
     ],
-    meta_fields=["pairs", "sample", "baseline", "newton_steps"],
+    meta_fields=["pairs", "sample", "newton_steps"],
 )
 @dataclass(frozen=True)
 class FarChannel:
@@ -77,9 +85,10 @@ class FarChannel:
             (n,).
         knots: energies in GeV at which a probability is evaluated, shape (s,).
         lift: what makes the probability at the shared energies of that at the knots, shape (E, s).
+        baseline: length, density, electron fraction; leaves of the pytree like the rest, so that
+            they can be sampled and differentiated.
         pairs: nuisances whose products have modes of their own.
         sample: what is counted.
-        baseline: length, density, electron fraction.
         newton_steps: of the oscillation probability.
     """
 
@@ -92,9 +101,9 @@ class FarChannel:
     weights: Array
     knots: Array
     lift: Array
+    baseline: Baseline
     pairs: tuple[tuple[int, int], ...]
     sample: Sample
-    baseline: Baseline
     newton_steps: NewtonSteps
 
     @property
@@ -178,9 +187,9 @@ def far_channel(
         jnp.asarray(weights[alive]),
         jnp.asarray(np.asarray(energies)[chosen]),
         jnp.asarray(lift),
+        Baseline(*(jnp.asarray(value, dtype=float) for value in baseline)),
         pairs,
         sample,
-        baseline,
         newton_steps,
     )
 
@@ -222,7 +231,8 @@ def probability_span(
 
     Oscillation probabilities of one channel form a family of few dimensions (about 20 of 144
     energies), found from the singular values of 4000 of them. With flux modes the products f_k P
-    are spanned too.
+    are spanned too. Where the baseline is to be sampled, its fields may be arrays of shape
+    (4000, 1) that cover what it can be.
     """
     rng = np.random.default_rng(0)  # a fixed cover of the box, not a sample
     box = prior_box(priors)
@@ -386,6 +396,14 @@ def log_likelihood(
     parameters: OscillationParameters,
     nuisances: Array | None = None,
 ) -> Array:
-    """Return the sum over samples and events of weight times log p_FD."""
-    terms = (c.weights @ pointwise_log_density(c, parameters, nuisances) for c in channels)
-    return sum(terms, jnp.zeros(()))
+    """Return the sum over samples and events of weight times log p_FD.
+
+    It is -inf, with slopes that are finite, where parameters are no mixing (a sin^2 outside of
+    [0, 1], dm21 < 0) or a baseline is none (length, density or electron fraction below zero).
+    """
+    valid, inside = is_mixing(parameters), closest_mixing(parameters)
+    total = jnp.zeros(())
+    for channel in channels:
+        valid &= jnp.all(jnp.stack(channel.baseline) >= 0.0)
+        total += channel.weights @ pointwise_log_density(channel, inside, nuisances)
+    return jnp.where(valid, total, -jnp.inf)

@@ -27,6 +27,9 @@ from bayesxs.inference.priors import (
 )
 from bayesxs.physics.oscillation import OscillationParameters
 
+# Part of a prior's width by which chains that would start on its edge start inside
+EDGE = 1e-3
+
 
 def far_detector_model(
     channels: Sequence[FarChannel],
@@ -95,16 +98,26 @@ def initial_values(
 ) -> dict[str, Array]:
     """Return where chains of `far_detector_model` start: at `fixed`, all nuisances zero.
 
+    A value on the edge of its prior, such as an angle that vanishes, starts a thousandth of the
+    prior's width inside: the sampler's coordinates have no edges.
+
     Args:
         priors: prior of each free parameter.
         fixed: values of all parameters.
         nuisances: their number.
         marginalize_octant: as for the model.
     """
-    start = {
-        f"{name}_unwrapped" if is_circular(name, prior) else name: jnp.asarray(getattr(fixed, name))
-        for name, prior in priors.items()
-    }
+    box = prior_box(priors)
+    start = {}
+    for name, prior in priors.items():
+        value = jnp.asarray(getattr(fixed, name))
+        if is_circular(name, prior):
+            start[f"{name}_unwrapped"] = value
+        else:
+            low, high = box[name]
+            margin = EDGE * (high - low)
+            value = jnp.where(value <= low, low + margin, value)
+            start[name] = jnp.where(value >= high, high - margin, value)
     if marginalize_octant and crosses_octants(priors):
         start["s2_23_offset"] = start.pop("s2_23") - 0.5
     if nuisances:

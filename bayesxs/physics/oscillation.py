@@ -42,6 +42,13 @@ NewtonSteps = Literal[0, 1, 2, "exact"]
 # Convergence is quadratic: from any first guess in use, four steps end at rounding error
 _NEWTON_STEPS: Final[dict[object, int]] = {0: 0, 1: 1, 2: 2, "exact": 4}
 
+# Newton's next step, over the spread of the eigenvalues, above which the root is another one than
+# NuFast's guess was made for, by number of steps; near nature's values it stays far below
+_TOLERANCE: Final = {0: 1e-3, 1: 1e-5, 2: 1e-8, 4: 1e-12}
+
+# Smallest p'(lambda3), over the square of that spread, at which lambda3 counts as isolated
+_ISOLATED: Final = 0.1
+
 
 class OscillationParameters(NamedTuple):
     """Hold the six parameters; a JAX pytree, whose fields may be traced arrays that broadcast."""
@@ -52,6 +59,25 @@ class OscillationParameters(NamedTuple):
     dcp: ArrayLike  # delta_CP, rad
     dm21: ArrayLike  # m2^2 - m1^2, eV^2
     dm31: ArrayLike  # m3^2 - m1^2, eV^2; negative for the inverted ordering
+
+
+def is_mixing(params: OscillationParameters) -> Array:
+    """Tell whether every sin^2 lies in [0, 1] and dm21 is not negative."""
+    valid = jnp.all(jnp.asarray(params.dm21) >= 0.0)
+    for value in params[:3]:
+        angle = jnp.asarray(value)
+        valid &= jnp.all((angle >= 0.0) & (angle <= 1.0))
+    return valid
+
+
+def closest_mixing(params: OscillationParameters) -> OscillationParameters:
+    """Return the parameters, each that is outside of its range moved to the nearer end."""
+    return params._replace(
+        s2_12=jnp.clip(jnp.asarray(params.s2_12), 0.0, 1.0),
+        s2_13=jnp.clip(jnp.asarray(params.s2_13), 0.0, 1.0),
+        s2_23=jnp.clip(jnp.asarray(params.s2_23), 0.0, 1.0),
+        dm21=jnp.maximum(jnp.asarray(params.dm21), 0.0),
+    )
 
 
 class Baseline(NamedTuple):
@@ -137,12 +163,13 @@ def probability(
         flavor_in: of the beam: "e", "mu" or "tau".
         flavor_out: at the detector.
         params: mixing parameters, sin^2, rad and eV^2; their fields broadcast with the energy.
-            |dm31| is large against dm21, as it is in nature.
         energy: neutrino energy > 0, GeV, any shape.
         baseline: km, g/cm^3 and electrons per nucleon; its fields broadcast too.
         antineutrino: dcp and the matter potential change sign.
         newton_steps: refinements of the eigenvalue. Over 0.3-20 GeV at 1300 km the error of P is
-            below 3e-5 with 0, 1e-8 with 1, and that of double precision with 2 or "exact".
+            below 3e-5 with 0, 1e-8 with 1, and that of double precision with 2 or "exact", near
+            nature's values. Where |dm31| is not large against dm21, or an angle vanishes at a
+            resonance, an exact eigenvalue takes over.
 
     Returns:
         The probability, in the shape of all arguments broadcast. Derivatives are those of the exact
@@ -204,7 +231,8 @@ def probabilities(
                 pair = (flavor_in, "e"), (flavor_in, "mu")
         return 1.0 - channel_probability(*pair[0]) - channel_probability(*pair[1])
 
-    return tuple(channel_probability(*channel) for channel in channels)
+    # Approximate eigenvalues leave S unitary to their error only
+    return tuple(jnp.clip(channel_probability(*channel), 0.0, 1.0) for channel in channels)
 
 
 class _Vacuum(NamedTuple):
@@ -242,9 +270,9 @@ def _vacuum(params: OscillationParameters) -> _Vacuum:
     c12, c13, c23 = 1.0 - s12, 1.0 - s13, 1.0 - s23
     trace, minors, dmee = dm21 + dm31, dm21 * dm31, dm31 - s12 * dm21
     # The only products of single sines; s and c are squares
-    x = jnp.sqrt(s12 * c12 * c23 * c13)
-    y = jnp.sqrt(s13 * s23 * c13)
-    interference = 2.0 * jnp.sqrt(s12 * c12 * s23 * c23 * s13) * jnp.cos(dcp)
+    x = _root(s12 * c12 * c23 * c13)
+    y = _root(s13 * s23 * c13)
+    interference = 2.0 * _root(s12 * c12 * s23 * c23 * s13) * jnp.cos(dcp)
     um1 = s12 * c23 + c12 * s23 * s13 + interference  # |U_mu1|^2
     um2 = c12 * c23 + s12 * s23 * s13 - interference
     y_re, y_im = y * jnp.cos(dcp), -y * jnp.sin(dcp)
@@ -263,6 +291,12 @@ def _vacuum(params: OscillationParameters) -> _Vacuum:
     )
 
 
+def _root(x: Array) -> Array:
+    """Return sqrt(x); zero with slope zero at x <= 0, where sines vanish or are no sines."""
+    positive = x > 0.0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
+
+
 def _matter(
     vacuum: _Vacuum, energy: ArrayLike, baseline: Baseline, sign: float, steps: int
 ) -> _Matter:
@@ -279,7 +313,12 @@ def _matter(
     double_sigma = trace - lambda3
     sigma = 0.5 * double_sigma
     gap = lambda3 - sigma
-    split_squared = double_sigma * double_sigma - 4.0 * determinant / lambda3
+    # lambda1 lambda2; lambda3 may vanish where it is not the eigenvalue of the third state
+    large = 2.0 * jnp.abs(lambda3) > jnp.abs(double_sigma)
+    product = jnp.where(
+        large, determinant / jnp.where(large, lambda3, 1.0), minors - lambda3 * double_sigma
+    )
+    split_squared = double_sigma * double_sigma - 4.0 * product
     # Below this floor, in eV^4, w is constant to rounding; it keeps 0/0 away at dm21 = 0 in vacuum
     split = jnp.sqrt(jnp.maximum(split_squared, 1e-24))
     sin_gap, cos_gap = _sin_cos(2.0 * phase * gap)
@@ -287,7 +326,7 @@ def _matter(
     return _Matter(
         potential=potential,
         lambda3=lambda3,
-        inverse=1.0 / _slope(lambda3, trace, minors),
+        inverse=_inverse(_slope(lambda3, trace, minors)),
         sigma=sigma,
         gap=gap,
         two_w=2.0 * sin_split / split,
@@ -295,6 +334,11 @@ def _matter(
         cos_gap=cos_gap,
         cos_split=cos_split,
     )
+
+
+def _inverse(x: Array) -> Array:
+    """Return 1/x, and zero at zero: where all eigenvalues are one there is nothing to project."""
+    return jnp.where(x == 0.0, 0.0, 1.0 / jnp.where(x == 0.0, 1.0, x))
 
 
 def _slope(x: Array, trace: Array, minors: Array) -> Array:
@@ -310,7 +354,11 @@ def _isolated_eigenvalue(
     determinant: Array,
     guess: tuple[Array, Array, Array, Array],
 ) -> Array:
-    """Return the largest (normal ordering) or smallest (inverted) root of p, by Newton steps."""
+    """Return the largest (normal ordering) or smallest (inverted) root of p, by Newton steps.
+
+    Where these do not find it, or it is not isolated, as for dm21 near dm31 or near a resonance
+    without mixing, another root is returned that is: the farthest from the mean.
+    """
     potential, dm31, dmee, s2_13 = guess
     # Eigenvalue of the 1-3 block after the 2-3 rotation (Denton, Minakata, Parke, arXiv:1604.08167)
     x = potential / dmee
@@ -318,7 +366,28 @@ def _isolated_eigenvalue(
     for _ in range(steps):
         numerator = root * root * (2.0 * root - trace) + determinant
         root = numerator / _slope(root, trace, minors)
-    return root
+    # With lambda = trace/3 + t: t^3 - 3 width^2 t - 2 half = 0
+    squared = jnp.maximum((trace * trace - 3.0 * minors) / 9.0, 0.0)
+    width, slope = jnp.sqrt(squared), _slope(root, trace, minors)
+    value = ((root - trace) * root + minors) * root - determinant
+    found = jnp.abs(value) <= _TOLERANCE[steps] * width * jnp.abs(slope)
+    found &= jnp.abs(slope) >= _ISOLATED * squared
+    return jnp.where(found, root, _farthest_eigenvalue(trace, minors, determinant, width))
+
+
+def _farthest_eigenvalue(trace: Array, minors: Array, determinant: Array, width: Array) -> Array:
+    """Return the root of p that is farthest from the mean of all three, exactly.
+
+    t = +-2 width cos(phi/3) with cos(phi) = |half|/width^3 (Viete); y = cos(phi/3) solves
+    4 y^3 - 3 y = cos(phi), for which Newton's steps from y = 1 converge from above.
+    """
+    half = (trace * (2.0 * trace * trace - 9.0 * minors) + 27.0 * determinant) / 54.0
+    cubed = width**3
+    cosine = jnp.minimum(jnp.abs(half) * _inverse(cubed), 1.0)
+    y = jnp.ones_like(cosine)
+    for _ in range(5):
+        y = (8.0 * y**3 + cosine) / (12.0 * y * y - 3.0)
+    return trace / 3.0 + jnp.where(half < 0.0, -2.0, 2.0) * width * y
 
 
 @_isolated_eigenvalue.defjvp
@@ -330,7 +399,7 @@ def _isolated_eigenvalue_jvp(
     d_trace, d_minors, d_determinant, _ = tangents
     root = _isolated_eigenvalue(steps, trace, minors, determinant, guess)
     change = root * (root * d_trace - d_minors) + d_determinant
-    return root, change / _slope(root, trace, minors)
+    return root, change * _inverse(_slope(root, trace, minors))
 
 
 def _survival(matter: _Matter, diagonal: Array, adj: Array, minor_trace: Array) -> Array:

@@ -48,8 +48,8 @@ def refused(bayesxs, tmp_path: Path) -> Callable[..., str]:
             "card.toml: oscillation.s2_23 = 1.5: must be a number > 0 and < 1",
         ),
         (
-            "[oscillation]\ns2_13 = 0.0",
-            "card.toml: oscillation.s2_13 = 0.0: must be a number > 0 and < 1",
+            "[oscillation]\ns2_13 = -0.1",
+            "card.toml: oscillation.s2_13 = -0.1: must be a number >= 0 and <= 1",
         ),
         (
             "[priors]\ns2_23 = { type = 'flat', low = 0.4, high = 1.5 }",
