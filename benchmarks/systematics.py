@@ -22,91 +22,79 @@ ONE_OCTANT = "priors.s2_23.high=0.5"
 
 
 def calibration(options: argparse.Namespace) -> None:
-    """Count how often intervals of random smooth far-density functionals hold the truth.
+    """Count how often intervals of smooth far-density functionals hold the truth, by nature.
 
     Near data of 1e6 events are drawn again and again; the Gaussian process keeps the scales that
-    it found on the first.
+    it found on the first. The functionals are plane waves over the far density's bins.
     """
-    import jax.numpy as jnp
+    import dataclasses
+
     import numpy as np
+    from natures import natures
 
     from bayesxs.app.experiment import Experiment
-    from bayesxs.app.uncertainty import FINITE_RANK, far_directions
     from bayesxs.config import load_card
-    from bayesxs.learning.gaussian_process import fit_process
-    from bayesxs.learning.linear_model import near_data
 
     card = load_card(None, options.preset, ["near.events=1000000"])
     experiment = Experiment(card)
     target = experiment.unique_targets[0]
-    geometry = experiment.geometry(target)
-    near = experiment.near(target)
-    matrix = near.matrix
-    expected = near.spectrum.of_function(target.truth, clamp=True).rows @ target.near_flux
+    experiment.near(target)  # built once: only the truth differs
+    rows, figures = [], []
+    for name, make in natures(target.sample.lepton_mass).items():
+        if options.natures and options.natures not in name:
+            continue
+        pulls, width = _pulls(
+            experiment, dataclasses.replace(target, truth=make()), options.realizations
+        )
+        scatter = np.sqrt(np.mean(np.var(pulls, axis=0)))
+        found = [100.0 * np.mean(np.abs(pulls) < level) for level in (1.0, 2.0)]
+        bias = pulls.mean(axis=0)
+        figures.append((*found, np.sqrt(np.mean(bias**2)), scatter, width))
+        cells = (f"{bias.mean():+.2f}", f"{figures[-1][2]:.2f}", f"{scatter:.2f}")
+        rows.append((name, *(f"{f:.1f} %" for f in found), *cells, f"{width:.2f}"))
+        say(f"  calibration: {', '.join(rows[-1])}")
+    low, high = np.min(figures, axis=0), np.max(figures, axis=0)
+    spread = [f"{a:.1f} to {b:.1f} %" for a, b in zip(low[:2], high[:2], strict=True)]
+    rows.append(("range", *spread, "", *(f"{low[i]:.2f} to {high[i]:.2f}" for i in (2, 3, 4))))
+    head = ("nature", "68 %", "95 %", "mean pull", "bias, rms", "scatter", "width")
+    print(markdown(head, rows))
+
+
+def _pulls(experiment: Any, target: Any, realizations: int, number: int = 200) -> tuple[Any, float]:
+    """Return pulls (realizations, functionals) of one nature, and the median width.
+
+    Functionals of the far density over its statistical error: plane waves over its bins in
+    (E_l, z), of random phase and up to four cycles.
+    """
+    import jax.numpy as jnp
+    import numpy as np
+
+    from bayesxs.app.uncertainty import FINITE_RANK, far_directions
+    from bayesxs.learning.gaussian_process import fit_process, prior_mean
+    from bayesxs.learning.linear_model import near_data
+
+    geometry, near = experiment.geometry(target), experiment.near(target)
+    matrix, events = near.matrix, float(experiment.card.near.events)
+    expected = near.spectrum.of_function(target.truth).rows @ target.near_flux
     truth = np.nan_to_num(geometry.node_values(target.truth)).ravel()
     truth /= (matrix @ truth).sum()
     far = far_directions(experiment, target, truth.reshape(-1, 3))
     rng = np.random.default_rng(0)
-    # Smooth: cosines over the far density's directions of large variance, 20 random mixtures
-    events = float(card.near.events)
-    mean = events * expected / expected.sum()
-    process, seconds = None, 0.0
-    inside = {0.6827: 0, 0.9545: 0}
-    pulls = []
-    for number in range(options.realizations):
-        counts = rng.poisson(mean)
-        data = near_data(
-            matrix,
-            counts,
-            expected,
-            geometry.nodes,
-            events=events,
-            discretization=2e-4,
-            rank=FINITE_RANK,
-        )
-        if process is None:
-            clock = time.perf_counter()
-            process = fit_process(data, geometry.nodes)
-            seconds = time.perf_counter() - clock
-            functionals = _functionals(rng, geometry, far)
-            cross = process.posterior.covariance(jnp.asarray(functionals.T))
-            sd = np.sqrt(np.einsum("fn,nf->f", functionals, np.asarray(cross)))
-            prior = _prior_mean(geometry, process)
-        fitted = prior + process.posterior.regress(data.observed - data.design @ prior)
-        pulls.append(functionals @ (np.asarray(fitted) - truth) / sd)
-        if number % 20 == 0:
-            say(f"  calibration: {number + 1} of {options.realizations}")
-    values = np.abs(np.array(pulls))
-    for level, width in ((0.6827, 1.0), (0.9545, 2.0)):
-        inside[level] = float(np.mean(values < width))
-    print(
-        markdown(
-            ("figure", "must", "measured"),
-            [
-                ("functionals inside 68 %", "58-78 %", f"{100 * inside[0.6827]:.1f} %"),
-                ("functionals inside 95 %", "90-99 %", f"{100 * inside[0.9545]:.1f} %"),
-                ("GP fit with evidence", "120 s", f"{seconds:.1f} s, compilation included"),
-            ],
-        )
-    )
-
-
-def _prior_mean(geometry: Any, process: Any) -> Any:
-    import jax.numpy as jnp
-
-    from bayesxs.learning.gaussian_process import prior_mean
-
-    return jnp.repeat(prior_mean(geometry.nodes, process.scales), 3)
-
-
-def _functionals(rng: Any, geometry: Any, far: Any, number: int = 20) -> Any:
-    """Random smooth functionals of the far density: plane waves over its bins in (E_l, z)."""
-    import numpy as np
-
+    counts = rng.poisson(events * expected / expected.sum(), (realizations, len(expected)))
+    choices = {"events": events, "discretization": 2e-4, "rank": FINITE_RANK}
+    data = near_data(matrix, counts[0], expected, geometry.nodes, **choices)
+    process = fit_process(data, geometry.nodes)
+    seen = np.diff(matrix.indptr) > 0
+    observed = data.whiten @ (counts / counts[:, seen].sum(axis=1, keepdims=True)).T
+    start = np.repeat(prior_mean(geometry.nodes, process.scales), 3)[:, None]
+    change = process.posterior.regress(jnp.asarray(observed - data.design @ start))
     place = np.linspace(0.0, 1.0, len(far))
     phases = rng.uniform(0.0, 2.0 * np.pi, (number, 1))
-    waves = rng.uniform(0.0, 4.0, (number, 1))
-    return np.cos(2.0 * np.pi * waves * place + phases) @ far
+    waves = np.cos(2.0 * np.pi * rng.uniform(0.0, 4.0, (number, 1)) * place + phases)
+    covariance = far @ np.asarray(process.posterior.covariance(jnp.asarray(far.T)))
+    sd = np.sqrt(np.einsum("fb,bc,fc->f", waves, covariance, waves))
+    away = waves @ (far @ (start + np.asarray(change) - truth[:, None]))
+    return (away / sd[:, None]).T, float(np.median(sd))
 
 
 def learn(card: Any, folder: Path) -> tuple[Any, Any]:
@@ -246,6 +234,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(TASKS), help="tasks, separated by commas")
     parser.add_argument("--preset", default="default")
     parser.add_argument("--realizations", type=int, default=100)
+    parser.add_argument("--natures", default="", help="only those with this word in their name")
     parser.add_argument("--members", type=int, default=16)
     parser.add_argument("--sources", default="gaussian_process,laplace,ensemble")
     parser.add_argument("--steps", type=int, default=2000)
