@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.stats import multivariate_normal
+from scipy.stats import chi2, multivariate_normal
 
 from bayesxs.constants import MUON_MASS
 from bayesxs.detector.grid import NodeGrid, node_grid
@@ -132,3 +132,22 @@ def test_precise_data_are_interpolated(truth, small):
     np.testing.assert_allclose(process.mean[seen], values[seen], rtol=0.0, atol=1e-5)
     variance = np.diag(process.posterior.covariance(jnp.eye(3 * small.size)))
     assert np.all(np.abs(variance[seen]) < 1e-10)
+
+
+def test_errors_of_truths_drawn_from_the_prior_are_those_that_are_claimed(small, data):
+    # (e - w) S^-1 (e - w) over five functionals is chi-square with 5 degrees of freedom for each of
+    # 200 draws; false-alarm rate 1e-4, two-sided
+    rng = np.random.default_rng(3)
+    mean, prior = moments(small, MEDIANS, "matern32")
+    size = len(mean)
+    root = np.linalg.cholesky(prior + 1e-10 * np.trace(prior) / size * np.eye(size))
+    truths = mean[:, None] + root @ rng.standard_normal((size, 200))
+    design = np.asarray(data.design)
+    observed = design @ truths + rng.standard_normal((len(design), 200))
+    posterior = fit_process(data, small, scales=MEDIANS).posterior
+    found = mean[:, None] + posterior.regress(jnp.asarray(observed - (design @ mean)[:, None]))
+    functionals = rng.standard_normal((5, size))
+    covariance = functionals @ np.asarray(posterior.covariance(jnp.asarray(functionals.T)))
+    away = functionals @ (np.asarray(found) - truths)
+    total = float(np.sum(away * np.linalg.solve(covariance, away)))
+    assert chi2.ppf(5e-5, 1000) < total < chi2.ppf(1.0 - 5e-5, 1000)
