@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bayesxs.app.pipeline import STAGES
+from bayesxs.app.pipeline import STAGES, Analysis
+from bayesxs.app.progress import Reporter
 from bayesxs.atomic import atomic_path, file_sha256, read_bytes, write_arrays, write_text
 from bayesxs.errors import InputError
 from bayesxs.inner import InnerPath, entries, inner_root, open_plain, present, remove
@@ -218,6 +219,41 @@ def test_checkpoints_that_become_a_link_during_a_stage(run: Path) -> None:
     assert sorted(os.listdir(outside)) == ["secret.txt", "train.safetensors"]
 
 
+@pytest.mark.parametrize("name", ["", "manifest.json"])
+def test_a_folder_of_another_user_says_so(
+    name: str, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run / name
+    with RunFolder.reopen(run) as folder:
+        assert folder.notice is None
+        owner = os.lstat
+
+        def foreign(asked: Any, **options: Any) -> os.stat_result:
+            found = owner(asked, **options)
+            values = list(found)
+            values[stat.ST_UID] = os.geteuid() + (Path(asked) == path)
+            return os.stat_result(values)
+
+        monkeypatch.setattr(os, "lstat", foreign)
+        assert folder.notice == f"{path}: belongs to another user (uid {os.geteuid() + 1})"
+        analysis = Analysis.__new__(Analysis)
+        analysis.folder, analysis.reporter = folder, Reporter(True)
+        analysis.say_whose()
+    said = " ".join(capsys.readouterr().err.split())
+    assert "notice: " in said
+    assert "belongs to another user" in said
+
+
+def test_outputs_are_read_as_their_stage_left_them(run: Path) -> None:
+    folder = RunFolder.view(run)
+    assert folder.output("training.csv") == run / "training.csv"
+    with pytest.raises(InputError, match="no finished stage of the run has made it"):
+        folder.output("events.nc")
+    (run / "training.csv").write_text("other")
+    with pytest.raises(InputError, match="changed since stage train"):
+        folder.output("training.csv")
+
+
 def test_pipes_and_devices_are_no_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero")):
@@ -255,3 +291,8 @@ def test_the_mode_of_files_is_the_users_own(tmp_path: Path) -> None:
     (tmp_path / "plain.txt").write_text("x")
     modes = [stat.S_IMODE((tmp_path / n).stat().st_mode) for n in ("a/b.txt", "plain.txt")]
     assert modes[0] == modes[1]
+
+
+def test_words_of_others_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    Reporter(True).line("warning: [/red] [bold]x[/bold]")
+    assert capsys.readouterr().err == "warning: [/red] [bold]x[/bold]\n"

@@ -211,13 +211,57 @@ def test_truncated_arrays_are_refused(tmp_path: Path, cut: int) -> None:
     assert one_line(caught).startswith(f"{path}: not a whole safetensors file")
 
 
-@pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b'{"a": 18446744073709551616}',
+        b'{"a": -9223372036854775809}',
+        b'{"a": 1e999}',
+        b'{"a": NaN}',
+        b'{"a": -Infinity}',
+    ],
+)
 def test_broken_json_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "summary.json"
     path.write_bytes(content)
     with pytest.raises(InputError) as caught:
         read_json(path)
     assert one_line(caught).startswith(f"{path}: ")
+
+
+def test_whole_numbers_of_64_bits_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    for number in (-(2**63), 2**64 - 1, 0):
+        path.write_text(f"[{number}]")
+        assert read_json(path) == [number]
+
+
+def test_a_json_file_has_a_bounded_size(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    with path.open("wb") as file:
+        file.truncate(10**11)  # without a block of the disk
+    with pytest.raises(InputError, match="size = 100000 MB: at most 100 MB"):
+        read_json(path)
+
+
+@pytest.mark.parametrize("name", ["summary-fa04221c", "manifest-fa04221c", "manifest-81e816bd"])
+def test_json_that_failed(name: str, reference: Path, tmp_path: Path) -> None:
+    file = reference / "cases" / "fuzz" / f"{name}.json"
+    if not file.exists():
+        pytest.skip(f"{file} is not there")
+    run = finished_run(tmp_path / "run")
+    (run / "manifest.json").write_bytes(file.read_bytes())
+    with pytest.raises(InputError) as caught:
+        RunFolder.view(run)
+    assert one_line(caught).startswith(f"{run}/manifest.json: ")
+    if name.startswith("summary"):  # whose manifest is the one with a long number
+        with pytest.raises(InputError, match=r"integer = 99999.*: of at most 64 bits"):
+            read_json(file)
 
 
 def test_absent_files_are_refused(tmp_path: Path) -> None:
@@ -348,6 +392,46 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes()[:-1] + b"!")  # in the last number
         with pytest.raises(InputError, match=r"train\.safetensors: damaged"):
             stage.load_checkpoint()
+
+
+@pytest.mark.parametrize("seconds", [None, "", "nan", "-1.000", "1e3", "9" * 5000, "١.000"])
+def test_a_checkpoint_says_how_long_it_took(seconds: str | None, tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path / "run") as folder, folder.stage("train", KEY) as stage:
+        stage.save_checkpoint({"w": np.zeros(3)})
+        path = folder.checkpoint_path("train")
+        arrays, marks = read_arrays(path)
+        marks = {k: v for k, v in marks.items() if k != "seconds"}
+        write_arrays(path, arrays, marks | ({} if seconds is None else {"seconds": seconds}))
+        with pytest.raises(InputError, match=r"train\.safetensors: damaged"):
+            stage.load_checkpoint()
+
+
+def test_a_checkpoint_that_failed(
+    reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = reference / "cases" / "fuzz" / "checkpoint-8b26eb0e.safetensors"
+    if not file.exists():
+        pytest.skip(f"{file} is not there")
+    with RunFolder.create(tmp_path / "run") as folder, folder.stage("train", KEY) as stage:
+        stage.save_checkpoint({})
+        folder.checkpoint_path("train").write_bytes(file.read_bytes())
+        monkeypatch.setattr(stage, "key", "key")  # for which it was made
+        with pytest.raises(InputError, match=r"train\.safetensors: damaged"):
+            stage.load_checkpoint()
+        monkeypatch.undo()
+
+
+def test_notes_that_are_missing_are_named(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path / "run") as folder:
+        with folder.stage("train", KEY) as stage:
+            stage.notes["summary"] = {"near": {"rel_l2": 0.5}}
+        assert folder.note("train", "summary", "near", "rel_l2") == 0.5
+        for names in (("other",), ("summary", "far", "rel_l2"), ("summary", "near", "rel_l2", "x")):
+            line = rf"manifest\.json: stages\.train\.notes\.{'.'.join(names)} = \(missing\)"
+            with pytest.raises(InputError, match=line):
+                folder.note("train", *names)
+        with pytest.raises(InputError, match="stage sample is not finished"):
+            folder.note("sample", "x")
 
 
 def test_a_stage_is_taken_over_from_another_folder(tmp_path: Path) -> None:

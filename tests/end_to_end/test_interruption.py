@@ -11,6 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from bayesxs.atomic import arrays_sha256, read_arrays
+
 
 def stages(folder: Path) -> dict[str, Any]:
     """Return the finished stages of a run that another process may be writing."""
@@ -100,12 +104,23 @@ def test_stages_killed_at_random_moments_end_with_the_same_numbers(
     assert not list(folder.rglob(".partial*"))
 
 
-def test_ctrl_c_is_one_line(bayesxs, card: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_is_one_line(
+    sent: int, code: int, bayesxs, card: Path, tmp_path: Path
+) -> None:
+    """What is sent is Ctrl-C, or what batch systems send before they kill."""
     folder = tmp_path / "interrupted"
-    started = later(0.3, (folder / "manifest.json").exists)
-    done = bayesxs("run", card, "--out", folder, "--quiet", send=signal.SIGINT, when=started)
+    checkpoint = folder / "checkpoints" / "train" / "mu-0.safetensors"
+    done = bayesxs("run", card, "--out", folder, "--quiet", send=sent, when=checkpoint.exists)
     line = f"interrupted: bayesxs run --resume --out {folder} continues\n"
-    assert (done.code, done.stdout, done.stderr) == (130, "", line)
+    assert (done.code, done.stdout, done.stderr) == (code, "", line)
+    assert not list(folder.rglob(".partial*"))
+    # What it had until then is whole, and is taken up
+    if checkpoint.exists():
+        arrays, marks = read_arrays(checkpoint)
+        assert marks["sha256"] == arrays_sha256(arrays)
+    done = bayesxs("train", card, "--out", folder, "--resume", "--quiet")
+    assert (done.code, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_full_disk_while_training(bayesxs, card: Path, tmp_path: Path) -> None:

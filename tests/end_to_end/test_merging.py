@@ -14,6 +14,7 @@ import xarray as xr
 
 from bayesxs.app.pipeline import Analysis
 from bayesxs.app.progress import Reporter
+from bayesxs.atomic import file_sha256, write_text
 from bayesxs.config import load_card
 from bayesxs.store import RunFolder
 
@@ -183,6 +184,70 @@ def test_a_folder_that_exists_and_a_run_alone(
     )
     line = "bayesxs merge: runs = 1: two or more"
     assert refused(bayesxs, tmp_path / "out", finished) == line
+
+
+def test_what_a_killed_merge_has_left(
+    bayesxs, finished: Path, second: Path, tmp_path: Path
+) -> None:
+    """It is removed and named; another merge's, and what only looks like it, stay."""
+    out = tmp_path / "out"
+    left = tmp_path / ".partial-0123abcd-out"
+    with RunFolder.create(left) as folder:
+        write_text(folder.path / "config.toml", "half")
+    others = [tmp_path / ".partial-0123abcd-other", tmp_path / ".partial-89abcdef-out"]
+    RunFolder.create(others[0]).close()
+    with RunFolder.create(others[1]):  # a merge that goes on
+        done = bayesxs("merge", out, finished, finished)
+    assert done.code == 2
+    words = done.stderr.split()
+    assert " ".join(words).startswith(f"removed {left}, which an interrupted merge had left error:")
+    assert not left.exists()
+    assert all(other.exists() for other in others)
+
+
+FOREIGN = {
+    "outputs": ("../.bashrc", "stages.simulate.outputs = ../.bashrc: an output is a plain file"),
+    "stages": ("VICTIM", "stages = VICTIM: one of bootstrap, budget, "),
+}
+
+
+@pytest.mark.parametrize("place", FOREIGN)
+def test_a_run_by_mail_that_would_reach_outside(
+    place: str, bayesxs, finished: Path, second: Path, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    name, line = (text.replace("VICTIM", str(victim)) for text in FOREIGN[place])
+    write_text(victim / "weights.safetensors", "own")
+    write_text(tmp_path / "bashrc", "evil")
+    first = copied(finished, tmp_path / "first")
+    for folder in (first, second):
+        if place == "outputs":
+            digest = file_sha256(tmp_path / "bashrc")
+            edit(folder, lambda s: s["simulate"]["outputs"].update({name: digest}))  # noqa: B023
+        else:
+            edit(folder, lambda s: s.update({name: s["simulate"]}))
+    refusals = [
+        refused(bayesxs, tmp_path / "home" / "all", first, second),
+        bayesxs.refused("report", first, "--quiet"),
+        bayesxs.refused("run", "--resume", "--out", first, "--quiet"),
+    ]
+    for found in refusals:
+        assert line in found
+    assert (victim / "weights.safetensors").read_text() == "own"
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("place", [".lock", "checkpoints/train"])
+def test_a_run_by_mail_with_links(place: str, bayesxs, finished: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    write_text(victim / "weights.safetensors", "own")
+    folder = copied(finished, tmp_path / "first")
+    (folder / place).parent.mkdir(exist_ok=True)
+    (folder / place).symlink_to(victim / "weights.safetensors" if place == ".lock" else victim)
+    line = f"{folder}/{place}: is a symbolic link: a run folder holds its files itself"
+    assert bayesxs.refused("report", folder, "--quiet") == line
+    assert (victim / "weights.safetensors").read_text() == "own"
+    assert sorted(path.name for path in victim.iterdir()) == ["weights.safetensors"]
 
 
 def test_a_full_disk_while_merging(bayesxs, finished: Path, second: Path, tmp_path: Path) -> None:
