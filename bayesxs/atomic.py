@@ -21,7 +21,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from bayesxs.errors import InputError
-from bayesxs.inner import open_plain, opened_parent
+from bayesxs.inner import InnerPath, open_plain, opened_parent
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Libraries with their own writers report a full disk in words only.
@@ -105,7 +105,9 @@ def is_partial(name: str) -> bool:
 
 def remove_partials(folder: Path) -> None:
     """Remove the temporary files that killed processes left in a folder or below it."""
-    for _, _, names, descriptor in os.fwalk(folder, follow_symlinks=False):
+    root = isinstance(folder, InnerPath) and folder.root_folder == folder
+    top = folder.resolve() if root else folder  # the root alone may be a link
+    for _, _, names, descriptor in os.fwalk(top, follow_symlinks=False):
         for name in names:
             if is_partial(name):
                 with suppress(FileNotFoundError):

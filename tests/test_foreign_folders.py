@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 
 from bayesxs.app.pipeline import STAGES, Analysis
 from bayesxs.app.progress import Reporter
-from bayesxs.atomic import atomic_path, file_sha256, read_bytes, write_arrays, write_text
+from bayesxs.atomic import (
+    atomic_path,
+    file_sha256,
+    read_bytes,
+    remove_partials,
+    write_arrays,
+    write_text,
+)
 from bayesxs.errors import InputError
 from bayesxs.inner import InnerPath, entries, inner_root, open_plain, present, remove
 from bayesxs.manifest import STAGE_NAMES, is_output
@@ -173,8 +180,10 @@ def test_no_link_is_followed(link: str, target: str, run: Path) -> None:
 def test_a_folder_reached_through_a_link_is_the_users_own_choice(run: Path) -> None:
     other = run.parent / "other"
     other.symlink_to(run)
+    (run / ".partial-0123abcd-a.nc").write_text("half")
     with RunFolder.reopen(other) as folder:
         assert folder.stage_is_current("train", KEY)
+    assert not (run / ".partial-0123abcd-a.nc").exists()
 
 
 def test_leftovers_behind_links_stay(run: Path) -> None:
@@ -183,6 +192,8 @@ def test_leftovers_behind_links_stay(run: Path) -> None:
     (run / "own").symlink_to(leftover.parent)  # of the user: the package does not use the name
     (run / ".partial-0123abcd-b.nc").symlink_to(leftover)
     RunFolder.reopen(run).close()
+    (run / "campaign").symlink_to(leftover.parent)
+    remove_partials(RunFolder.view(run).path / "campaign")
     assert leftover.read_text() == "half"
     assert not (run / ".partial-0123abcd-b.nc").is_symlink()
     assert (run / "own").is_symlink()

@@ -410,7 +410,7 @@ def _interruptible(command: str) -> Iterator[None]:
 def _print_table(table: Any) -> None:
     from rich.console import Console
 
-    Console().print(table)
+    Console(markup=False).print(table)  # what files say is no markup
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from bayesxs.app import session
 from bayesxs.errors import LINE, InputError, shown
@@ -57,7 +57,7 @@ def as_table(findings: list[Finding]) -> Table:
     table.add_column(overflow="fold")
     table.add_column(no_wrap=True)
     for subject, found, good in findings:
-        table.add_row(subject, escape(found), "[green]ok[/]" if good else "[red]look here[/]")
+        table.add_row(subject, found, Text("ok", "green") if good else Text("look here", "red"))
     return table
 
 
