@@ -50,6 +50,7 @@ STAGE_NAMES: Final = frozenset(
     }
 )
 _OUTPUT: Final = re.compile(r"(?:figures/)?\w[\w-]*(?:\.[\w-]+)+", re.ASCII)
+_LONGEST: Final = 100
 _KEY: Final = re.compile(r"[0-9a-f]{64}[a-z-]{0,60}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -115,7 +116,8 @@ def is_output(name: str) -> bool:
 
     The files of the folder itself are none.
     """
-    return _OUTPUT.fullmatch(name) is not None and name not in (MANIFEST, CONFIG)
+    plain = len(name) <= _LONGEST and _OUTPUT.fullmatch(name) is not None
+    return plain and name not in (MANIFEST, CONFIG)
 
 
 def _check_record(path: Path, name: str, done: Any) -> None:
