@@ -80,6 +80,7 @@ def test_stages_killed_at_random_moments_end_with_the_same_numbers(
     )
     assert stages(folder)["simulate"] == before["simulate"]
     assert not (folder / "training.csv").exists()
+    finish("train", "--resume", "--out", folder)  # a slow machine was killed before the modes
     finish("bootstrap", folder)
     kill(
         *("run", "--resume", "--out", folder),
