@@ -307,5 +307,6 @@ def test_the_mode_of_files_is_the_users_own(tmp_path: Path) -> None:
 
 
 def test_words_of_others_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    Reporter(True).line("warning: [/red] [bold]x[/bold]")
-    assert capsys.readouterr().err == "warning: [/red] [bold]x[/bold]\n"
+    line = "warning: [/red] [bold]x[/bold] " + "a-long/path " * 20 + "end"
+    Reporter(True).line(line)
+    assert capsys.readouterr().err == f"{line}\n"

@@ -26,8 +26,8 @@ class Reporter:
         self.console = Console(stderr=True, quiet=not enabled, highlight=False)
 
     def line(self, text: str) -> None:
-        """Print one line."""
-        self.console.print(text, markup=False)
+        """Print one line, as long as it is; what it says is no markup."""
+        self.console.print(text, markup=False, soft_wrap=True)
 
     @contextmanager
     def bar(self, label: str, total: float) -> Iterator[Update]:

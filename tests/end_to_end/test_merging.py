@@ -199,8 +199,9 @@ def test_what_a_killed_merge_has_left(
     with RunFolder.create(others[1]):  # a merge that goes on
         done = bayesxs("merge", out, finished, finished)
     assert done.code == 2
-    words = done.stderr.split()
-    assert " ".join(words).startswith(f"removed {left}, which an interrupted merge had left error:")
+    said, error = done.stderr.splitlines()
+    assert said == f"removed {left}, which an interrupted merge had left"
+    assert error.startswith("error: ")
     assert not left.exists()
     assert all(other.exists() for other in others)
 
