@@ -88,6 +88,7 @@ def density_stage(experiment: Experiment, channels: Channels, stage: Stage) -> N
     }
     write_netcdf(stage.output(NEAR), found)
     stage.notes["projected_share"] = shares
+    stage.notes["resolution_warning"] = experiment.resolution_warning
     stage.notes |= Judge(geometry, fluxes).errors(values)
     if experiment.card.uncertainty.type != "gaussian_process":
         # Of the network itself, without interpolation: zero by construction with the positive head
@@ -220,8 +221,8 @@ def posterior_stage(
 
 def _learning_summary(folder: RunFolder) -> dict[str, Any]:
     errors = folder.stages["density"]["notes"]
-    projected = errors["projected_share"]
-    return ({"projected_share": projected} if projected else {}) | {
+    found = {name: errors[name] for name in ("projected_share", "resolution_warning")}
+    return {name: value for name, value in found.items() if value} | {
         "near": {"rel_l2": errors["near_rel_l2"]},
         "far": {"rel_l2": errors["far_rel_l2"]},
         "cross_section_3d": {

@@ -72,6 +72,8 @@ def simulate_stage(experiment: Experiment, stage: Stage, reporter: Reporter) -> 
     if experiment.observed is not None:
         data.attrs |= experiment.observed.notes | {"on_bin_edges": _on_edges(experiment, data)}
     write_netcdf(stage.output(EVENTS), data)
+    if experiment.resolution_warning is not None:
+        reporter.line(f"  warning: {experiment.resolution_warning}")
     reporter.line(f"  {len(data.event)} events{_remarks(experiment)}")
 
 

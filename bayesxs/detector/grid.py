@@ -53,8 +53,42 @@ class EnergyGrid:
         return (panel * self.order).astype(np.int32), lagrange_weights(abscissae, local)
 
 
+# Longest panel in 1/E, GeV^-1, and the largest |dm2| L, eV^2 km, that it is made for: DUNE's, with
+# dm31 up to 3e-3 eV^2
+PANEL = 0.12
+PANEL_PHASE = 3.1e-3 * 1300.0
+
+# Panels beyond which operators no longer fit into memory
+MAX_PANELS = 3000
+
+
+def longest_panel(length: float, splitting: float) -> float:
+    """Return the longest panel in 1/E, GeV^-1, that keeps the turn of the phase within a panel.
+
+    Args:
+        length: of the baseline, km.
+        splitting: largest difference of squared masses, eV^2.
+    """
+    return PANEL * min(1.0, PANEL_PHASE / max(length * splitting, PANEL_PHASE))
+
+
+def unresolved(grid: EnergyGrid, values: ArrayLike, fine: EnergyGrid, exact: ArrayLike) -> float:
+    """Return how far a function is from the polynomial through its points, relative L2.
+
+    Args:
+        grid: the shared energies.
+        values: the function there.
+        fine: energies that resolve it.
+        exact: the function at those.
+    """
+    start, weights = grid.stencil(fine.points)
+    index = start[:, None] + np.arange(grid.order)
+    error = np.sum(weights * np.asarray(values)[index], axis=1) - np.asarray(exact)
+    return float(np.sqrt(fine.weights @ error**2 / (fine.weights @ np.asarray(exact) ** 2)))
+
+
 def energy_grid(
-    knots: ArrayLike, low: float, high: float, order: int = 3, turn: float = 0.12
+    knots: ArrayLike, low: float, high: float, order: int = 3, turn: float = PANEL
 ) -> EnergyGrid:
     """Cut [low, high] at the flux's knots and wherever the oscillation phase turns fast.
 
@@ -64,11 +98,16 @@ def energy_grid(
         high: upper end of the range in GeV.
         order: points per panel.
         turn: longest panel in 1/E, GeV^-1; 0.12 is one radian of the atmospheric phase 2 Delta_31
-            at 1300 km.
+            at 1300 km (see `longest_panel`).
+
+    Raises:
+        ValueError: more than MAX_PANELS panels are needed.
     """
     knots = np.asarray(knots, dtype=float)
     breaks = np.concatenate([[low], knots[(knots > low) & (knots < high)], [high]])
     pieces = np.ceil((1.0 / breaks[:-1] - 1.0 / breaks[1:]) / turn).astype(int)
+    if pieces.sum() > MAX_PANELS:
+        raise ValueError(f"{pieces.sum()} panels in energy, at most {MAX_PANELS}")
     inverse = [
         np.linspace(1.0 / a, 1.0 / b, n, endpoint=False)
         for a, b, n in zip(breaks[:-1], breaks[1:], pieces, strict=True)

@@ -335,6 +335,8 @@ def _numbers(summary: Mapping[str, Any]) -> list[Row]:
         for path, words in _WORDS
         if (value := _lookup(summary, path)) is not None
     ]
+    if warning := _lookup(summary, "resolution_warning"):
+        rows.append(Row("Warning", (str(warning),)))
     for kind, shares in (_lookup(summary, "projected_share") or {}).items():
         words = f"Near rate added where the {_MODELS[kind]} cross section would be negative"
         rows += [
