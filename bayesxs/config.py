@@ -127,6 +127,11 @@ class Card(Section):
             return data | {"assumed": {"form": nature["form"]} | assumed}
         return data
 
+    @property
+    def simulated(self) -> bool:
+        """Whether all data are simulated, so that the true cross section is known."""
+        return not (self.near.file or self.far.file)
+
     @model_validator(mode="after")
     def _check(self) -> Card:
         if not self.priors.free():

@@ -57,7 +57,7 @@ def budget_stage(
     sets: dict[str, tuple[str, ...]] = {STATISTICS: ()} | {g: (g,) for g in present}
     if len(present) > 1:
         sets[TOTAL] = tuple(present)
-    reference = _sample(experiment, channels, stage, reporter, "truth", "truth", ())
+    reference = _sample(experiment, channels, stage, reporter, channels.reference, "truth", ())
     trees, results = {}, {}
     for name, groups in sets.items():
         trees[name], results[name] = _sample(
@@ -170,7 +170,8 @@ class FarSpectrum:
         self.geometry = experiment.geometry(experiment.targets[self.sample])
         self.oscillation = experiment.oscillation(self.sample, experiment.energies.points)
         self.edges, self._centers, self._areas = self.geometry.seen_rows(0)
-        truth = self.along(channels.rows_as_seen("truth", self.sample))[0] @ self.oscillation
+        rows = channels.rows_as_seen(channels.reference, self.sample)
+        truth = self.along(rows)[0] @ self.oscillation
         self.share = truth / truth.sum()
         self._channels = channels
         self.kept = self.share > NEGLIGIBLE
@@ -218,6 +219,7 @@ class FarSpectrum:
                 "statistical": ("lepton_energy", 1.0 / np.sqrt(events * share[kept])),
             },
             {"source": [self.experiment.card.uncertainty.type]} | self.coordinates(),
+            {"reference": self._channels.reference},
         )
 
 

@@ -83,8 +83,8 @@ type _Effects = tuple[dict[str, _Effect], dict[tuple[str, str], _Effect]]
 class Channels:
     """Data and cross sections of a run, as likelihoods.
 
-    Kinds of cross section: "truth" makes the events; "learned" comes with the nuisances that the
-    card switches on; "assumed" is what the card holds against it.
+    Kinds of cross section: "truth" makes the events, if all data are simulated; "learned" comes
+    with the nuisances that the card switches on; "assumed" is what the card holds against it.
     """
 
     def __init__(self, experiment: Experiment, folder: RunFolder) -> None:
@@ -122,7 +122,19 @@ class Channels:
     @property
     def kinds(self) -> tuple[str, ...]:
         """Kinds of cross section of this run."""
-        return ("truth", "learned", *(("assumed",) if self.experiment.card.assumed else ()))
+        truth = ("truth",) if self.experiment.card.simulated else ()
+        return (*truth, "learned", *(("assumed",) if self.experiment.card.assumed else ()))
+
+    @property
+    def reference(self) -> str:
+        """Kind of the cross section that expected data are made with."""
+        return self.kinds[0]
+
+    @property
+    def effective_parameters(self) -> dict[str, float]:
+        """What each learned cross section takes from the near data, where that is known."""
+        notes = self._folder.stages["uncertainty"]["notes"]
+        return dict(notes.get("effective_parameters", {}))
 
     @property
     def values(self) -> dict[str, Float]:
@@ -192,7 +204,8 @@ class Channels:
         out = []
         for sample, size in zip(self.experiment.samples, sizes, strict=True):
             geometry = self._geometry(sample)
-            expected = _worth_keeping(self._expected(sample, geometry.seen_truth))
+            nominal = self._nominal(self.reference, sample, geometry.seen)
+            expected = _worth_keeping(self._expected(sample, nominal))
             weights = size * expected / expected.sum()
             folded = self._fold(kind, sample, geometry.seen, groups)
             folded = _within(folded, expected > 0.0, geometry.seen_rows(0)[2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import xarray as xr
@@ -15,10 +16,12 @@ from bayesxs.app.netcdf import read_tree
 from bayesxs.app.progress import Reporter
 from bayesxs.app.results import ASIMOV, NEAR, write_summary
 from bayesxs.atomic import read_json, read_text, write_bytes, write_text
+from bayesxs.config import load_card
 from bayesxs.inference.posterior import PUBLIC_NAMES
 from bayesxs.inner import entries, present, remove
 from bayesxs.report.html import render_budget, render_report
 from bayesxs.report.plots_chains import predictive_figure, rank_figure, trace_figure
+from bayesxs.report.plots_data import learned_cross_section_figure, near_fit_figure
 from bayesxs.report.plots_density import (
     density_figure,
     slices_figure,
@@ -59,7 +62,8 @@ def report_stage(folder: RunFolder, stage: Stage, reporter: Reporter) -> None:
             write_bytes(stage.output(f"figures/{stem}.png"), images[stem])
             update(number, stem)
     summary = write_summary(folder, stage)
-    posterior = read_tree(folder.path / "posterior_truth.nc", MOST_DRAWS)
+    measured = _measured(folder)
+    posterior = read_tree(folder.path / "posterior_learned.nc", MOST_DRAWS)
     page = render_report(
         summary,
         folder.manifest,
@@ -68,8 +72,14 @@ def report_stage(folder: RunFolder, stage: Stage, reporter: Reporter) -> None:
         name=folder.path.name,
         true_values=_true_values(posterior),
         budget=read_json(folder.path / BUDGET) if "budget" in folder.stages else None,
+        measured=measured,
     )
     write_text(stage.output("report.html"), page)
+
+
+def _measured(folder: RunFolder) -> bool:
+    """Tell whether data come from files, so that no truth is known."""
+    return not load_card(folder.path / CONFIG).simulated
 
 
 def budget_figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
@@ -93,6 +103,7 @@ def write_budget_page(folder: RunFolder) -> Path:
         read_text(folder.path / CONFIG),
         images,
         name=folder.path.name,
+        measured=_measured(folder),
     )
     write_text(folder.path / "budget.html", page)
     return folder.path / "budget.html"
@@ -109,6 +120,9 @@ def _true_values(tree: xr.DataTree) -> dict[str, float] | None:
 
 def figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """List the figures that a run's files allow, each by its stem and how to draw it."""
+    if _measured(folder):
+        yield from _figures_of_data(folder)
+        return
     near = read_tree(folder.path / NEAR)
     trees = {
         kind: read_tree(path, MOST_DRAWS)
@@ -134,11 +148,48 @@ def figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
     yield "structure_functions_weighted", lambda: structure_functions_figure(functions, True)
     if "budget" in folder.stages:
         yield from budget_figures(folder)
-    if present(folder.path / TRAINING):
-        rows = list(csv.DictReader(read_text(folder.path / TRAINING).splitlines()))
-        first = [r for r in rows if r["target"] == "0" and r["member"] == "0"]
-        columns = {name: [float(r[name]) for r in first] for name in first[0]}
-        yield "training", lambda: training_figure(columns)
+    yield from _training(folder)
     for kind in ("learned", "truth"):
         yield f"trace_{kind}", lambda kind=kind: trace_figure(trees[kind])  # type: ignore[misc]
         yield f"rank_{kind}", lambda kind=kind: rank_figure(trees[kind])  # type: ignore[misc]
+
+
+def _training(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """Yield the figure of the first network's training, if there was any."""
+    if not present(folder.path / TRAINING):
+        return
+    rows = list(csv.DictReader(read_text(folder.path / TRAINING).splitlines()))
+    first = [r for r in rows if r["target"] == "0" and r["member"] == "0"]
+    columns = {name: [float(r[name]) for r in first] for name in first[0]}
+    yield "training", lambda: training_figure(columns)
+
+
+def _figures_of_data(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """List the figures of a run whose data come from files: nothing is compared with a truth."""
+    near = read_tree(folder.path / NEAR)
+    trees = {
+        kind: read_tree(folder.path / f"posterior_{kind}.nc", MOST_DRAWS)
+        for kind in ("learned", "assumed")
+        if f"posterior_{kind}.nc" in folder.stages["posterior"]["outputs"]
+    }
+    learned, draws = trees["learned"], trees["learned"]["posterior"].dataset
+    yield "posterior", lambda: posterior_figure(None, learned)
+    if "octant_upper_probability" in draws:
+        yield "octant", lambda: octant_figure(None, learned)
+    if "assumed" in trees and {"sin2_2theta23", "dm31"} <= set(draws.data_vars):
+        yield "comparison", lambda: comparison_figure(trees, _true_values(learned))
+    yield "predictive", lambda: predictive_figure(learned, "learned")
+    several = len(near["total"].children) > 1
+    for group, stem, draw in (
+        ("near", "near_fit", near_fit_figure),
+        ("total", "total_cross_section", learned_cross_section_figure),
+    ):
+        for name in near[group].children if group in near.children else ():
+            data = near[f"{group}/{name}"].dataset
+            yield f"{stem}__{name}" if several else stem, partial(draw, data)
+    if "budget" in folder.stages:
+        yield from budget_figures(folder)
+    if load_card(folder.path / CONFIG).near.file:  # else training compared with a parton model
+        yield from _training(folder)
+    yield "trace_learned", lambda: trace_figure(learned)
+    yield "rank_learned", lambda: rank_figure(learned)

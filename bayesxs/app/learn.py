@@ -15,6 +15,7 @@ from scipy import sparse
 
 from bayesxs.app.experiment import Experiment, architecture, schedule
 from bayesxs.app.geometry import Geometry, Target
+from bayesxs.app.near import FitJudge
 from bayesxs.app.progress import Reporter
 from bayesxs.app.seeds import TRAINING_KEY, stage_key
 from bayesxs.app.weights import conditions, read_networks, write_networks
@@ -55,7 +56,7 @@ def train_stage(experiment: Experiment, stage: Stage, reporter: Reporter) -> Non
     for number, target in enumerate(experiment.unique_targets):
         clock = time.perf_counter()
         near = near_data(experiment, target)
-        judge = Judge(experiment.geometry(target), {"near": target.near_flux})
+        judge = _judge(experiment, target)
         stage.notes["operator_seconds"] = time.perf_counter() - clock
         networks[target.name] = []
         for group in _groups(card.network.members):
@@ -67,6 +68,13 @@ def train_stage(experiment: Experiment, stage: Stage, reporter: Reporter) -> Non
             rows += [{"target": number} | row for row in log.rows]
     write_networks(path, networks, architecture(card), conditions(card))
     write_csv(stage.output(TRAINING), {name: [row[name] for row in rows] for name in rows[0]})
+
+
+def _judge(experiment: Experiment, target: Target) -> Judge | FitJudge:
+    """Return what tells how well a network does, by the truth where near data are made with one."""
+    if experiment.card.near.file:
+        return FitJudge(experiment.near(target))
+    return Judge(experiment.geometry(target), {"near": target.near_flux})
 
 
 def _groups(members: int) -> list[range]:
@@ -164,7 +172,7 @@ def _train_group(
 
         def record(step: int, losses: Float, best: list[Network], state: dict[str, Float]) -> None:
             rows = log.add(step, losses, best, state)
-            update(step, f"near rel-L2 {max(row['near_rel_l2'] for row in rows):.1e}")
+            update(step, log.remark(rows))
 
         if len(networks) > 1:
             return train_together(networks, problems, plan, resume=log.resume(), record=record)
@@ -179,7 +187,7 @@ def _train_group(
 class TrainingLog:
     """The rows of training.csv of networks trained together, kept with their checkpoint."""
 
-    def __init__(self, stage: Stage, judge: Judge, target: str, members: range) -> None:
+    def __init__(self, stage: Stage, judge: Judge | FitJudge, target: str, members: range) -> None:
         """Start an empty log."""
         self.stage = stage
         self.judge = judge
@@ -188,6 +196,13 @@ class TrainingLog:
         self.label = f"{target}-{members[0]}{last}"
         self.rows: list[dict[str, Any]] = []
         self._clock = time.perf_counter()
+
+    @staticmethod
+    def remark(rows: Sequence[Mapping[str, Any]]) -> str:
+        """Return in a few words how near the networks are to the near-detector data."""
+        if "near_rel_l2" in rows[0]:
+            return f"near rel-L2 {max(row['near_rel_l2'] for row in rows):.1e}"
+        return f"near chi2 per bin {max(row['near_chi2_per_bin'] for row in rows):.2f}"
 
     def resume(self) -> dict[str, Float] | None:
         """Return the state that an interrupted training left, and take up its rows."""

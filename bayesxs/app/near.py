@@ -18,6 +18,7 @@ from bayesxs.detector.grid import Float
 from bayesxs.detector.smearing import RecoGrid
 from bayesxs.detector.spectrum import Spectrum
 from bayesxs.errors import InputError
+from bayesxs.inference.goodness import chi_square
 from bayesxs.inputs.counts import CountTable, has_edges, load_counts, load_table
 from bayesxs.keys import generator
 
@@ -177,6 +178,28 @@ class NearDetector:
             allowed = 'no neutrino of the beam makes such a lepton; near.impossible = "drop" leaves'
             raise InputError.at(self._path, where, f"{counts[first]:.0f}", f"{allowed} it out")
         return np.where(impossible, 0.0, counts), int(counts[impossible].sum())
+
+
+class FitJudge:
+    """Compare a learned cross section with the near-detector counts that it is learned from."""
+
+    def __init__(self, near: NearDetector) -> None:
+        """Hold the counts."""
+        self.near = near
+
+    @property
+    def geometry(self) -> Geometry:
+        """The geometry of the target."""
+        return self.near.geometry
+
+    def errors(self, values: Float) -> dict[str, float]:
+        """Return chi^2 per bin.
+
+        Args:
+            values: structure functions on the nodes, shape (n_nodes, 3).
+        """
+        fit = chi_square(self.near.observed, self.near.matrix @ values.ravel())
+        return {"near_chi2_per_bin": fit.chi2 / fit.bins}
 
 
 def grid_of_bins(bins: CountedBins) -> tuple[RecoGrid, sparse.csr_array]:

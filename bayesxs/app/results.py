@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from bayesxs.app.channels import Channels
 from bayesxs.app.experiment import Experiment
 from bayesxs.app.geometry import Geometry
 from bayesxs.app.learn import Judge
+from bayesxs.app.measured import density_of_data, far_summary, near_summary
 from bayesxs.app.netcdf import open_group, read_tree, tree_writer, write_netcdf
 from bayesxs.app.predictive import add_predictive
 from bayesxs.app.progress import Reporter
@@ -43,7 +45,12 @@ SLICE_ENERGIES = (1.0, 2.0, 3.0, 5.0)
 
 
 def density_stage(experiment: Experiment, channels: Channels, stage: Stage) -> None:
-    """Compare true and learned cross section wherever a figure or the summary needs it."""
+    """Compare the learned cross section with the true one, or, if none is known, with the data."""
+    if not experiment.card.simulated:
+        groups, notes = density_of_data(experiment, channels)
+        write_netcdf(stage.output(NEAR), xr.DataTree.from_dict(groups))
+        stage.notes |= notes
+        return
     sample = experiment.samples[0]
     target = experiment.targets[sample]
     geometry = experiment.geometry(target)
@@ -177,7 +184,7 @@ def posterior_stage(
     """
     chains = folder.path / CHAINS
     estimates = read_tree(folder.path / ESTIMATES) if "bootstrap" in folder.stages else None
-    summary: dict[str, Any] = _learning_summary(folder)
+    summary: dict[str, Any] = _learning_summary(experiment, folder)
     seconds = folder.note("sample", "sampling_seconds")
     truth = truth_values(experiment.parameters)
     for number, kind in enumerate(channels.kinds):
@@ -197,30 +204,43 @@ def posterior_stage(
             )
             if estimates is not None:
                 tree["bootstrap"] = xr.DataTree(estimates[kind].dataset)
-            tree["constant_data"] = xr.DataTree(
-                tree["constant_data"].dataset.assign({f"true_{n}": v for n, v in truth.items()})
-            )
+            if not experiment.card.far.file:
+                constants = {f"true_{n}": v for n, v in truth.items()}
+                tree["constant_data"] = xr.DataTree(tree["constant_data"].dataset.assign(constants))
             tree.attrs = {"cross_section": kind, "source": str(channels.events.attrs["source"])}
+            if kind == "learned" and not experiment.card.simulated:
+                summary["far"] = far_summary(tree, channels.events)
             with tree_writer(stage.output(f"posterior_{kind}.nc")) as writer:
                 writer.write_tree(tree)
             summary[kind] = summarize(tree) | {"seconds": round(seconds[f"events-{kind}"], 3)}
+    if experiment.card.simulated:
+        summary["asimov"] = _asimov(experiment, channels, chains, stage)
+    stage.notes["summary"] = summary
+
+
+def _asimov(
+    experiment: Experiment, channels: Channels, chains: Path, stage: Stage
+) -> dict[str, dict[str, float]]:
+    """Write the posteriors of expected data; return how far they are shifted."""
     with ExitStack() as stack:
         asimov = {
             kind: stack.enter_context(open_group(chains, f"asimov_{kind}/posterior"))
             for kind in channels.kinds
         }
-        summary["asimov"] = {"shift_sigma": _asimov_shift(experiment, channels, asimov, "learned")}
+        shifts = {"shift_sigma": _asimov_shift(experiment, channels, asimov, "learned")}
         if "assumed" in channels.kinds:
-            shift = _asimov_shift(experiment, channels, asimov, "assumed")
-            summary["asimov"]["assumed_shift_sigma"] = shift
+            shifts["assumed_shift_sigma"] = _asimov_shift(experiment, channels, asimov, "assumed")
         with tree_writer(stage.output(ASIMOV)) as writer:
             for kind, posterior in asimov.items():
                 writer.write(f"{kind}/posterior", posterior)
-    stage.notes["summary"] = summary
+    return shifts
 
 
-def _learning_summary(folder: RunFolder) -> dict[str, Any]:
+def _learning_summary(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
     errors = folder.stages["density"]["notes"]
+    if not experiment.card.simulated:
+        near = near_summary(errors)
+        return {"near": near} if near else {}
     found = {name: errors[name] for name in ("projected_share", "resolution_warning")}
     return {name: value for name, value in found.items() if value} | {
         "near": {"rel_l2": errors["near_rel_l2"]},

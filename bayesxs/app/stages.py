@@ -68,7 +68,8 @@ def simulate_stage(experiment: Experiment, stage: Stage, reporter: Reporter) -> 
     columns = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     data = xr.Dataset({name: ("event", values) for name, values in columns.items()})
     data = _reconstructed(experiment, data)
-    data.attrs["source"] = card.far.file or "simulated with the true cross section"
+    made = "true cross section" if card.simulated else "cross section of [nature]"
+    data.attrs["source"] = card.far.file or f"simulated with the {made}"
     if experiment.observed is not None:
         data.attrs |= experiment.observed.notes | {"on_bin_edges": _on_edges(experiment, data)}
     write_netcdf(stage.output(EVENTS), data)
@@ -165,15 +166,16 @@ def _event_columns(number: int, lepton_energy: Float, z: Float, mass: float) -> 
 def sample_stage(
     experiment: Experiment, channels: Channels, stage: Stage, reporter: Reporter
 ) -> None:
-    """Sample the posteriors of true and learned cross section, on the events and on Asimov data.
+    """Sample the posterior of each cross section, on the events and, if simulated, on Asimov data.
 
     Memory holds one piece of the chains; the file is assembled from those on the disk.
     """
     posteriors = []
     seconds = {}
-    for data_number, (data, make) in enumerate(
-        (("events", channels.of_events), ("asimov", channels.of_asimov))
-    ):
+    sets = [("events", channels.of_events)]
+    if experiment.card.simulated:  # else there is no truth to compare with
+        sets.append(("asimov", channels.of_asimov))
+    for data_number, (data, make) in enumerate(sets):
         # Kinds without nuisances share what is compiled
         samplers: dict[int, NutsSampler] = {}
         for kind_number, kind in enumerate(channels.kinds):

@@ -101,6 +101,11 @@ def uncertainty_stage(
         {"energy": experiment.energies.points},
     )
     stage.notes["modes"] = {name: len(s.learned.modes) for name, s in sources.items()}
+    stage.notes["effective_parameters"] = {
+        n: s.notes["effective_parameters"]
+        for n, s in sources.items()
+        if "effective_parameters" in s.notes
+    }
     stage.notes["negative_mass"] = {n: s.notes["negative_mass"] for n, s in sources.items()}
     tree = xr.DataTree.from_dict(groups)
     tree.attrs["source"] = card.uncertainty.type
@@ -181,6 +186,7 @@ def _source(experiment: Experiment, target: Target, networks: Average, update: A
     notes = {
         "words": f"{words}; {100.0 * modes.kept:.2f} % of the far variance kept",
         "kept": modes.kept,
+        "effective_parameters": follows.effective_parameters,
         "negative_mass": _negative_mass(geometry, mean, modes.modes),
     }
     return _Source(

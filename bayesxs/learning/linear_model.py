@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.linalg import cho_solve
+from jax.scipy.linalg import cho_solve, solve_triangular
 from numpy.typing import ArrayLike
 from scipy import sparse
 
@@ -100,6 +100,12 @@ class Conditioned:
     prior: Covariance
     gain: Array
     root: Array
+
+    @property
+    def effective_parameters(self) -> float:
+        """Return tr H = tr A C A^T (A C A^T + 1)^-1, what the fit takes from the data."""
+        inverse = solve_triangular(self.root, jnp.eye(len(self.root)), lower=True)
+        return float(len(self.root) - jnp.sum(inverse**2))
 
     def regress(self, data: Array) -> Array:
         """Return C A^T (A C A^T + 1)^-1 data: the change of w that follows a change of y."""

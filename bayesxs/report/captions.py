@@ -169,7 +169,70 @@ FIGURES: Final[dict[str, Caption]] = {
     "rank_truth": Caption(CHAINS, "Ranks (true cross section)", "As above."),
 }
 
+_MEASURED_REGIONS: Final = (
+    "Orange: with the learned cross section. Blue, if there: with the assumed one. Regions hold "
+    "68 % and 95 % of the posterior"
+)
 
-def caption(stem: str) -> Caption:
-    """Return place and words of a figure; one that is not known stands last, under its own name."""
-    return FIGURES.get(stem, Caption(FURTHER, stem.replace("_", " "), ""))
+# The same where data come from files: nothing there is known to be true
+MEASURED: Final[dict[str, Caption]] = {
+    "posterior": Caption(
+        RESULT,
+        "Posterior of the oscillation parameters",
+        f"{_MEASURED_REGIONS}; points are maximum-likelihood estimates of bootstrap samples. The "
+        "regions end at sin²2θ₂₃ = 1, the physical bound.",
+    ),
+    "octant": Caption(
+        RESULT,
+        "Octant of θ₂₃",
+        "Muon-neutrino disappearance measures cos²θ₁₃ sin²θ₂₃ up to the exchange with one minus "
+        "itself, so there are two solutions, symmetric about sin²θ₂₃ = 0.51. The shares on either "
+        "side of the line at 1/2 are the probabilities of the octants.",
+    ),
+    "comparison": Caption(
+        SYSTEMATICS,
+        "Learned cross section against an assumed one",
+        f"{_MEASURED_REGIONS}.",
+    ),
+    "sources": Caption(
+        SYSTEMATICS,
+        "Uncertainty of the far spectrum from the learned cross section",
+        "The band holds 68 %. Below: half its width beside the statistical error of the events in "
+        "a bin, both in percent.",
+    ),
+    "near_fit": Caption(
+        LEARNING,
+        "Near-detector counts and how the learned cross section fits them",
+        "Left: the counts over the size of the bins. Middle: their pulls from what the learned "
+        "cross section predicts, which should show neither stripes nor blobs. Right: the pulls "
+        "should spread as the line; they are narrower where the fit follows fluctuations.",
+    ),
+    "total_cross_section": Caption(
+        LEARNING,
+        "Learned total cross section over energy",
+        "In units of its average over the flux: the analysis is blind to its size. Trust it "
+        "where there is flux (shaded).",
+    ),
+    "training": Caption(
+        LEARNING,
+        "Training",
+        "Left: the loss, the only quantity that training sees. Right: χ² of the near-detector "
+        "counts, which should end near one per bin.",
+    ),
+}
+
+
+def caption(stem: str, measured: bool = False) -> Caption:
+    """Return place and words of a figure; one that is not known stands last, under its own name.
+
+    Args:
+        stem: of the figure's file; after a double underscore it may name a target.
+        measured: whether data come from files, so that no truth is known.
+    """
+    stem, _, target = stem.partition("__")
+    found = FIGURES.get(stem, Caption(FURTHER, stem.replace("_", " "), ""))
+    if measured:
+        found = MEASURED.get(stem, found)
+    if target:
+        found = found._replace(title=f"{found.title} ({target.replace('_', ' ')})")
+    return found

@@ -11,7 +11,16 @@ from typing import Any, Final, NamedTuple
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from bayesxs.report.budget import BudgetTables, budget_tables
-from bayesxs.report.captions import FIGURES, RESULT, SECTIONS, SYSTEMATICS, Caption, caption
+from bayesxs.report.captions import (
+    FIGURES,
+    MEASURED,
+    RESULT,
+    SECTIONS,
+    SYSTEMATICS,
+    Caption,
+    caption,
+)
+from bayesxs.report.fit import fit_numbers
 from bayesxs.report.numbers import (
     MISSING,
     Row,
@@ -77,6 +86,7 @@ def render_report(
     name: str = "",
     true_values: Mapping[str, float] | None = None,
     budget: Mapping[str, Any] | None = None,
+    measured: bool = False,
 ) -> str:
     """Return the report as one HTML page that fetches nothing.
 
@@ -90,6 +100,7 @@ def render_report(
             (eV^2, rad).
         budget: rows and nuisances, as `plots_systematics` draws them, for the section on
             systematics.
+        measured: whether data come from files: nothing is then called true.
     """
     tables = None if budget is None else budget_tables(budget, ESS_LIMIT)
     kinds = {k: words for k, words in CROSS_SECTIONS.items() if isinstance(summary.get(k), Mapping)}
@@ -104,13 +115,14 @@ def render_report(
         verdicts=[verdict(summary[k], words) for k, words in kinds.items()],
         limits=(R_HAT_LIMIT, ESS_LIMIT),
         parameters=_parameter_tables(summary, kinds),
-        numbers=_numbers(summary),
+        numbers=fit_numbers(summary) if measured else _numbers(summary),
+        numbers_title="Data and goodness of fit" if measured else "Learned against true",
         kinds=listed(
             [words.split()[0] for words in (kinds or CROSS_SECTIONS).values()]
         ).capitalize(),
         result=RESULT,
         systematics=SYSTEMATICS,
-        sections=_sections(figures, tables),
+        sections=_sections(figures, tables, measured),
         budget=tables,
     )
 
@@ -121,6 +133,7 @@ def render_budget(
     config_text: str,
     figures: Mapping[str, bytes],
     name: str = "",
+    measured: bool = False,
 ) -> str:
     """Return the budget of uncertainties as one HTML page that fetches nothing.
 
@@ -130,6 +143,7 @@ def render_budget(
         config_text: the resolved card.
         figures: PNG images by file stem, such as budget and pulls.
         name: of the run or its card.
+        measured: whether data come from files: nothing is then called true.
     """
     return render_page(
         "budget.html.j2",
@@ -137,7 +151,7 @@ def render_budget(
         config_text,
         name,
         budget=budget_tables(budget, ESS_LIMIT),
-        sections=_sections(figures),
+        sections=_sections(figures, measured=measured),
     )
 
 
@@ -351,13 +365,17 @@ def _numbers(summary: Mapping[str, Any]) -> list[Row]:
 
 
 def _sections(
-    figures: Mapping[str, bytes], budget: BudgetTables | None = None
+    figures: Mapping[str, bytes],
+    budget: BudgetTables | None = None,
+    measured: bool = False,
 ) -> list[tuple[str, list[Picture]]]:
     """Figures by section, in the report's order; a budget has its section without figures too."""
-    order = [*(s for s in FIGURES if s in figures), *(s for s in figures if s not in FIGURES)]
-    order.sort(key=lambda stem: SECTIONS.index(caption(stem).section))
+    known = [*FIGURES, *(s for s in MEASURED if s not in FIGURES)]
+    place = {stem: i for i, stem in enumerate(known)}
+    order = sorted(figures, key=lambda stem: place.get(stem.partition("__")[0], len(known)))
+    order.sort(key=lambda stem: SECTIONS.index(caption(stem, measured).section))
     pictures = [
-        Picture(i, stem, caption(stem), f"data:image/png;base64,{_base64(figures[stem])}")
+        Picture(i, stem, caption(stem, measured), f"data:image/png;base64,{_base64(figures[stem])}")
         for i, stem in enumerate(order, 1)
     ]
     sections = [(s, [p for p in pictures if p.words.section == s]) for s in SECTIONS]

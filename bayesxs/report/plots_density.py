@@ -141,7 +141,7 @@ def total_cross_section_figure(total: xr.Dataset) -> Figure:
         figure = Plate(figsize=(7.2, 5.4))
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.15))
         if "flux" in total:
-            _flux(top, energy, total)
+            flux_behind(top, energy, total)
         top.plot(energy, truth / energy, color=TRUTH, lw=2.2, label="true cross section", zorder=3)
         top.plot(
             energy,
@@ -164,7 +164,7 @@ def total_cross_section_figure(total: xr.Dataset) -> Figure:
         bottom.set_ylim(1.0 - half, 1.0 + half)
         bottom.set_ylabel("learned / true")
         bottom.set_xlabel(NEUTRINO_ENERGY)
-        _logarithmic(bottom)
+        logarithmic(bottom)
         bottom.set_xlim(energy[0], energy[-1])
     return figure
 
@@ -233,7 +233,7 @@ def training_figure(training: Mapping[str, ArrayLike]) -> Figure:
 
     Args:
         training: columns step, loss and, where known, near_rel_l2, far_rel_l2,
-            cross_section_3d_rel_l2.
+            cross_section_3d_rel_l2; or near_chi2_per_bin, where there is no truth.
     """
     columns = {name: np.asarray(values, dtype=float) for name, values in training.items()}
     step = columns["step"] + (1.0 if columns["step"].min(initial=1.0) < 1.0 else 0.0)
@@ -251,15 +251,19 @@ def training_figure(training: Mapping[str, ArrayLike]) -> Figure:
         left.plot(step, best, color=LEARNED, lw=1.8, label="best so far", **marks)
         left.set_ylabel("loss (weighted squared error, near)")
         left.legend(loc="upper right")
+        counted = "near_chi2_per_bin" in columns
+        if counted:
+            curves = {"near_chi2_per_bin": ("near-detector counts", LEARNED, "-")}
         for name, (label, color, dashes) in curves.items():
             if name in columns and np.isfinite(columns[name]).any():
                 right.plot(step, columns[name], color=color, ls=dashes, label=label, **marks)
-        right.set_ylabel(r"relative $L_2$ distance from the truth")
+        words = r"$\chi^2$ per bin" if counted else r"relative $L_2$ distance from the truth"
+        right.set_ylabel(words)
         if right.lines:
             right.legend(loc="lower left")
         for ax in (left, right):
             ax.set_yscale("log")
-            _logarithmic(ax)
+            logarithmic(ax)
             ax.set_xlabel("training step")
             ax.grid(which="major", color="#e6e9ed", lw=0.7)
             ax.set_axisbelow(True)
@@ -296,7 +300,7 @@ def _function_norm(true: Float, limit: float, weighted: bool) -> tuple[Normalize
     return (PowerNorm(0.5, 0.0, limit) if weighted else Normalize(0.0, limit)), DENSITY_MAP
 
 
-def _flux(ax: Axes, energy: Float, total: xr.Dataset) -> None:
+def flux_behind(ax: Axes, energy: Float, total: xr.Dataset) -> None:
     """Shade the flux, and what oscillation leaves of it, behind the curves."""
     flux = np.asarray(total["flux"], dtype=float)
     exponent = int(np.floor(np.log10(flux.max())))
@@ -318,7 +322,7 @@ def _flux(ax: Axes, energy: Float, total: xr.Dataset) -> None:
     ax.patch.set_visible(False)
 
 
-def _logarithmic(ax: Axes) -> None:
+def logarithmic(ax: Axes) -> None:
     """Logarithmic horizontal axis with plain numbers."""
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

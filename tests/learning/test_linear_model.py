@@ -9,7 +9,13 @@ import pytest
 from bayesxs.constants import MUON_MASS
 from bayesxs.detector.grid import NodeGrid, lepton_grid, node_grid
 from bayesxs.detector.operator import Operator, build_operator, row_quadrature
-from bayesxs.learning.linear_model import Spread, condition, near_data, select_modes
+from bayesxs.learning.linear_model import (
+    Conditioned,
+    Spread,
+    condition,
+    near_data,
+    select_modes,
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +65,21 @@ def test_conditioning_is_bayesian_linear_regression(dense):
     np.testing.assert_allclose(posterior.regress(jnp.asarray(data)), mean, rtol=1e-8, atol=1e-10)
     found = posterior.covariance(jnp.eye(30))
     np.testing.assert_allclose(found, expected, rtol=0.0, atol=1e-9 * np.abs(covariance).max())
+
+
+def test_effective_parameters_are_the_trace_of_the_hat_matrix():
+    """Far larger than noise, a prior lets every row be fitted; far smaller, none."""
+    rng = np.random.default_rng(8)
+    design = rng.standard_normal((7, 30))
+    for size, low, high in ((1e6, 6.99, 7.0), (1.0, 0.1, 6.99), (1e-6, 0.0, 1e-3)):
+        covariance = size * np.eye(30)
+        image = design @ covariance @ design.T
+        root = np.linalg.cholesky(image + np.eye(7))
+        found = Conditioned(
+            lambda c, s=size: s * c, jnp.asarray(covariance @ design.T), jnp.asarray(root)
+        ).effective_parameters
+        assert found == pytest.approx(np.trace(np.linalg.solve(image + np.eye(7), image)))
+        assert low <= found <= high
 
 
 def test_the_spread_is_the_sample_covariance():
