@@ -22,6 +22,16 @@ _PHYSICAL_RANGE: Final[dict[str, tuple[float, float]]] = {
     "dm31": (-0.1, 0.1),
 }
 
+# Narrower priors are lost in rounding: a parameter that is known is left out of them
+_LEAST_WIDTH: Final[dict[str, float]] = {
+    "s2_12": 1e-8,
+    "s2_13": 1e-8,
+    "s2_23": 1e-8,
+    "dcp": 1e-5,
+    "dm21": 1e-11,
+    "dm31": 1e-10,
+}
+
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 Positive = Annotated[float, Field(gt=0)]
 Sin2 = Annotated[float, Field(ge=0, le=1)]
@@ -564,6 +574,9 @@ def _check_prior(name: str, prior: FlatPrior | NormalPrior | NufitPrior) -> None
                 raise conflict(f"{name}.{side}", value, f"must lie {bounds}")
         if not prior.low < prior.high:
             raise conflict(f"{name}.low", prior.low, f"must be below high = {prior.high:g}")
+        if prior.high - prior.low < _LEAST_WIDTH[name]:
+            allowed = f"must be at least {_LEAST_WIDTH[name]:g} below high; to fix it, leave it out"
+            raise conflict(f"{name}.low", prior.low, allowed)
         if name == "dm31" and prior.low * prior.high <= 0.0:
             allowed = (
                 f"must have the sign of high = {prior.high:g} (one mass ordering), and not be 0"
@@ -572,6 +585,10 @@ def _check_prior(name: str, prior: FlatPrior | NormalPrior | NufitPrior) -> None
         if name == "dcp" and prior.high - prior.low > 360.0:
             raise conflict("dcp.high", prior.high, f"must be within 360 of low = {prior.low:g}")
     elif isinstance(prior, NormalPrior):
+        widest = highest - lowest
+        if not _LEAST_WIDTH[name] <= prior.sd <= widest:
+            allowed = f"must lie between {_LEAST_WIDTH[name]:g} and {widest:g}"
+            raise conflict(f"{name}.sd", prior.sd, allowed)
         if not lowest <= prior.mean <= highest or (name == "dm31" and prior.mean == 0.0):
             raise conflict(f"{name}.mean", prior.mean, f"must lie {bounds}")
         if name == "dm31" and abs(prior.mean) < 5.0 * prior.sd:
@@ -587,8 +604,8 @@ class SamplerCard(Section):
     first_chain: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
     """Number of the first chain.
 
-    A chain's draws depend on its number, not on how many chains there are: other runs can make
-    further ones, for `bayesxs merge`.
+    A chain's random numbers depend on its number, not on how many chains there are: other runs can
+    make further ones, for `bayesxs merge`.
     """
     warmup: Count = 1000
     """Steps in which a chain adapts, before its draws count."""

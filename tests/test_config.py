@@ -428,3 +428,20 @@ def test_cards_of_anybody_are_refused_at_once(text: str, message: str, tmp_path:
         assert len(str(caught.value)) <= 300
     with pytest.raises(InputError, match=message):
         load_card(card)
+
+
+@pytest.mark.parametrize(
+    ("prior", "key"),
+    [
+        ('{ type = "flat", low = 0.47, high = 0.47000000000000003 }', "s2_23.low"),
+        ('{ type = "flat", low = 0.47, high = 0.47 }', "s2_23.low"),
+        ('{ type = "normal", mean = 0.47, sd = 5e-324 }', "s2_23.sd"),
+        ('{ type = "normal", mean = 0.47, sd = 1e200 }', "s2_23.sd"),
+    ],
+)
+def test_priors_without_width_are_refused(tmp_path, prior, key):
+    card = tmp_path / "card.toml"
+    card.write_text(f"[priors]\ns2_23 = {prior}\n")
+    with pytest.raises(InputError, match=key) as found:
+        load_card(card)
+    assert len(str(found.value).splitlines()) == 1

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 import xarray as xr
 from matplotlib.figure import Figure
 
-from bayesxs.app.session import available_cores, prepare_jax
+from bayesxs.app.session import available_cores, prepare_jax, prepare_run
 from bayesxs.atomic import read_json
 from bayesxs.config import Card, load_card
 from bayesxs.errors import InputError
@@ -153,7 +153,7 @@ def run(
         InputError: bad input, in one line.
     """
     resolved = load_card(card, preset, _settings(overrides))
-    prepare_jax(resolved.sampler.chains)
+    prepare_run(resolved.sampler.chains)
     from bayesxs.app import pipeline
 
     folder, source = _places(card, out, preset or "default")

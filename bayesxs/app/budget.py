@@ -101,7 +101,9 @@ def _sample(
     names = [n.name for n in channels.chosen(groups)] if kind == "learned" else []
     octant_key = stage_key(experiment.seed, OCTANT_KEY, 2)
     first = experiment.card.sampler.first_chain
-    tree = posterior_tree(joined(pieces.draws()), octant_key, names, first_chain=first)
+    tree = posterior_tree(
+        joined(pieces.draws()), octant_key, names, first_chain=first, priors=experiment.priors
+    )
     return tree, summarize(tree) | {"seconds": round(time.perf_counter() - clock, 3)}
 
 

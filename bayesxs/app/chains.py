@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -13,6 +13,7 @@ import numpy as np
 from bayesxs.app.netcdf import TreeWriter
 from bayesxs.errors import InputError
 from bayesxs.inference.posterior import posterior_tree
+from bayesxs.inference.priors import Prior
 from bayesxs.inference.sampling import Draws, Piece, SamplerSettings
 from bayesxs.inner import entries, remove
 from bayesxs.store import Stage
@@ -108,12 +109,14 @@ class Posterior(NamedTuple):
         pieces: of the chains.
         octant_key: random key for the octants.
         nuisances: their names.
+        priors: of the sampled parameters.
     """
 
     name: str
     pieces: ChainPieces
     octant_key: jax.Array
     nuisances: Sequence[str]
+    priors: Mapping[str, Prior]
 
 
 def write_posterior(writer: TreeWriter, posterior: Posterior) -> None:
@@ -127,6 +130,7 @@ def write_posterior(writer: TreeWriter, posterior: Posterior) -> None:
             posterior.nuisances,
             first_chain=settings.first_chain,
             first_draw=first,
+            priors=posterior.priors,
         )
         for group, node in tree.children.items():
             writer.write(

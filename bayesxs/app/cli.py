@@ -338,9 +338,9 @@ def _start(
     with _interruptible(f"bayesxs run --resume --out {shlex.quote(str(folder))}"):
         card, source = _card_of(folder, card_path, preset, resume, overrides)
 
-        from bayesxs.app.session import prepare_jax
+        from bayesxs.app.session import prepare_run
 
-        prepare_jax(card.sampler.chains)
+        prepare_run(card.sampler.chains)
         from bayesxs.app import pipeline
 
         return pipeline.run(
@@ -374,9 +374,9 @@ def _continue(folder: Path, stage: str, quiet: bool) -> None:
 
         card = load_card(RunFolder.view(folder).path / CONFIG)
 
-        from bayesxs.app.session import prepare_jax
+        from bayesxs.app.session import prepare_run
 
-        prepare_jax(card.sampler.chains)
+        prepare_run(card.sampler.chains)
         from bayesxs.app import pipeline
 
         pipeline.continue_run(folder, stages=(stage,), progress=not quiet)

@@ -151,7 +151,8 @@ def figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
     yield from _training(folder)
     for kind in ("learned", "truth"):
         yield f"trace_{kind}", lambda kind=kind: trace_figure(trees[kind])  # type: ignore[misc]
-        yield f"rank_{kind}", lambda kind=kind: rank_figure(trees[kind])  # type: ignore[misc]
+        if trees[kind]["posterior"].sizes["chain"] > 1:  # ranks compare chains
+            yield f"rank_{kind}", lambda kind=kind: rank_figure(trees[kind])  # type: ignore[misc]
 
 
 def _training(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
@@ -192,4 +193,5 @@ def _figures_of_data(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figu
     if load_card(folder.path / CONFIG).near.file:  # else training compared with a parton model
         yield from _training(folder)
     yield "trace_learned", lambda: trace_figure(learned)
-    yield "rank_learned", lambda: rank_figure(learned)
+    if draws.sizes["chain"] > 1:
+        yield "rank_learned", lambda: rank_figure(learned)

@@ -40,7 +40,7 @@ def add_predictive(
     kept = posterior.draw[::thin]
     axes = {name: _coarse(edges) for name, edges in _axes(experiment).items()}
     count = posterior.sizes["chain"] * len(kept)
-    spectra = {name: np.zeros((count, len(edges) - 1)) for name, edges in axes.items()}
+    spectra = {name: np.zeros((count, len(edges) - 1), np.int64) for name, edges in axes.items()}
     asimov = channels.of_asimov(kind)
     for number, sample in enumerate(experiment.samples):
         size = int((channels.events["sample"].values == number).sum())

@@ -19,7 +19,7 @@ from bayesxs.app.measured import density_of_data, far_summary, near_summary
 from bayesxs.app.netcdf import open_group, read_tree, tree_writer, write_netcdf
 from bayesxs.app.predictive import add_predictive
 from bayesxs.app.progress import Reporter
-from bayesxs.app.seeds import PREDICTIVE_KEY, stage_key
+from bayesxs.app.seeds import PREDICTIVE_KEY, PRIOR_KEY, stage_key
 from bayesxs.app.stages import ESTIMATES
 from bayesxs.atomic import write_csv, write_json
 from bayesxs.config import dotted
@@ -28,12 +28,14 @@ from bayesxs.detector.grid import Float
 from bayesxs.detector.operator import exact_cross_section
 from bayesxs.inference.posterior import (
     add_log_likelihood,
+    add_priors,
     pool,
     shift_sigma,
     side_by_side,
     summarize,
     truth_values,
 )
+from bayesxs.inference.summaries import UNITS
 from bayesxs.physics.cross_section import differential_cross_section
 from bayesxs.store import RunFolder, Stage
 
@@ -42,6 +44,7 @@ SUMMARY = "summary.json"
 # Share of the near rate that is none: CT18's antiquarks dip below zero where x is nearly one
 NO_SHARE = 1e-6
 SLICE_ENERGIES = (1.0, 2.0, 3.0, 5.0)
+_SIDES = ("low", "high")
 
 
 def density_stage(experiment: Experiment, channels: Channels, stage: Stage) -> None:
@@ -202,10 +205,13 @@ def posterior_stage(
                 kind,
                 stage_key(experiment.seed, PREDICTIVE_KEY, number),
             )
+            add_priors(tree, experiment.priors, stage_key(experiment.seed, PRIOR_KEY))
             if estimates is not None:
                 tree["bootstrap"] = xr.DataTree(estimates[kind].dataset)
             if not experiment.card.far.file:
-                constants = {f"true_{n}": v for n, v in truth.items()}
+                constants = {
+                    f"true_{n}": ((), v, {"units": UNITS.get(n, "1")}) for n, v in truth.items()
+                }
                 tree["constant_data"] = xr.DataTree(tree["constant_data"].dataset.assign(constants))
             tree.attrs = {"cross_section": kind, "source": str(channels.events.attrs["source"])}
             if kind == "learned" and not experiment.card.simulated:
@@ -295,9 +301,12 @@ def write_summary(folder: RunFolder, stage: Stage) -> dict[str, Any]:
     write_json(stage.output(SUMMARY), summary)
     rows: dict[str, Any] = {}
     for key, value in dotted(summary).items():
-        if isinstance(value, list):  # an interval
-            rows |= {f"{key}.{side}": v for side, v in zip(("low", "high"), value, strict=True)}
-        else:
+        if not isinstance(value, list):
             rows[key] = value
+        elif value and isinstance(value[0], list):  # intervals
+            for part, ends in enumerate(value):
+                rows |= {f"{key}.{part}.{n}": v for n, v in zip(_SIDES, ends, strict=True)}
+        else:  # an interval
+            rows |= {f"{key}.{side}": v for side, v in zip(_SIDES, value, strict=True)}
     write_csv(stage.output("summary.csv"), {"key": list(rows), "value": list(rows.values())})
     return summary

@@ -15,6 +15,7 @@ PREDICTIVE_KEY: Final = 5
 NEAR_KEY: Final = 6
 SMEARING_KEY: Final = 7
 BUDGET_KEY: Final = 8
+PRIOR_KEY: Final = 9
 
 
 def stage_key(seed: int, *numbers: int) -> jax.Array:

@@ -14,7 +14,16 @@ from types import ModuleType
 from bayesxs.errors import InputError
 from bayesxs.fork import refuse_fork
 
+# Devices that the CPU of a run shows at least. Their number sets that of the threads of XLA, and
+# with it the order of sums and so rounding: runs of up to so many chains round alike
+LEAST_DEVICES = 4
+
 _DEVICE_COUNT = "--xla_force_host_platform_device_count"
+
+
+def prepare_run(chains: int) -> None:
+    """Set JAX up for a run of so many chains; call it before anything computes."""
+    prepare_jax(max(chains, LEAST_DEVICES))
 
 
 def prepare_jax(chains: int = 1) -> None:

@@ -190,7 +190,9 @@ def sample_stage(
                 pieces = sample_far(samplers[len(nuisances)], far, key, stage, label, update)
             octant_key = stage_key(experiment.seed, OCTANT_KEY, data_number, kind_number)
             names = [n.name for n in nuisances]
-            posteriors.append(Posterior(f"{data}_{kind}", pieces, octant_key, names))
+            posteriors.append(
+                Posterior(f"{data}_{kind}", pieces, octant_key, names, experiment.priors)
+            )
             seconds[label] = time.perf_counter() - clock
     stage.notes["sampling_seconds"] = seconds
     with tree_writer(stage.output(CHAINS)) as writer:
@@ -263,7 +265,7 @@ def bootstrap_stage(
                 replicas,
                 update,
             )
-        add_bootstrap(tree, result)
+        add_bootstrap(tree, result, experiment.priors)
         trees[kind] = tree["bootstrap"].dataset
         failed = int((~result.converged).sum())
         if failed:

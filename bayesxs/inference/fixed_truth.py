@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bayesxs.inference.bootstrap import Estimates, fit
 from bayesxs.inference.channel import scores_and_densities
+from bayesxs.inference.circle import TURN, about, mean_direction
 from bayesxs.inference.intervals import (
     basic_interval,
     bca_interval,
@@ -21,8 +22,9 @@ from bayesxs.inference.intervals import (
     profile_interval,
 )
 from bayesxs.inference.posterior import PUBLIC_NAMES, public_values
-from bayesxs.inference.priors import Flat, Gaussian, prior_box, prior_information
+from bayesxs.inference.priors import Flat, Gaussian, is_circular, prior_box, prior_information
 from bayesxs.inference.pseudo_experiments import RESAMPLING_KEY, BinnedExperiment
+from bayesxs.inference.summaries import mean_of, sd_of
 from bayesxs.keys import generator
 from bayesxs.physics.oscillation import OscillationParameters
 
@@ -95,6 +97,13 @@ class IntervalExperiment:
         replicas, converged = fits.replicas(first, self.replicas)
         samples = public_values(replicas)
         accelerations = fits.accelerations()
+        middle = np.zeros(len(counts[0]))
+        if "dcp" in draws:  # all on one line, whose middle is the posterior's mean direction
+            middle = mean_direction(draws["dcp"], axis=1)
+            for table in (true, estimate):
+                table["dcp"] = about(table["dcp"], middle)
+            for table in (draws, samples):
+                table["dcp"] = about(table["dcp"], middle[:, None])
         out: dict[str, np.ndarray] = {}
         for name, t in estimate.items():
             ends = {
@@ -106,10 +115,13 @@ class IntervalExperiment:
                 ],
                 "profile": [profile_interval(*fits.profile(name), p) for p in self.levels],
             }
+            if name == "dcp":  # its grid lies about the truth
+                turns = TURN * np.rint((middle - fits.truth["dcp"]) / TURN)
+                ends["profile"] = [e + turns[:, None] for e in ends["profile"]]
             out |= {f"interval/{kind}/{name}": np.stack(v, axis=1) for kind, v in ends.items()}
             out[f"truth/{name}"] = true[name]
             out[f"estimate/{name}"] = t
-            out[f"sd/{name}"] = draws[name].std(axis=1, ddof=1)
+            out[f"sd/{name}"] = sd_of(name, draws[name])
         return out | statistics | {"converged": converged}
 
 
@@ -247,6 +259,9 @@ class BatchFits:
             grid = np.linspace(0.5 - width, 0.5 + width, 2 * PROFILE_POINTS - 1)
         else:
             reach = PROFILE_REACH * self._standard_error(name)
+            if is_circular(name, e.priors[name]):  # half a turn either side, without bounds
+                reach = min(reach, 0.5 * TURN)
+                low, high = self.truth[name] - reach, self.truth[name] + reach
             begin, end = max(low, self.truth[name] - reach), min(high, self.truth[name] + reach)
             grid = np.linspace(begin, end, PROFILE_POINTS)
         allowed = (grid >= low) & (grid <= high)
@@ -309,6 +324,6 @@ class WidthExperiment:
         counts = replace(e, sizes=self.sizes[exposure]).data(first, truths, xi)
         free, _, statistics = e.posterior(first, counts, truths, xi)
         draws = public_values(free)
-        out = {f"mean/{name}": values.mean(axis=1) for name, values in draws.items()}
-        out |= {f"sd/{name}": values.std(axis=1, ddof=1) for name, values in draws.items()}
+        out = {f"mean/{name}": mean_of(name, values) for name, values in draws.items()}
+        out |= {f"sd/{name}": sd_of(name, values) for name, values in draws.items()}
         return out | statistics

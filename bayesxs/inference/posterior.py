@@ -18,7 +18,9 @@ from scipy.stats import wasserstein_distance
 from bayesxs.inference.bootstrap import Bootstrap
 from bayesxs.inference.channel import FarChannel, log_likelihood, pointwise_log_density
 from bayesxs.inference.model import resolve_octant
+from bayesxs.inference.priors import Prior, log_density, prior_box, prior_distribution
 from bayesxs.inference.sampling import Draws
+from bayesxs.inference.summaries import described, sd_of, summary_of
 from bayesxs.physics.oscillation import OscillationParameters
 
 # Names of the parameters in results, by their names in the model
@@ -48,6 +50,7 @@ def posterior_tree(
     *,
     first_chain: int = 0,
     first_draw: int = 0,
+    priors: Mapping[str, Prior] | None = None,
 ) -> xr.DataTree:
     """Assemble draws of the far-detector model, the octant drawn where it was marginalised.
 
@@ -62,6 +65,7 @@ def posterior_tree(
             is.
         first_chain: number of the first chain.
         first_draw: number of the first draw.
+        priors: on whose branch a phase is.
     """
     sites = {PUBLIC_NAMES[k]: v for k, v in draws.sites.items() if k in PUBLIC_NAMES}
     chains, length = next(iter(draws.statistics.values())).shape[:2]
@@ -80,9 +84,13 @@ def posterior_tree(
         sites["octant_upper_probability"] = (sites["sin2_theta23"] > 0.5).astype(float)
     if "sin2_theta23" in sites:
         sites["sin2_2theta23"] = 4.0 * sites["sin2_theta23"] * (1.0 - sites["sin2_theta23"])
-    return az.from_dict(
+    tree = az.from_dict(
         {"posterior": sites, "sample_stats": draws.statistics}, coords=coords, dims=dims
     )
+    branch = prior_box(priors or {}).get("dcp")
+    for name, array in tree["posterior"].data_vars.items():
+        described(str(name), array, branch)
+    return tree
 
 
 @jax.jit
@@ -173,11 +181,64 @@ def add_log_likelihood(
     tree["log_likelihood"] = xr.DataTree(data)
 
 
-def add_bootstrap(tree: xr.DataTree, result: Bootstrap) -> None:
-    """Attach the estimates of the data and of the replicas as the group `bootstrap`."""
+def add_priors(
+    tree: xr.DataTree, priors: Mapping[str, Prior], key: Array, draws: int = 2000
+) -> None:
+    """Attach draws from the prior as `prior`, and its log density at those of the posterior.
+
+    `log_prior` has a variable for each sampled oscillation parameter, by its public name, and
+    nuisance: with them ArviZ's psense and plot_prior_posterior work.
+
+    Args:
+        tree: with the group posterior.
+        priors: of the free parameters.
+        key: random key.
+        draws: from the prior.
+    """
+    posterior = tree["posterior"].dataset
+    keys = jax.random.split(key, len(priors) + 1)
+    drawn = {
+        name: np.asarray(prior_distribution(name, prior).sample(own, (1, draws)))
+        for (name, prior), own in zip(priors.items(), keys[1:], strict=True)
+    }
+    dims = ("chain", "draw")
+    own_draws = {n: (dims, v) for n, v in public_values(drawn).items()}
+    prior = xr.Dataset(own_draws, {"chain": [0], "draw": np.arange(draws)})
+    heights = xr.Dataset(coords={d: posterior[d] for d in dims})
+    for name, its in priors.items():
+        values = jnp.asarray(posterior[PUBLIC_NAMES[name]].transpose(*dims).values)
+        heights[PUBLIC_NAMES[name]] = (dims, np.asarray(log_density(name, its, values)))
+    if "nuisance" in posterior:
+        names = posterior["nuisance_name"]
+        standard = jax.random.normal(keys[0], (1, draws, len(names)))
+        prior["nuisance"] = ((*dims, "nuisance_name"), np.asarray(standard))
+        prior = prior.assign_coords(nuisance_name=names.values)
+        # One by one: of long chains all of them do not fit into memory
+        squares = (posterior["nuisance"].isel(nuisance_name=i) ** 2 for i in range(len(names)))
+        length = sum(s.drop_vars("nuisance_name") for s in squares)
+        heights["nuisance"] = -0.5 * length - 0.5 * len(names) * np.log(2.0 * np.pi)
+    branch = prior_box(priors).get("dcp")
+    for public, array in prior.data_vars.items():
+        described(str(public), array, branch)
+    tree["prior"], tree["log_prior"] = xr.DataTree(prior), xr.DataTree(heights)
+
+
+def add_bootstrap(
+    tree: xr.DataTree, result: Bootstrap, priors: Mapping[str, Prior] | None = None
+) -> None:
+    """Attach the estimates of the data and of the replicas as the group `bootstrap`.
+
+    Args:
+        tree: of the posterior, or an empty one.
+        result: estimates.
+        priors: on whose branch a phase is.
+    """
     replicas = public_values({n: np.asarray(v) for n, v in result.replicas.items()})
     mle = public_values(result.mle)
     data = xr.Dataset({n: ("replica", v) for n, v in replicas.items()})
+    branch = prior_box(priors or {}).get("dcp")
+    for name in replicas:
+        described(name, data[name], branch)
     data["converged"] = ("replica", result.converged[1:])
     data.attrs = {f"mle_{n}": v for n, v in mle.items()}
     tree["bootstrap"] = xr.DataTree(data)
@@ -186,55 +247,26 @@ def add_bootstrap(tree: xr.DataTree, result: Bootstrap) -> None:
 def summarize(tree: xr.DataTree) -> dict[str, Any]:
     """Return the summary of a posterior by the stable keys of summary.json.
 
-    Per parameter: mean, sd, median, hdi68, hdi90, ess_bulk, ess_tail, r_hat, and mle and
-    bootstrap_sd where the tree holds a bootstrap; octant_upper_probability and divergences of the
-    whole. dcp is summarised on its circle.
+    Per parameter: unit, mean, sd, median, hdi68, hdi90, the Monte Carlo errors of their ends
+    hdi68_mcse, hdi90_mcse, the intervals hdi68_parts, hdi90_parts of a region of several, ess_bulk,
+    ess_tail, r_hat, and mle and bootstrap_sd where the tree holds a bootstrap;
+    octant_upper_probability and divergences of the whole. dcp is summarised on its circle, and
+    given on the branch of its prior.
     """
     posterior = tree["posterior"].dataset
     out: dict[str, Any] = {}
     for name in [*PUBLIC_NAMES.values(), "sin2_2theta23"]:
         if name not in posterior:
             continue
-        values = posterior[name].values
-        circular = name == "dcp"
-        flat = values.ravel()
-        mean, sd, median = _circular_moments(flat) if circular else _moments(flat)
-        out[name] = {"mean": mean, "sd": sd, "median": median}
-        for percent in (68, 90):
-            out[name][f"hdi{percent}"] = _interval(flat, percent / 100, circular)
-        # On a circle mixing shows in the sine, which has no seam
-        mixing = np.sin(values) if circular else values
-        out[name] |= {
-            "ess_bulk": float(az.ess(mixing, method="bulk")),
-            "ess_tail": float(az.ess(mixing, method="tail", prob=(0.05, 0.95))),
-            "r_hat": float(az.rhat(mixing)),
-        }
+        out[name] = summary_of(name, posterior[name])
         if "bootstrap" in tree.children and name in tree["bootstrap"].dataset:
             estimates = tree["bootstrap"].dataset
             out[name]["mle"] = float(estimates.attrs[f"mle_{name}"])
-            out[name]["bootstrap_sd"] = float(estimates[name].std(ddof=1))
+            out[name]["bootstrap_sd"] = float(sd_of(name, estimates[name].values))
     if "octant_upper_probability" in posterior:
         out["octant_upper_probability"] = float(posterior["octant_upper_probability"].mean())
     out["divergences"] = int(tree["sample_stats"]["diverging"].sum())
     return out
-
-
-def _moments(values: np.ndarray) -> tuple[float, float, float]:
-    return float(values.mean()), float(values.std(ddof=1)), float(np.median(values))
-
-
-def _circular_moments(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean direction, circular standard deviation, and median about the mean direction, rad."""
-    resultant = np.exp(1j * values).mean()
-    mean = np.angle(resultant)
-    offset = np.angle(np.exp(1j * (values - mean)))
-    median = np.angle(np.exp(1j * (mean + np.median(offset))))
-    return float(mean), float(np.sqrt(-2.0 * np.log(np.abs(resultant)))), float(median)
-
-
-def _interval(values: np.ndarray, mass: float, circular: bool) -> list[float]:
-    """Shortest interval of the given mass; on a circle it may run through +-pi (low > high)."""
-    return [float(v) for v in az.hdi(values, prob=mass, circular=circular)]
 
 
 class Comparison(NamedTuple):

@@ -73,9 +73,13 @@ def simulated_with(trees: Trees) -> dict[str, float]:
     return found
 
 
-def support(name: str) -> Support:
-    """Return the physical range in the shown unit."""
+def support(tree: xr.DataTree, name: str) -> Support:
+    """Return the physical range in the shown unit; of a phase the branch that its draws lie on."""
     shown = quantity(name)
     low = None if shown.low is None else shown.low * shown.scale
     high = None if shown.high is None else shown.high * shown.scale
-    return Support(low, high, shown.periodic)
+    ends = posterior(tree)[name].attrs.get("valid_range")
+    if not shown.periodic or ends is None:
+        return Support(low, high, shown.periodic)
+    low, high = (float(end) * shown.scale for end in ends)
+    return Support(low, high, high - low > 359.999)

@@ -24,6 +24,7 @@ from bayesxs.report.fit import fit_numbers
 from bayesxs.report.numbers import (
     MISSING,
     Row,
+    detailed_interval,
     deviation,
     interval,
     listed,
@@ -325,8 +326,8 @@ def _parameter_tables(
             cells = (
                 plus_minus(entry, scale),
                 scaled(entry, "median", scale),
-                interval(entry, "hdi68", scale),
-                interval(entry, "hdi90", scale),
+                detailed_interval(entry, "hdi68", scale),
+                detailed_interval(entry, "hdi90", scale),
                 scaled(entry, "mle", scale),
                 deviation(entry, "bootstrap_sd", scale),
                 number(entry.get("r_hat"), "{:.3f}"),

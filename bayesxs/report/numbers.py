@@ -77,6 +77,26 @@ def interval(entry: Mapping[str, Any], key: str, scale: float) -> str:
     return " to ".join(number(float(end) * scale, _form(entry, scale)) for end in ends)
 
 
+def detailed_interval(entry: Mapping[str, Any], key: str, scale: float) -> str:
+    """Return an interval with the Monte Carlo errors of its ends, and its parts where it has any.
+
+    Ends of a phase that runs through the seam of its branch say so.
+    """
+    text = interval(entry, key, scale)
+    ends = entry.get(key)
+    if ends is not None and ends[0] > ends[1]:
+        text += ", through the seam"
+    errors = entry.get(f"{key}_mcse")
+    if errors:
+        text += " (± " + ", ".join(number(float(e) * scale, "{:.1g}") for e in errors) + ")"
+    parts = entry.get(f"{key}_parts")
+    if parts:
+        form = _form(entry, scale)
+        pieces = [" to ".join(number(float(e) * scale, form) for e in part) for part in parts]
+        text += f"; in parts {listed(pieces)}"
+    return text
+
+
 def with_unit(value: str, unit: str) -> str:
     """Return a value with its unit; a power of ten takes brackets around a value with an error."""
     if not unit:

@@ -244,7 +244,7 @@ def _plane(
             area = 1.5 if small else 5.0
             ax.scatter(across, up, s=area, color=color, alpha=0.3, lw=0, zorder=2, rasterized=True)
         pair = np.column_stack([values(tree, horizontal), values(tree, vertical)])
-        density = smooth(pair, [support(horizontal), support(vertical)])
+        density = smooth(pair, [support(tree, horizontal), support(tree, vertical)])
         levels = [density.level(mass) for mass in sorted(MASSES, reverse=True)]
         grid = (*density.axes, density.density.T)
         widths, dashes = _OUTLINES[key]
@@ -279,7 +279,7 @@ def _marginals(ax: Axes, trees: Trees, name: str, true: Point) -> None:
 
 def _curve(ax: Axes, tree: xr.DataTree, name: str, color: str, along: str = "x") -> None:
     """Draw a smoothed marginal, its 68 % and 95 % regions shaded."""
-    density = smooth(values(tree, name), [support(name)])
+    density = smooth(values(tree, name), [support(tree, name)])
     grid, height = density.axes[0], density.density
     if along == "x":
         ax.plot(grid, height, color=color, lw=1.7)
@@ -302,7 +302,7 @@ def _window(
     ax: Axes, trees: Trees, name: str, along: str, true: Point | None = None, central: float = 0.996
 ) -> None:
     """Show the central part of the draws, the true value and a margin, never beyond a bound."""
-    bounds = support(name)
+    bounds = support(next(iter(trees.values())), name)
     drawn = np.concatenate([values(tree, name) for tree in trees.values()])
     low, high = np.quantile(drawn, [0.5 - 0.5 * central, 0.5 + 0.5 * central])
     if true and name in true:

@@ -64,7 +64,7 @@ def assembled(stage: Stage, path: Path) -> xr.DataTree:
     """Return the file of the chains."""
     pieces = ChainPieces(stage, "events-truth", SETTINGS)
     with tree_writer(path) as writer:
-        posterior = Posterior("events_truth", pieces, jax.random.key(2), ["a", "b"])
+        posterior = Posterior("events_truth", pieces, jax.random.key(2), ["a", "b"], {})
         write_posterior(writer, posterior)
     return read_tree(path)["events_truth"]
 

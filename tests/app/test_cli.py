@@ -50,6 +50,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakePipeline:
     monkeypatch.setattr(app_package, "pipeline", fake, raising=False)
     monkeypatch.setitem(sys.modules, fake.__name__, fake)
     monkeypatch.setattr(session, "prepare_jax", lambda chains=1: None)
+    monkeypatch.setattr(session, "prepare_run", lambda chains: None)
     monkeypatch.chdir(tmp_path)
     return fake
 
@@ -269,7 +270,7 @@ def run(card, folder, **options):
         print("closed", flush=True)
 fake.run = run
 bayesxs.app.pipeline = sys.modules[fake.__name__] = fake
-session.prepare_jax = lambda chains=1: None
+session.prepare_jax = session.prepare_run = lambda chains=1: None
 sys.argv = ["bayesxs", "run", "--out", "x"]
 cli.main()
 """
@@ -446,6 +447,7 @@ def test_a_process_forked_before_jax_has_started_computes(tmp_path: Path) -> Non
 @pytest.fixture
 def quiet_session(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "prepare_jax", lambda chains=1: None)
+    monkeypatch.setattr(session, "prepare_run", lambda chains: None)
 
 
 def test_doctor_reports_versions_devices_and_paths(

@@ -202,6 +202,7 @@ def test_one_sampler_serves_other_data(sampler, whole):
 
 ON_FOUR_DEVICES = """
 import sys
+from dataclasses import replace
 import jax
 import numpy as np
 
@@ -215,6 +216,11 @@ assert [chain_mesh(n).size for n in (1, 2, 3, 4, 5, 6, 8)] == [1, 2, 3, 4, 1, 3,
 sampler = NutsSampler(test_sampling.model, test_sampling.SETTINGS)
 draws = sampler.run((test_sampling.DATA,), jax.random.key(1))
 np.savez(sys.argv[2], **draws.sites)
+for chains, first in ((2, 2), (3, 1)):  # to the last bit, with a device for each
+    settings = replace(test_sampling.SETTINGS, chains=chains, first_chain=first)
+    part = NutsSampler(test_sampling.model, settings).run((test_sampling.DATA,), jax.random.key(1))
+    for name, array in draws.sites.items():
+        np.testing.assert_array_equal(part.sites[name], array[first : first + chains])
 """
 
 

@@ -15,9 +15,11 @@ from bayesxs.app.seeds import BOOTSTRAP_KEY, stage_key
 from bayesxs.engine.results import Task
 from bayesxs.inference.bootstrap import fit_replicas
 from bayesxs.inference.channel import FarChannel
+from bayesxs.inference.circle import about, mean_direction
 from bayesxs.inference.intervals import percentile_interval
 from bayesxs.inference.posterior import public_values, truth_values
-from bayesxs.inference.priors import Prior
+from bayesxs.inference.priors import Prior, prior_box
+from bayesxs.inference.summaries import described, sd_of
 from bayesxs.physics.oscillation import OscillationParameters
 from bayesxs.report.campaigns import bootstrap_verdict
 from bayesxs.report.plots_posterior import comparison_figure
@@ -92,7 +94,11 @@ class Resampling(Kind[BootstrapCampaign]):
         axes = ("cross_section", "replica")
         data = {n: (axes, np.stack([arrays[f"{kind}/{n}"] for kind in kinds])) for n in names}
         coordinates = {"cross_section": kinds, "replica": numbers}
-        return xr.Dataset(data, coordinates, {"kind": plan.kind})
+        out = xr.Dataset(data, coordinates, {"kind": plan.kind})
+        branch = prior_box(self.experiment.priors).get("dcp")
+        for name in _parameters(out):
+            described(name, out[name], branch)
+        return out
 
     def tabulate(self, data: xr.Dataset) -> dict[str, Any]:
         """Return estimates, their spread and their 68 % and 90 % intervals."""
@@ -102,8 +108,10 @@ class Resampling(Kind[BootstrapCampaign]):
             replicas = own.isel(replica=np.flatnonzero(own["replica"].values > 0))
             entries = estimates.setdefault(str(kind), {})
             for name in _parameters(data):
-                values = replicas[name].values
-                entries[name] = {"sd": float(values.std(ddof=1)), "mean": float(values.mean())}
+                values, sd = replicas[name].values, float(sd_of(name, replicas[name].values))
+                if name == "dcp":  # on the line that its mean direction is the middle of
+                    values = about(values, mean_direction(values))
+                entries[name] = {"sd": sd, "mean": float(values.mean())}
                 for level in (0.68, 0.9):
                     ends = percentile_interval(values, level)
                     entries[name][f"interval{round(100 * level)}"] = [float(end) for end in ends]

@@ -21,6 +21,7 @@ from bayesxs.inference.calibration import (
 )
 from bayesxs.inference.posterior import PUBLIC_NAMES
 from bayesxs.inference.pseudo_experiments import BinnedExperiment
+from bayesxs.inference.summaries import mean_of, sd_of
 from bayesxs.report.calibration import verdict
 from bayesxs.report.plots_calibration import ecdf_figure, rank_histogram_figure
 from bayesxs.sections import SbcCampaign
@@ -60,8 +61,8 @@ class Sbc(Kind[SbcCampaign]):
             columns = {
                 "truth": truth,
                 "rank": rank_statistics(draws, truth, 1, rng),
-                "mean": draws.mean(axis=1),
-                "sd": draws.std(axis=1, ddof=1),
+                "mean": mean_of(what, draws),
+                "sd": sd_of(what, draws),
             }
             out |= {f"{column}_{what}": ("experiment", v) for column, v in columns.items()}
         coordinates: dict[str, Any] = {"experiment": numbers}
