@@ -52,7 +52,7 @@ def density_stage(experiment: Experiment, channels: Channels, stage: Stage) -> N
     if not experiment.card.simulated:
         groups, notes = density_of_data(experiment, channels)
         write_netcdf(stage.output(NEAR), xr.DataTree.from_dict(groups))
-        stage.notes |= notes
+        stage.notes |= notes | {"resolution_warning": experiment.resolution_warning}
         return
     sample = experiment.samples[0]
     target = experiment.targets[sample]
@@ -245,8 +245,9 @@ def _asimov(
 def _learning_summary(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
     errors = folder.stages["density"]["notes"]
     if not experiment.card.simulated:
-        near = near_summary(errors)
-        return {"near": near} if near else {}
+        near, warning = near_summary(errors), errors["resolution_warning"]
+        found = {"near": near, "resolution_warning": warning}
+        return {name: value for name, value in found.items() if value}
     found = {name: errors[name] for name in ("projected_share", "resolution_warning")}
     return {name: value for name, value in found.items() if value} | {
         "near": {"rel_l2": errors["near_rel_l2"]},

@@ -46,6 +46,8 @@ def fit_numbers(summary: Mapping[str, Any]) -> list[Row]:
         if (value := far.get(key)) is not None:
             head = f"Far-detector spectrum in {words}: posterior predictive p-value"
             rows.append(Row(head, (number(value, "{:.2f}"),)))
+    if warning := summary.get("resolution_warning"):
+        rows.append(Row("Warning", (str(warning),)))
     sides = {"near": near, "far": far}
     return rows + [
         Row(words, (str(sides[side][key]),))

@@ -48,7 +48,7 @@ def without_truth(summary: dict[str, Any]) -> dict[str, Any]:
     kept = {k: v for k, v in summary.items() if k in ("learned", "assumed", "seconds")}
     near = {"chi2": 612.34, "bins": 640, "p_value": 0.48, "parameters": 31.2, "dropped": 3}
     far = {"p_value": 0.37, "p_value_z": 0.81, "events": 400, "read": 407, "impossible": 7}
-    return kept | {"near": near, "far": far}
+    return kept | {"near": near, "far": far, "resolution_warning": "too few energies"}
 
 
 def test_the_page_says_how_well_data_are_fitted(summary, manifest):
@@ -59,6 +59,7 @@ def test_the_page_says_how_well_data_are_fitted(summary, manifest):
     assert not TRUTH.search(body)
     for part in (
         "Data and goodness of fit",
+        "Warning too few energies",
         "χ² = 612.3 in 640 bins less 31 effective parameters, p = 0.480",
         "lepton energy: posterior predictive p-value 0.37",
         "no neutrino of the beam makes, dropped 7",
