@@ -181,7 +181,7 @@ def test_single_stages_continue_a_run(stage: str, pipeline: FakePipeline, run_fo
             'card.toml: grid.lepton_energy = 3: unknown key; did you mean "lepton_energies"',
         ),
         ("[grid\n", "card.toml: line 1: [grid: Expected"),
-        ("[oscillation]\ns2_23 = 1.5", "card.toml: oscillation.s2_23 = 1.5: must be a number > 0"),
+        ("[oscillation]\ns2_23 = 1.5", "card.toml: oscillation.s2_23 = 1.5: must be a number >= 0"),
     ],
 )
 @pytest.mark.parametrize("command", ["run", "train"])
