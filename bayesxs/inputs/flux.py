@@ -112,7 +112,9 @@ def make_flux(
     if bad.size:
         row, column = bad[0]
         where = f"row {numbers[row]}: {COLUMNS[column]}"
-        raise InputError.at(source, where, values[row, column], "a flux is finite and >= 0")
+        raise InputError.at(
+            source, where, values[row, column], "a flux is finite and >= 0, <= 1e100"
+        )
     if not np.any(values):
         raise InputError(f"{source}: the flux is zero everywhere: at least one value is > 0")
     return Flux(energy, values, source, edges)

@@ -23,6 +23,9 @@ CONTENT: Final = "a table of fluxes"
 Energies = Literal["centers", "low_edges"]
 
 LOW, HIGH, ENERGY, CENTER, ERROR = "low", "high", "energy", "center", "error"
+# Characters of a number and of a name: patterns need not look at more
+_MAX_NUMBER: Final = 60
+_MAX_NAME: Final = 60
 _COMMENT: Final = re.compile(r"[#%!]")
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?\d*,\d+([eEdD][+-]?\d+)?")
 _FORTRAN: Final = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))[dD]([+-]?\d+)")
@@ -90,7 +93,7 @@ def read_flux_table(path: str | Path, header: bool, energies: Energies | None = 
     values = np.stack([column.get(name, np.zeros(len(rows))) for name in SPECIES], axis=1)
     low, high = column.get(LOW), column.get(HIGH)
     first = next(column[role] for role in (ENERGY, CENTER, LOW) if role in column)
-    if len(first) > 1 and np.all(np.diff(first) < 0):
+    if len(first) > 1 and np.all(first[1:] < first[:-1]):
         first, values, rows = first[::-1], values[::-1], rows[::-1]
         low, high = (None if side is None else side[::-1] for side in (low, high))
     edges = None
@@ -123,21 +126,31 @@ def _cells(path: str | Path) -> Iterator[tuple[int, list[str]]]:
 
 def _separator(line: str) -> str | None:
     words = line.split()
-    if len(words) > 1 and any(_DECIMAL_COMMA.fullmatch(word) for word in words):
+    if len(words) > 1 and any(map(_has_decimal_comma, words)):
         return None
     return next((mark for mark in ";," if mark in line), "\t" if "\t" in line else None)
 
 
 def _is_header(cells: Sequence[str]) -> bool:
-    return not any(_is_number(cell) or _DECIMAL_COMMA.fullmatch(cell) for cell in cells)
+    return not any(_is_number(cell) or _has_decimal_comma(cell) for cell in cells)
 
 
 def _is_number(cell: str) -> bool:
     try:
-        float(cell)
+        float(_python(cell))
     except ValueError:
-        return bool(_FORTRAN.fullmatch(cell))
+        return False
     return True
+
+
+def _python(cell: str) -> str:
+    """Return a number with Fortran's exponent as Python writes it, all else as it is."""
+    found = _FORTRAN.fullmatch(cell) if len(cell) <= _MAX_NUMBER else None
+    return f"{found[1]}e{found[2]}" if found else cell
+
+
+def _has_decimal_comma(cell: str) -> bool:
+    return len(cell) <= _MAX_NUMBER and bool(_DECIMAL_COMMA.fullmatch(cell))
 
 
 def _header(path: str | Path, table: list[tuple[int, list[str]]], needed: bool) -> list[str] | None:
@@ -156,6 +169,8 @@ def _roles(path: str | Path, names: Sequence[str]) -> list[str]:
     allowed = f"energy and any of {', '.join(SPECIES)}, once each"
     roles = []
     for name in names:
+        if len(name) > _MAX_NAME:
+            raise InputError.at(path, "column", name, f"a name of at most {_MAX_NAME} characters")
         unit = re.search(r"[^a-z](mev)(?:[^a-z]|$)", f" {name.lower()} ")
         role = _role(name)
         if role is None:
@@ -199,9 +214,9 @@ def _numbers(
     values = []
     for name, role, cell in zip(names, roles, cells, strict=True):
         try:
-            value = 0.0 if role == ERROR else float(_FORTRAN.sub(r"\1e\2", cell))
+            value = 0.0 if role == ERROR else float(_python(cell))
         except ValueError:
-            comma = _DECIMAL_COMMA.fullmatch(cell)
+            comma = _has_decimal_comma(cell)
             allowed = f"a decimal comma: write {cell.replace(',', '.')}" if comma else "a number"
             raise InputError.at(path, f"row {row}: {name}", cell or "(empty)", allowed) from None
         values.append(value)
@@ -220,6 +235,8 @@ def _meeting(path: str | Path, low: Float, high: Float, rows: Sequence[int]) -> 
 
 def _edges_if_low(path: str | Path, energy: Float, energies: Energies | None) -> Float | None:
     """Return the edges of bins whose low edges the energies are; none where they are centers."""
+    if not np.all(np.isfinite(energy)):
+        return None  # refused with all other tables
     steps = np.diff(energy)
     even = len(steps) > 0 and bool(np.allclose(steps, steps[0], rtol=1e-6, atol=0.0))
     # A bin around zero would reach below it: these are low edges, or points of a curve

@@ -98,11 +98,11 @@ def test_an_option_is_named_where_the_card_is_right(refused) -> None:
     [
         (
             FLUX.replace("1.5,7.0", "1.5,-7.0"),
-            "HERE/flux.csv: row 4: nu_mu = -7.0: a flux is finite and >= 0",
+            "HERE/flux.csv: row 4: nu_mu = -7.0: a flux is finite and >= 0, <= 1e100",
         ),
         (
             FLUX.replace("1.5,7.0", "1.5,nan"),
-            "HERE/flux.csv: row 4: nu_mu = nan: a flux is finite and >= 0",
+            "HERE/flux.csv: row 4: nu_mu = nan: a flux is finite and >= 0, <= 1e100",
         ),
         (
             FLUX.replace("1.5,7.0", "0.75,7.0"),
