@@ -45,7 +45,7 @@ def refused(bayesxs, tmp_path: Path) -> Callable[..., str]:
         ),
         (
             "[oscillation]\ns2_23 = 1.5",
-            "card.toml: oscillation.s2_23 = 1.5: must be a number > 0 and < 1",
+            "card.toml: oscillation.s2_23 = 1.5: must be a number >= 0 and <= 1",
         ),
         (
             "[oscillation]\ns2_13 = -0.1",
@@ -168,7 +168,7 @@ def write_pdf_set(folder: Path, flavors: str = "-4 -3 -2 -1 1 2 3 4 21", form: s
         ("truncated", "HERE/Toy/Toy_0000.dat: truncated: the last line of a grid is '---'"),
         ("rows", "HERE/Toy/Toy_0000.dat: line 14: truncated: 10 rows of values"),
         ("format", "HERE/Toy/Toy_0000.dat: Format = hdf5: only lhagrid1 is supported"),
-        ("binary", "HERE/Toy/Toy_0000.dat: not a text file: expected LHAPDF's lhagrid1 format"),
+        ("binary", "HERE/Toy/Toy_0000.dat: no '---' line: expected LHAPDF's lhagrid1 format"),
         (
             "flavor",
             "PDF set Toy: flavor = 3, -3: the set holds -2, -1, 1, 2, 21, 4, -4, 5, -5, 6, -6",
