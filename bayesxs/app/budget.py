@@ -76,10 +76,13 @@ def budget_stage(
         stage.output("budget.csv"),
         {name: [row[i] for row in rows] for i, name in enumerate(columns)},
     )
-    spectrum = FarSpectrum(experiment, channels)
-    bands = {"spectrum": spectrum.band()}
-    if "flux" in present:
-        bands["flux"] = _cancellation(spectrum, folder)
+    bands = {}
+    for number, sample in enumerate(experiment.samples):
+        spectrum = FarSpectrum(experiment, channels, number)
+        place = f"{sample.name}/" if len(experiment.samples) > 1 else ""
+        bands[f"{place}spectrum"] = spectrum.band()
+        if "flux" in present:
+            bands[f"{place}flux"] = _cancellation(spectrum, folder)
     write_netcdf(stage.output(BANDS), xr.DataTree.from_dict(bands))
 
 
@@ -164,11 +167,13 @@ def _nuisances(
 
 
 class FarSpectrum:
-    """The expected far spectrum of the first sample in lepton energy, true and learned."""
+    """The expected far spectrum of a sample in lepton energy, true and learned."""
 
-    def __init__(self, experiment: Experiment, channels: Channels) -> None:
+    def __init__(self, experiment: Experiment, channels: Channels, number: int = 0) -> None:
+        """Sum the true spectrum of the sample of that number."""
         self.experiment = experiment
-        self.sample = experiment.samples[0]
+        self.number = number
+        self.sample = experiment.samples[number]
         self.geometry = experiment.geometry(experiment.targets[self.sample])
         self.oscillation = experiment.oscillation(self.sample, experiment.energies.points)
         self.edges, self._centers, self._areas = self.geometry.seen_rows(0)
@@ -211,7 +216,7 @@ class FarSpectrum:
         ]
         sd = np.sqrt(np.sum(_relative(nominal, parts[chosen]) ** 2, axis=0))
         ratio = self._to_truth(nominal)
-        events = float(len(self._channels.events.event))
+        events = float(np.sum(self._channels.events["sample"].values == self.number))
         return xr.Dataset(
             {
                 "mean": (("source", "lepton_energy"), ratio[None, kept]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,10 @@ from bayesxs.app.progress import Reporter
 from bayesxs.app.results import ASIMOV, NEAR, write_summary
 from bayesxs.atomic import read_json, read_text, write_bytes, write_text
 from bayesxs.config import load_card
+from bayesxs.errors import InputError
 from bayesxs.inference.posterior import PUBLIC_NAMES
 from bayesxs.inner import entries, present, remove
+from bayesxs.report.captions import OF_SAMPLE
 from bayesxs.report.html import render_budget, render_report
 from bayesxs.report.plots_chains import predictive_figure, rank_figure, trace_figure
 from bayesxs.report.plots_data import learned_cross_section_figure, near_fit_figure
@@ -87,9 +90,49 @@ def budget_figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure
     budget, bands = read_json(folder.path / BUDGET), read_tree(folder.path / BANDS)
     yield "budget", lambda: budget_figure(budget)
     yield "pulls", lambda: pulls_figure(budget)
-    yield "sources", lambda: sources_figure(bands["spectrum"].dataset)
-    if "flux" in bands.children:
-        yield "cancellation", lambda: cancellation_figure(bands["flux"].dataset)
+    for name, own in by_sample(bands, "spectrum"):
+        yield f"sources{name}", partial(sources_figure, own["spectrum"].dataset)
+        if "flux" in own.children:
+            yield f"cancellation{name}", partial(cancellation_figure, own["flux"].dataset)
+
+
+def by_sample(tree: xr.DataTree, group: str) -> list[tuple[str, xr.DataTree]]:
+    """List the part of each sample: what its figures' stems end with, and its groups.
+
+    Of one sample the groups are at the root, and stems end with nothing.
+
+    Args:
+        tree: of a file that describes samples.
+        group: one that every sample has.
+    """
+    if group in tree.children:
+        return [("", tree)]
+    return [(_ending(name), own) for name, own in tree.children.items()]
+
+
+def _ending(name: object) -> str:
+    """Return how stems of a sample's or a target's figures end; they become names of files.
+
+    Raises:
+        InputError: no such name.
+    """
+    if not re.fullmatch(r"(anti_)?(e|mu|tau)(_to_(e|mu|tau))?", str(name)):
+        raise InputError.at("figures", "sample", str(name), "such as mu_to_e or anti_mu_to_mu")
+    return f"{OF_SAMPLE}{name}"
+
+
+def _spectra(tree: xr.DataTree) -> Iterator[tuple[str, xr.DataTree]]:
+    """Yield the predictive spectra of each sample, as `by_sample` lists them."""
+    groups = ("observed_data", "posterior_predictive", "constant_data")
+    data = {group: tree[group].dataset for group in groups}
+    if "sample" not in data["observed_data"].dims:
+        yield "", tree
+        return
+    for name in data["observed_data"]["sample"].values:
+        yield (
+            _ending(name),
+            xr.DataTree.from_dict({g: d.sel(sample=name) for g, d in data.items()}),
+        )
 
 
 def write_budget_page(folder: RunFolder) -> Path:
@@ -118,6 +161,20 @@ def _true_values(tree: xr.DataTree) -> dict[str, float] | None:
     return {n: float(constants[f"true_{n}"]) for n in names}
 
 
+def _cross_section_figures(
+    name: str, sample: xr.DataTree
+) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """List the figures of a sample's densities and cross section; stems end with `name`."""
+    density, functions = sample["density"].dataset, sample["structure_functions"].dataset
+    total = sample["total"].dataset
+    yield f"density_near{name}", lambda: density_figure(density, "near")
+    yield f"density_far{name}", lambda: density_figure(density, "far")
+    yield f"slices{name}", lambda: slices_figure(sample["slices"].dataset)
+    yield f"total_cross_section{name}", lambda: total_cross_section_figure(total)
+    yield f"structure_functions{name}", lambda: structure_functions_figure(functions)
+    yield f"structure_functions_weighted{name}", lambda: structure_functions_figure(functions, True)
+
+
 def figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """List the figures that a run's files allow, each by its stem and how to draw it."""
     if _measured(folder):
@@ -131,21 +188,18 @@ def figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
     }
     asimov = read_tree(folder.path / ASIMOV, MOST_DRAWS)
     shifts = folder.note("posterior", "summary", "asimov", "shift_sigma")
-    density, functions = near["density"].dataset, near["structure_functions"].dataset
     yield "posterior", lambda: posterior_figure(trees["truth"], trees["learned"])
     if "octant_upper_probability" in trees["truth"]["posterior"].dataset:
         yield "octant", lambda: octant_figure(trees["truth"], trees["learned"])
     if "assumed" in trees:
         yield "comparison", lambda: comparison_figure(trees, _true_values(trees["truth"]))
     yield "asimov", lambda: asimov_figure(asimov, shifts)
-    yield "predictive", lambda: predictive_figure(trees["learned"], "learned")
-    yield "predictive_truth", lambda: predictive_figure(trees["truth"], "truth")
-    yield "density_near", lambda: density_figure(density, "near")
-    yield "density_far", lambda: density_figure(density, "far")
-    yield "slices", lambda: slices_figure(near["slices"].dataset)
-    yield "total_cross_section", lambda: total_cross_section_figure(near["total"].dataset)
-    yield "structure_functions", lambda: structure_functions_figure(functions)
-    yield "structure_functions_weighted", lambda: structure_functions_figure(functions, True)
+    for name, spectra in _spectra(trees["learned"]):
+        yield f"predictive{name}", partial(predictive_figure, spectra, "learned")
+    for name, spectra in _spectra(trees["truth"]):
+        yield f"predictive_truth{name}", partial(predictive_figure, spectra, "truth")
+    for name, own in by_sample(near, "density"):
+        yield from _cross_section_figures(name, own)
     if "budget" in folder.stages:
         yield from budget_figures(folder)
     yield from _training(folder)
@@ -156,13 +210,17 @@ def figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
 
 
 def _training(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
-    """Yield the figure of the first network's training, if there was any."""
+    """Yield the figure of the first network's training of every target, if there was any."""
     if not present(folder.path / TRAINING):
         return
     rows = list(csv.DictReader(read_text(folder.path / TRAINING).splitlines()))
-    first = [r for r in rows if r["target"] == "0" and r["member"] == "0"]
-    columns = {name: [float(r[name]) for r in first] for name in first[0]}
-    yield "training", lambda: training_figure(columns)
+    samples = folder.stages["density"]["notes"].get("samples", {}).values()
+    targets = list(dict.fromkeys(own["target"] for own in samples)) or [""]
+    for number, target in enumerate(targets):
+        first = [r for r in rows if r["target"] == str(number) and r["member"] == "0"]
+        columns = {name: [float(r[name]) for r in first] for name in first[0]}
+        name = _ending(target) if len(targets) > 1 else ""
+        yield f"training{name}", partial(training_figure, columns)
 
 
 def _figures_of_data(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -26,10 +26,11 @@ PREDICTIVE_BINS = 40
 def add_predictive(
     tree: xr.DataTree, experiment: Experiment, channels: Channels, kind: str, key: Array
 ) -> None:
-    """Attach observed spectra and spectra simulated from posterior draws, summed over samples.
+    """Attach observed spectra and spectra simulated from posterior draws.
 
     Each replicated spectrum has the observed number of events, spread multinomially. The axes are
-    lepton energy and z, or what is reconstructed: lepton energy and angle.
+    lepton energy and z, or what is reconstructed: lepton energy and angle. Several samples stand
+    along a dimension of that name.
     """
     posterior = tree["posterior"].dataset
     draws = posterior.sizes["draw"]
@@ -38,36 +39,57 @@ def add_predictive(
     points = parameters_of(posterior, experiment.parameters, thin)
     nuisances = nuisances_of(posterior, thin)
     kept = posterior.draw[::thin]
-    axes = {name: _coarse(edges) for name, edges in _axes(experiment).items()}
-    count = posterior.sizes["chain"] * len(kept)
-    spectra = {name: np.zeros((count, len(edges) - 1), np.int64) for name, edges in axes.items()}
     asimov = channels.of_asimov(kind)
+    observed, replicated, edges = [], [], []
     for number, sample in enumerate(experiment.samples):
-        size = int((channels.events["sample"].values == number).sum())
+        own = channels.events.isel(event=channels.events["sample"].values == number)
+        axes = {name: _coarse(fine) for name, fine in _axes(experiment, sample).items()}
         expected = _expected(
             experiment, channels, kind, sample, asimov[number], axes, points, nuisances
         )
+        drawn = {}
         for axis, (name, values) in enumerate(expected.items()):
             share = values / values.sum(axis=1, keepdims=True)
             rng = generator(jax.random.fold_in(key, 2 * number + axis))
-            spectra[name] += rng.multinomial(size, share)
-    shape = (posterior.sizes["chain"], len(kept), -1)
-    observed, replicated, edges = {}, {}, {}
-    for name, coarse in axes.items():
-        edges[f"{name}_edges"] = (f"{name}_edge", coarse)
-        counts = np.histogram(channels.events[name].values, coarse)[0]
-        observed[f"{name}_counts"] = (f"{name}_bin", counts)
-        drawn = spectra[name].reshape(shape)
-        replicated[f"{name}_counts"] = (("chain", "draw", f"{name}_bin"), drawn)
-    tree["observed_data"] = xr.DataTree(xr.Dataset(observed))
-    tree["constant_data"] = xr.DataTree(xr.Dataset(edges))
+            spectra = rng.multinomial(own.sizes["event"], share)
+            drawn[f"{name}_counts"] = spectra.reshape(posterior.sizes["chain"], len(kept), -1)
+        replicated.append(drawn)
+        observed.append({f"{n}_counts": np.histogram(own[n].values, e)[0] for n, e in axes.items()})
+        edges.append({f"{name}_edges": coarse for name, coarse in axes.items()})
+    names = [sample.name for sample in experiment.samples]
+    tree["observed_data"] = xr.DataTree(_joined(observed, names))
+    tree["constant_data"] = xr.DataTree(_joined(edges, names))
     coords = {"chain": posterior.chain, "draw": kept}
-    tree["posterior_predictive"] = xr.DataTree(xr.Dataset(replicated, coords))
+    tree["posterior_predictive"] = xr.DataTree(
+        _joined(replicated, names, ("chain", "draw")).assign_coords(coords)
+    )
 
 
-def _axes(experiment: Experiment) -> dict[str, Float]:
+def _joined(
+    parts: Sequence[Mapping[str, Float]], samples: Sequence[str], before: tuple[str, ...] = ()
+) -> xr.Dataset:
+    """Make a dataset of arrays over bins or edges: of one sample, or along a dimension for several.
+
+    Args:
+        parts: arrays of each sample by name, such as "z_counts" or "z_edges".
+        samples: their names.
+        before: dimensions before that of the bins.
+    """
+    out = {}
+    for name in parts[0]:
+        axis = name.removesuffix("_counts") + "_bin"
+        axis = name.removesuffix("s") if name.endswith("_edges") else axis
+        arrays = [part[name] for part in parts]
+        if len(samples) == 1:
+            out[name] = ((*before, axis), arrays[0])
+        else:
+            out[name] = ((*before, "sample", axis), np.stack(arrays, axis=len(before)))
+    return xr.Dataset(out, {"sample": list(samples)} if len(samples) > 1 else None)
+
+
+def _axes(experiment: Experiment, sample: Sample) -> dict[str, Float]:
     """Return the edges of the bins as seen, by the name of the axis among the events."""
-    geometry = experiment.geometry(experiment.targets[experiment.samples[0]])
+    geometry = experiment.geometry(experiment.targets[sample])
     if geometry.response is None:
         return {"lepton_energy": geometry.bins.energy_edges, "z": geometry.bins.z_edges}
     grid = geometry.grid

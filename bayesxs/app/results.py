@@ -23,7 +23,7 @@ from bayesxs.app.seeds import PREDICTIVE_KEY, PRIOR_KEY, stage_key
 from bayesxs.app.stages import ESTIMATES
 from bayesxs.atomic import write_csv, write_json
 from bayesxs.config import dotted
-from bayesxs.detector.density import density
+from bayesxs.detector.density import Sample, density
 from bayesxs.detector.grid import Float
 from bayesxs.detector.operator import exact_cross_section
 from bayesxs.inference.posterior import (
@@ -48,13 +48,42 @@ _SIDES = ("low", "high")
 
 
 def density_stage(experiment: Experiment, channels: Channels, stage: Stage) -> None:
-    """Compare the learned cross section with the true one, or, if none is known, with the data."""
+    """Compare the learned cross section with the true one, or, if none is known, with the data.
+
+    The file has the groups of one sample at its root; of several, each sample's below its name.
+    Errors are the largest of all, with those of each sample beside them.
+    """
     if not experiment.card.simulated:
         groups, notes = density_of_data(experiment, channels)
         write_netcdf(stage.output(NEAR), xr.DataTree.from_dict(groups))
         stage.notes |= notes | {"resolution_warning": experiment.resolution_warning}
         return
-    sample = experiment.samples[0]
+    trees, errors = {}, {}
+    for sample in experiment.samples:
+        trees[sample.name], errors[sample.name] = _compare(experiment, channels, sample)
+    (tree, worst), *others = zip(trees.values(), errors.values(), strict=True)
+    if others:
+        tree = {f"{name}/{group}": d for name, own in trees.items() for group, d in own.items()}
+        worst = {key: max(found[key] for found in errors.values()) for key in worst}
+        targets = {sample.name: experiment.targets[sample].name for sample in experiment.samples}
+        stage.notes["samples"] = {n: {"target": targets[n]} | found for n, found in errors.items()}
+    found = xr.DataTree.from_dict(tree)
+    shares = projected_shares(experiment)
+    found.attrs |= {
+        f"projected_share_{kind}_{name}": share
+        for kind, own in shares.items()
+        for name, share in own.items()
+    }
+    write_netcdf(stage.output(NEAR), found)
+    stage.notes["projected_share"] = shares
+    stage.notes["resolution_warning"] = experiment.resolution_warning
+    stage.notes |= worst
+
+
+def _compare(
+    experiment: Experiment, channels: Channels, sample: Sample
+) -> tuple[dict[str, xr.Dataset], dict[str, float]]:
+    """Return densities and cross sections of a sample, true and learned, and their distances."""
     target = experiment.targets[sample]
     geometry = experiment.geometry(target)
     values = channels.values[target.name]
@@ -83,27 +112,20 @@ def density_stage(experiment: Experiment, channels: Channels, stage: Stage) -> N
         "flux": ("energy", target.near_flux),
         "probability": ("energy", oscillation),
     }
+    if experiment.far_flux is not experiment.flux:
+        total["far_flux"] = ("energy", experiment.source_flux(sample))
     tree = {
         "density": xr.Dataset(densities | edges, coords),
         "total": xr.Dataset(total, {"energy": energies.points}),
         "slices": _slices(experiment, geometry, channels, scale),
         "structure_functions": _structure_functions(experiment, geometry, values, scale),
     }
-    found = xr.DataTree.from_dict(tree)
-    shares = projected_shares(experiment)
-    found.attrs |= {
-        f"projected_share_{kind}_{name}": share
-        for kind, own in shares.items()
-        for name, share in own.items()
-    }
-    write_netcdf(stage.output(NEAR), found)
-    stage.notes["projected_share"] = shares
-    stage.notes["resolution_warning"] = experiment.resolution_warning
-    stage.notes |= Judge(geometry, fluxes).errors(values)
+    errors = Judge(geometry, fluxes).errors(values)
     if experiment.card.uncertainty.type != "gaussian_process":
         # Of the network itself, without interpolation: zero by construction with the positive head
         own = exact_cross_section(channels.networks[target.name], geometry.quadrature)
-        stage.notes["negative_fraction"] = float(np.mean(own < 0.0))
+        errors["negative_fraction"] = float(np.mean(own < 0.0))
+    return tree, errors
 
 
 def projected_shares(experiment: Experiment) -> dict[str, dict[str, float]]:
@@ -243,13 +265,23 @@ def _asimov(
 
 
 def _learning_summary(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
-    errors = folder.stages["density"]["notes"]
+    notes = folder.stages["density"]["notes"]
     if not experiment.card.simulated:
-        near, warning = near_summary(errors), errors["resolution_warning"]
+        near, warning = near_summary(notes), notes["resolution_warning"]
         found = {"near": near, "resolution_warning": warning}
         return {name: value for name, value in found.items() if value}
-    found = {name: errors[name] for name in ("projected_share", "resolution_warning")}
-    return {name: value for name, value in found.items() if value} | {
+    samples = {
+        name: {"target": own["target"]} | _distances(own)
+        for name, own in notes.get("samples", {}).items()
+    }
+    found = {name: notes[name] for name in ("projected_share", "resolution_warning")}
+    found = {name: value for name, value in found.items() if value}
+    return found | _distances(notes) | ({"samples": samples} if samples else {})
+
+
+def _distances(errors: Mapping[str, Any]) -> dict[str, Any]:
+    """Return distances of a learned from a true cross section, as the summary names them."""
+    return {
         "near": {"rel_l2": errors["near_rel_l2"]},
         "far": {"rel_l2": errors["far_rel_l2"]},
         "cross_section_3d": {

@@ -39,6 +39,11 @@ class Sample:
     detector: Literal["near", "far"] = "far"
 
     @property
+    def name(self) -> str:
+        """Name in files, such as "mu_to_e" or "anti_mu_to_mu"."""
+        return f"{'anti_' if self.antineutrino else ''}{self.flavor_in}_to_{self.flavor_out}"
+
+    @property
     def lepton_mass(self) -> float:
         """Mass of the charged lepton in GeV."""
         return LEPTON_MASS[self.flavor_out]

@@ -21,7 +21,12 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from bayesxs.inference.channel import POSITIVE_FLOOR, FarChannel, features
+from bayesxs.inference.channel import (
+    POSITIVE_FLOOR,
+    FarChannel,
+    channel_probabilities,
+    features,
+)
 from bayesxs.inference.priors import (
     Gaussian,
     Prior,
@@ -335,7 +340,7 @@ def _climb_all(
                 height += constraint(name, prior, value, data.means[place])
             return height
 
-        terms = [_derivatives(c, w, here, unit) for c, w in zip(bare, data.weights, strict=True)]
+        terms = [_derivatives(bare, data.weights, here, unit)]
         if normal or len(data.centers):
             terms.append((penalty(unit), jax.grad(penalty)(unit), jax.hessian(penalty)(unit)))
         return _Point(unit, *(sum(parts) for parts in zip(*terms, strict=True)))
@@ -377,36 +382,48 @@ def _climb_all(
 
 
 def _derivatives(
-    channel: FarChannel,
-    weights: Array,
+    channels: Sequence[FarChannel],
+    weights: Sequence[Array],
     values: Callable[[Array], tuple[OscillationParameters, Array]],
     unit: Array,
 ) -> tuple[Array, Array, Array]:
-    """Value, gradient and Hessian of sum_e w_e log p_e, from one product with the response.
+    """Value, gradient and Hessian of sum_e w_e log p_e, from one product with each response.
 
     With p = left @ g(u) / exp(h(u)), f = left @ g and lambda = left^T (w/f):
     d log L = lambda . dg - N dh, and
     d2 log L = lambda . d2g - (df)^T diag(w/f^2) df - N d2h.
     With nuisances N dh dh^T stands for the terms with second derivatives: that is their mean over
     data from the model (Fisher scoring), and spares differentiating twice by dozens of them.
+    The g and h of all channels are differentiated together.
     """
 
-    def both(u: Array) -> Array:
-        g, norm, _, plain = features(channel, *values(u))
-        # Steps that lose the norm are refused: nothing is gained by losing it
-        return jnp.append(g, jnp.log(jnp.where(norm > POSITIVE_FLOOR * plain, norm, jnp.inf)))
+    def all_features(u: Array) -> Array:
+        parameters, nuisances = values(u)
+        parts = []
+        for channel, p in zip(channels, channel_probabilities(channels, parameters), strict=True):
+            g, norm, _, plain = features(channel, p, nuisances)
+            # Steps that lose the norm are refused: nothing is gained by losing it
+            kept = jnp.where(norm > POSITIVE_FLOOR * plain, norm, jnp.inf)
+            parts.append(jnp.append(g, jnp.log(kept)))
+        return jnp.concatenate(parts)
 
-    here, slopes = both(unit), jax.jacfwd(both)(unit)
-    f = jnp.maximum(channel.left @ here[:-1], jnp.finfo(here.dtype).tiny)
-    counts = weights.sum()
-    multiplier = jnp.append((weights / f) @ channel.left, -counts)
-    if channel.nuisances:
-        bends = counts * jnp.outer(slopes[-1], slopes[-1])
-    else:
-        bends = jax.hessian(lambda u: multiplier @ both(u))(unit)
-    relative = (channel.left @ slopes[:-1]) / f[:, None]
-    height = weights @ jnp.log(f) - counts * here[-1]
-    return height, multiplier @ slopes, bends - (relative.T * weights) @ relative
+    here, slopes = all_features(unit), jax.jacfwd(all_features)(unit)
+    ends = np.cumsum([c.left.shape[1] + 1 for c in channels])[:-1]
+    heights, multipliers, bends = [], [], []
+    parts = zip(channels, weights, jnp.split(here, ends), jnp.split(slopes, ends), strict=True)
+    for channel, own, g, dg in parts:
+        f = jnp.maximum(channel.left @ g[:-1], jnp.finfo(g.dtype).tiny)
+        counts = own.sum()
+        multipliers.append(jnp.append((own / f) @ channel.left, -counts))
+        relative = (channel.left @ dg[:-1]) / f[:, None]
+        heights.append(own @ jnp.log(f) - counts * g[-1])
+        bends.append(-(relative.T * own) @ relative)
+        if channel.nuisances:
+            bends.append(counts * jnp.outer(dg[-1], dg[-1]))
+    multiplier = jnp.concatenate(multipliers)
+    if not channels[0].nuisances:
+        bends.append(jax.hessian(lambda u: multiplier @ all_features(u))(unit))
+    return sum(heights), multiplier @ slopes, sum(bends)
 
 
 def _ascent(point: _Point, edges: tuple[Array, Array]) -> Array:

@@ -30,8 +30,10 @@ from bayesxs.physics.oscillation import (
     Baseline,
     NewtonSteps,
     OscillationParameters,
+    Request,
     closest_mixing,
     is_mixing,
+    joint_probabilities,
     probability,
 )
 
@@ -293,6 +295,23 @@ def channel_probability(channel: FarChannel, parameters: OscillationParameters) 
     return channel.lift @ at_knots
 
 
+def channel_probabilities(
+    channels: Sequence[FarChannel], parameters: OscillationParameters
+) -> list[Array]:
+    """Return the oscillation probability of each channel's sample at the shared energies.
+
+    Several are evaluated at once, so that what there is to compile does not grow with the samples.
+    """
+    if len(channels) == 1 or len({c.newton_steps for c in channels}) > 1:
+        return [channel_probability(c, parameters) for c in channels]
+    requests = [
+        Request(c.sample.flavor_in, c.sample.flavor_out, c.sample.antineutrino, c.knots, c.baseline)
+        for c in channels
+    ]
+    at_knots = joint_probabilities(requests, parameters, channels[0].newton_steps)
+    return [c.lift @ p for c, p in zip(channels, at_knots, strict=True)]
+
+
 def mode_weights(channel: FarChannel, nuisances: Array) -> Array:
     """Return c = (1, xi, products of pairs)."""
     products = [nuisances[i : i + 1] * nuisances[j : j + 1] for i, j in channel.pairs]
@@ -300,13 +319,18 @@ def mode_weights(channel: FarChannel, nuisances: Array) -> Array:
 
 
 def features(
-    channel: FarChannel, parameters: OscillationParameters, nuisances: Array
+    channel: FarChannel, oscillation: Array, nuisances: Array
 ) -> tuple[Array, Array, Array, Array]:
     """Return g and its norm, then g_0 and its norm: with nuisances, and without.
 
     The density is left @ g / norm; shapes (R,), ().
+
+    Args:
+        channel: data and response.
+        oscillation: probability at the shared energies.
+        nuisances: in units of their prior widths, shape (q,).
     """
-    flux = channel_probability(channel, parameters)
+    flux = oscillation
     nominal, plain = channel.core[0] @ (channel.right @ flux), channel.total[0] @ flux
     if not channel.nuisances:
         return nominal, plain, nominal, plain
@@ -334,8 +358,22 @@ def pointwise_log_density(
         parameters: oscillation parameters.
         nuisances: in units of their prior widths, shape (q,); zero if None.
     """
+    return pointwise_log_densities([channel], parameters, nuisances)[0]
+
+
+def pointwise_log_densities(
+    channels: Sequence[FarChannel],
+    parameters: OscillationParameters,
+    nuisances: Array | None = None,
+) -> list[Array]:
+    """Return log p_FD of every event of each channel, as `pointwise_log_density` does of one."""
+    oscillations = channel_probabilities(channels, parameters)
+    return [_log_density(c, p, nuisances) for c, p in zip(channels, oscillations, strict=True)]
+
+
+def _log_density(channel: FarChannel, oscillation: Array, nuisances: Array | None) -> Array:
     xi = jnp.zeros(channel.nuisances) if nuisances is None else nuisances
-    g, norm, nominal, plain = features(channel, parameters, xi)
+    g, norm, nominal, plain = features(channel, oscillation, xi)
     if not channel.nuisances:
         # Rounding may fall below zero where an event is impossible at these parameters
         value = jnp.log(jnp.maximum(channel.left @ g, jnp.finfo(g.dtype).tiny))
@@ -384,7 +422,7 @@ def _scores_and_densities(
     def densities(point: Array) -> tuple[Array, Array]:
         parameters = fixed._replace(**dict(zip(names, point, strict=False)))
         xi = point[len(names) :]
-        value = jnp.concatenate([pointwise_log_density(c, parameters, xi) for c in channels])
+        value = jnp.concatenate(pointwise_log_densities(channels, parameters, xi))
         return value, value
 
     return jax.lax.map(jax.jacfwd(densities, has_aux=True), points)
@@ -403,7 +441,8 @@ def log_likelihood(
     """
     valid, inside = is_mixing(parameters), closest_mixing(parameters)
     total = jnp.zeros(())
-    for channel in channels:
+    densities = pointwise_log_densities(channels, inside, nuisances)
+    for channel, values in zip(channels, densities, strict=True):
         valid &= jnp.all(jnp.stack(channel.baseline) >= 0.0)
-        total += channel.weights @ pointwise_log_density(channel, inside, nuisances)
+        total += channel.weights @ values
     return jnp.where(valid, total, -jnp.inf)

@@ -16,7 +16,7 @@ from jax.scipy.special import logsumexp
 from scipy.stats import wasserstein_distance
 
 from bayesxs.inference.bootstrap import Bootstrap
-from bayesxs.inference.channel import FarChannel, log_likelihood, pointwise_log_density
+from bayesxs.inference.channel import FarChannel, log_likelihood, pointwise_log_densities
 from bayesxs.inference.model import resolve_octant
 from bayesxs.inference.priors import Prior, log_density, prior_box, prior_distribution
 from bayesxs.inference.sampling import Draws
@@ -167,7 +167,7 @@ def add_log_likelihood(
     @jax.jit
     def evaluate(points: OscillationParameters, nuisances: Array) -> Array:
         return batched(
-            lambda p, xi: jnp.concatenate([pointwise_log_density(c, p, xi) for c in channels]),
+            lambda p, xi: jnp.concatenate(pointwise_log_densities(channels, p, xi)),
             points,
             nuisances,
         )

@@ -25,10 +25,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from math import pi
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -212,8 +213,69 @@ def probabilities(
     if newton_steps not in _NEWTON_STEPS:
         raise InputError.at("probability", "newton_steps", newton_steps, "one of 0, 1, 2, exact")
     sign = -1.0 if antineutrino else 1.0
+    return _of_channels(channels, params, energy, baseline, sign, _NEWTON_STEPS[newton_steps])
+
+
+class Request(NamedTuple):
+    """A probability at energies of its own.
+
+    Attributes:
+        flavor_in: flavor that leaves the source.
+        flavor_out: flavor that arrives.
+        antineutrino: whether of antineutrinos.
+        energy: in GeV, shape (n,).
+        baseline: length, density, electron fraction.
+    """
+
+    flavor_in: str
+    flavor_out: str
+    antineutrino: bool
+    energy: Array
+    baseline: Baseline = DUNE
+
+
+def joint_probabilities(
+    requests: Sequence[Request], params: OscillationParameters, newton_steps: NewtonSteps = 1
+) -> list[Array]:
+    """Return several probabilities, each at energies of its own, from one evaluation at all.
+
+    Its compilation, and that of its derivatives, does not grow with the number of requests.
+
+    Args:
+        requests: what is asked for.
+        params: scalars.
+        newton_steps: as for `probability`.
+    """
+    sizes = [len(r.energy) for r in requests]
+    sign = np.repeat([-1.0 if r.antineutrino else 1.0 for r in requests], sizes)
+    fields = zip(*(r.baseline for r in requests), strict=True)
+    baseline = Baseline(
+        *(jnp.concatenate([jnp.full(n, v) for n, v in zip(sizes, f, strict=True)]) for f in fields)
+    )
+    energy = jnp.concatenate([r.energy for r in requests])
+    kinds = list(dict.fromkeys((r.flavor_in, r.flavor_out) for r in requests))
+    steps = _NEWTON_STEPS[newton_steps]
+    found = dict(
+        zip(kinds, _of_channels(kinds, params, energy, baseline, sign, steps), strict=True)
+    )
+    starts = np.cumsum([0, *sizes])
+    return [
+        found[r.flavor_in, r.flavor_out][start : start + n]
+        for r, start, n in zip(requests, starts, sizes, strict=False)
+    ]
+
+
+def _of_channels(
+    channels: Sequence[tuple[str, str]],
+    params: OscillationParameters,
+    energy: ArrayLike,
+    baseline: Baseline,
+    sign: Any,
+    steps: int,
+) -> tuple[Array, ...]:
+    """Return the probability of each channel; the sign is -1 where antineutrinos are meant."""
     vacuum = _vacuum(params)
-    matter = _matter(vacuum, energy, baseline, sign, _NEWTON_STEPS[newton_steps])
+    matter = _matter(vacuum, energy, baseline, sign, steps)
 
     def channel_probability(flavor_in: str, flavor_out: str) -> Array:
         match flavor_in, flavor_out:
@@ -298,7 +360,7 @@ def _root(x: Array) -> Array:
 
 
 def _matter(
-    vacuum: _Vacuum, energy: ArrayLike, baseline: Baseline, sign: float, steps: int
+    vacuum: _Vacuum, energy: ArrayLike, baseline: Baseline, sign: Any, steps: int
 ) -> _Matter:
     energy = jnp.asarray(energy)
     length, density, electron_fraction = (jnp.asarray(field) for field in baseline)
@@ -424,7 +486,7 @@ def _muon_survival(vacuum: _Vacuum, matter: _Matter) -> Array:
     )
 
 
-def _transition(vacuum: _Vacuum, matter: _Matter, cp: float) -> Array:
+def _transition(vacuum: _Vacuum, matter: _Matter, cp: Any) -> Array:
     """Return |S_{e mu}|^2, that is mu -> e, for cp = 1; e -> mu, or antineutrinos, for cp = -1."""
     # adj(lambda3 - H)_{e mu} = adj(M)_{e mu} + lambda3 M_{e mu}: the potential cancels
     h_re, h_im = vacuum.em[0], cp * vacuum.em[1]

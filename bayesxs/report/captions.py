@@ -31,6 +31,9 @@ _REGIONS: Final = (
     "95 % of the posterior"
 )
 
+# Between the stem of a figure and the name of the sample, or of the target, that it shows
+OF_SAMPLE: Final = "-"
+
 # By the stem of the figure's file, in the order of the report
 FIGURES: Final[dict[str, Caption]] = {
     "posterior": Caption(
@@ -229,10 +232,28 @@ def caption(stem: str, measured: bool = False) -> Caption:
         stem: of the figure's file; after a double underscore it may name a target.
         measured: whether data come from files, so that no truth is known.
     """
+    stem, _, sample = stem.partition(OF_SAMPLE)
     stem, _, target = stem.partition("__")
     found = FIGURES.get(stem, Caption(FURTHER, stem.replace("_", " "), ""))
     if measured:
         found = MEASURED.get(stem, found)
     if target:
         found = found._replace(title=f"{found.title} ({target.replace('_', ' ')})")
-    return found
+    return found._replace(title=f"{found.title}: {sample_words(sample)}") if sample else found
+
+
+def place(stem: str) -> int:
+    """Return the place of a figure in the order of the report; the same for all samples."""
+    order = [*FIGURES, *(s for s in MEASURED if s not in FIGURES)]
+    base = stem.partition(OF_SAMPLE)[0].partition("__")[0]
+    return order.index(base) if base in order else len(order)
+
+
+def sample_words(name: str) -> str:
+    """Return how a sample or a target is written: "ν̄μ → ν̄e" for "anti_mu_to_e", "νe" for "e"."""
+    neutrino = "ν̄" if name.startswith("anti_") else "ν"
+    flavors = name.removeprefix("anti_").split("_to_")
+    return " → ".join(f"{neutrino}{_FLAVORS.get(flavor, flavor)}" for flavor in flavors)
+
+
+_FLAVORS: Final = {"e": "e", "mu": "μ", "tau": "τ"}

@@ -12,13 +12,13 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from bayesxs.report.budget import BudgetTables, budget_tables
 from bayesxs.report.captions import (
-    FIGURES,
-    MEASURED,
     RESULT,
     SECTIONS,
     SYSTEMATICS,
     Caption,
     caption,
+    place,
+    sample_words,
 )
 from bayesxs.report.fit import fit_numbers
 from bayesxs.report.numbers import (
@@ -345,11 +345,12 @@ def _parameter_tables(
 
 def _numbers(summary: Mapping[str, Any]) -> list[Row]:
     """Summary numbers in plain words."""
-    rows = [
-        Row(words, (power(float(value)),))
-        for path, words in _WORDS
-        if (value := _lookup(summary, path)) is not None
-    ]
+    samples = _lookup(summary, "samples") or {}
+    rows = []
+    for path, words in _WORDS:
+        found = {words + (" (the largest)" if samples else ""): _lookup(summary, path)}
+        found |= {f"{sample_words(n)}: {words}": _lookup(own, path) for n, own in samples.items()}
+        rows += [Row(w, (power(float(v)),)) for w, v in found.items() if v is not None]
     if warning := _lookup(summary, "resolution_warning"):
         rows.append(Row("Warning", (str(warning),)))
     for kind, shares in (_lookup(summary, "projected_share") or {}).items():
@@ -371,10 +372,9 @@ def _sections(
     measured: bool = False,
 ) -> list[tuple[str, list[Picture]]]:
     """Figures by section, in the report's order; a budget has its section without figures too."""
-    known = [*FIGURES, *(s for s in MEASURED if s not in FIGURES)]
-    place = {stem: i for i, stem in enumerate(known)}
-    order = sorted(figures, key=lambda stem: place.get(stem.partition("__")[0], len(known)))
-    order.sort(key=lambda stem: SECTIONS.index(caption(stem, measured).section))
+    order = sorted(
+        figures, key=lambda stem: (SECTIONS.index(caption(stem, measured).section), place(stem))
+    )
     pictures = [
         Picture(i, stem, caption(stem, measured), f"data:image/png;base64,{_base64(figures[stem])}")
         for i, stem in enumerate(order, 1)

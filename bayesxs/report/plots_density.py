@@ -133,7 +133,8 @@ def total_cross_section_figure(total: xr.Dataset) -> Figure:
 
     Args:
         total: over energy (GeV): truth and model in 1e-38 cm^2 per nucleus, and, where known, flux
-            in 1/GeV/m^2/POT and the survival probability.
+            in 1/GeV/m^2/POT and the survival probability; far_flux, where the far detector has its
+            own.
     """
     energy = np.asarray(total["energy"], dtype=float)
     truth, model = (np.asarray(total[name], dtype=float) for name in ("truth", "model"))
@@ -309,10 +310,13 @@ def flux_behind(ax: Axes, energy: Float, total: xr.Dataset) -> None:
     behind = ax.twinx()
     behind.fill_between(energy, flux, color=SHADE, alpha=0.3, lw=0, label="flux, near detector")
     if "probability" in total:
-        survived = flux * np.asarray(total["probability"], dtype=float)
-        behind.fill_between(
-            energy, survived, color=SHADE, alpha=0.75, lw=0, label="after oscillation"
-        )
+        source, words = flux, "after oscillation"
+        if "far_flux" in total:  # in its own units: drawn with the area of the near flux
+            far = np.asarray(total["far_flux"], dtype=float)
+            source = far * np.trapezoid(flux, energy) / np.trapezoid(far, energy)
+            words = "far flux after oscillation, scaled"
+        survived = source * np.asarray(total["probability"], dtype=float)
+        behind.fill_between(energy, survived, color=SHADE, alpha=0.75, lw=0, label=words)
     behind.set_ylim(0.0, 1.35 * float(flux.max()))
     behind.set_ylabel(f"flux [{power}GeV$^{{-1}}$ m$^{{-2}}$ POT$^{{-1}}$]", color="#5b7690")
     behind.tick_params(axis="y", colors="#5b7690", right=True)
