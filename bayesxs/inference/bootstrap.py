@@ -423,7 +423,8 @@ def _derivatives(
     multiplier = jnp.concatenate(multipliers)
     if not channels[0].nuisances:
         bends.append(jax.hessian(lambda u: multiplier @ all_features(u))(unit))
-    return sum(heights), multiplier @ slopes, sum(bends)
+    nothing = jnp.zeros(())
+    return sum(heights, nothing), multiplier @ slopes, sum(bends, nothing)
 
 
 def _ascent(point: _Point, edges: tuple[Array, Array]) -> Array:

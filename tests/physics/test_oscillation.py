@@ -19,6 +19,8 @@ from bayesxs.physics.oscillation import (
     FLAVORS,
     Baseline,
     OscillationParameters,
+    Request,
+    joint_probabilities,
     nufit_6_0,
     probabilities,
     probability,
@@ -284,3 +286,28 @@ def test_very_long_baselines_keep_their_phase():
 def test_unknown_names_are_told_what_is_allowed(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+@pytest.mark.parametrize("newton_steps", [1, "exact"])
+def test_several_at_once_are_each_alone(newton_steps):
+    """Every channel of both kinds, at energies and in matter of its own, with its derivative."""
+    requests = [
+        Request(a, b, anti, jnp.asarray(ENERGY[i : 20 + 2 * i]), Baseline(1300.0, 0.3 * i, 0.5))
+        for i, (a, b, anti) in enumerate((a, b, s) for a, b in CHANNELS for s in (False, True))
+    ]
+
+    def alone(dcp):
+        point = BEST_FITS[0]._replace(dcp=dcp)
+        return [
+            probability(a, b, point, e, m, antineutrino=anti, newton_steps=newton_steps)
+            for a, b, anti, e, m in requests
+        ]
+
+    def together(dcp):
+        return joint_probabilities(requests, BEST_FITS[0]._replace(dcp=dcp), newton_steps)
+
+    found, expected = (
+        jax.jit(lambda x, f=f: jax.jvp(f, (x,), (1.0,)))(3.7) for f in (together, alone)
+    )
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-13)
