@@ -302,7 +302,7 @@ def channel_probabilities(
 
     Several are evaluated at once, so that what there is to compile does not grow with the samples.
     """
-    if len(channels) == 1 or len({c.newton_steps for c in channels}) > 1:
+    if len(channels) < 2 or len({c.newton_steps for c in channels}) > 1:
         return [channel_probability(c, parameters) for c in channels]
     requests = [
         Request(c.sample.flavor_in, c.sample.flavor_out, c.sample.antineutrino, c.knots, c.baseline)
