@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
+from numpy.typing import NDArray
 
 from bayesxs.app.channels import Channels, Folded
 from bayesxs.app.experiment import Experiment
@@ -66,7 +68,9 @@ def add_predictive(
 
 
 def _joined(
-    parts: Sequence[Mapping[str, Float]], samples: Sequence[str], before: tuple[str, ...] = ()
+    parts: Sequence[Mapping[str, NDArray[Any]]],
+    samples: Sequence[str],
+    before: tuple[str, ...] = (),
 ) -> xr.Dataset:
     """Make a dataset of arrays over bins or edges: of one sample, or along a dimension for several.
 

@@ -60,8 +60,8 @@ class Scales(NamedTuple):
 # the data never saw: intervals of far-detector functionals then hold the truth half as often as
 # they should. Lengths, and own over common parts, are therefore held near values that were chosen
 # over an ensemble of natures: tables, nuclei, modifications and both forms of the parton model
-# (benchmarks/natures.py). No one nature's intervals are exact: on smooth ones they are too wide.
-MEDIANS = Scales(0.0, *(float(np.log(v)) for v in (3.0, 0.7, 1.8, 0.38, 0.75, 1.4, 0.31, 0.93)))
+# (benchmarks/natures.py). No one nature's intervals are exact: on smooth ones they are wide.
+MEDIANS = Scales(0.0, *(float(np.log(v)) for v in (3.0, 0.7, 1.8, 0.33, 0.65, 1.2, 0.27, 0.81)))
 WIDTHS = Scales(10.0, 1.0, 1.0, *[0.03] * 6)
 
 

