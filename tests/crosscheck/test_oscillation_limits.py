@@ -80,8 +80,8 @@ def test_probabilities_of_all_that_a_card_accepts(params, baseline):
     assert np.all(np.isfinite(found))
     assert found.min() >= 0.0
     assert found.max() <= 1.0
-    # An eigenvalue's rounding, or the error that Newton steps leave, times the phase. The first terms
-    # are for corners far from nature, where |dm31| is far below dm21
+    # An eigenvalue's rounding, or the error that Newton steps leave, times the phase. The first
+    # terms are for corners far from nature, where |dm31| is far below dm21
     size = abs(params.dm31) + params.dm21
     turns = PHASE * baseline.length / ENERGY * (size + MATTER_POTENTIAL * 20.0 * ENERGY)
     for a, sign in enumerate((1, -1)):
