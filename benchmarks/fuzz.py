@@ -24,8 +24,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import jax
 import numpy as np
 
+from bayesxs.app.weights import read_networks, write_networks
+from bayesxs.atomic import read_json, write_json
 from bayesxs.cardfile import parse_overrides
 from bayesxs.config import Card, load_card, to_toml
 from bayesxs.errors import LINE, InputError
@@ -35,6 +38,8 @@ from bayesxs.inputs.events import load_events
 from bayesxs.inputs.flux import Flux, load_csv_flux, load_globes_flux
 from bayesxs.inputs.fluxroot import load_root_flux
 from bayesxs.inputs.lhagrid import read_lhagrid
+from bayesxs.learning.network import Architecture, create_network
+from bayesxs.store import RunFolder, content_key
 
 SECONDS, BYTES = 2.0, 1_000_000_000
 SPICES = [
@@ -157,6 +162,49 @@ def _set(part: str) -> Callable[[Path], Any]:
     return read
 
 
+CONDITIONS = {"beam": "neutrino", "energy_min_GeV": 0.5, "energy_max_GeV": 10.0}
+SUMMARY = b'{"learned": {"dm31": {"mean": 2.5e-3, "hdi68": [2.4e-3, 2.6e-3], "unit": "eV2"}}}'
+
+
+def _weights() -> bytes:
+    kind = Architecture(layers=1, width=8, precision="float32")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.safetensors"
+        network = create_network(kind, jax.random.key(0))
+        write_networks(path, {"mu": [network]}, kind, CONDITIONS)
+        return path.read_bytes()
+
+
+def _sane_weights(networks: Any) -> bool:
+    values = networks["mu"](np.array([0.01, 0.5]), np.array([0.1, 3.0]))
+    return bool(np.all(np.isfinite(np.asarray(values))))
+
+
+def _run_folder(path: Path) -> Path:
+    with (
+        RunFolder.create(path) as folder,
+        folder.stage("train", content_key("train", sections={})) as stage,
+    ):
+        write_json(stage.output("a.json"), {"a": [1, 2.5, None]})
+    return path / "manifest.json"
+
+
+def _manifest() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return _run_folder(Path(folder) / "run").read_bytes()
+
+
+def _view(path: Path) -> RunFolder:
+    run = path.parent / "run"
+    if not run.exists():
+        _run_folder(run)
+    (run / "manifest.json").write_bytes(path.read_bytes())
+    folder = RunFolder.view(run)
+    for stage in folder.stages:
+        folder.check_outputs(stage)
+    return folder
+
+
 def _sane_flux(flux: Flux) -> bool:
     values = np.stack([flux(pdg, PLACES) for pdg in (12, 14, -14)])
     return bool(np.all(np.isfinite(values)) and np.all(values >= 0.0))
@@ -184,6 +232,11 @@ READERS: dict[str, Reader] = {
     "covnpz": Reader(".npz", (_npz(),), load_covariance, _sane_covariance),
     "lhainfo": Reader(".info", (INFO,), _set("info"), lambda g: g.force_positive in (0, 1, 2)),
     "lhagrid": Reader(".dat", (GRID,), _set("grid"), lambda g: bool(np.all(np.isfinite(g.values)))),
+    "weights": Reader(
+        ".safetensors", (_weights(),), lambda p: read_networks(p, ["mu"], CONDITIONS), _sane_weights
+    ),
+    "manifest": Reader(".json", (_manifest(),), _view, lambda run: "/" not in "".join(run.stages)),
+    "summary": Reader(".json", (SUMMARY,), read_json, lambda content: content is not None),
 }
 
 
