@@ -8,6 +8,8 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "default": {},
     # Small enough for a continuous-integration machine: about a minute for the whole run.
     "quick": {
+        # The form that a small network learns best
+        "nature": {"form": "collinear"},
         "grid": {"energy_order": 2, "lepton_energies": 40, "z": 40, "nodes_x": 32, "nodes_q2": 32},
         "network": {"layers": 3, "width": 32},
         "training": {"adam_steps": 200, "lbfgs_steps": 800},

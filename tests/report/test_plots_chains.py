@@ -10,9 +10,10 @@ from bayesxs.report.style import quantity
 
 
 def test_traces_show_every_draw_in_shown_units(learned):
+    open_figures = plt.get_fignums()
     figure = trace_figure(learned)
     assert isinstance(figure, Figure)
-    assert plt.get_fignums() == []
+    assert plt.get_fignums() == open_figures
     draws = learned["posterior"]["dm31"].values * 1e3
     ax = next(ax for ax in figure.axes if ax.get_ylabel() == quantity("dm31").axis)
     lines = [line.get_ydata() for line in ax.lines if len(line.get_ydata()) == draws.shape[1]]
