@@ -21,8 +21,7 @@ from bayesxs.detector.grid import EnergyGrid, Float, NodeGrid
 from bayesxs.detector.operator import (
     Quadrature,
     build_operator,
-    exact_cross_section,
-    fold,
+    exact_response,
     row_quadrature,
 )
 from bayesxs.physics.kinematics import lepton_momentum, z_from_cosine
@@ -173,19 +172,9 @@ class CountedSpectrum:
         high = float(self.energies.edges[-1])
         return points_in_bins(self.bins, self.lepton_mass, high, self.order)
 
-    def of_function(self, sf: StructureFunctions, *, clamp: bool = False) -> Response:
-        """Fold structure functions evaluated at every point, without nodes.
-
-        Args:
-            sf: structure functions.
-            clamp: replace a negative cross section by zero.
-        """
-
-        def evaluate(quadrature: Quadrature) -> Float:
-            value = exact_cross_section(sf, quadrature)
-            return np.maximum(value, 0.0) if clamp else value
-
-        return self._fold(lambda q: fold(q, self.energies, evaluate(q)))
+    def of_function(self, sf: StructureFunctions) -> Response:
+        """Fold structure functions evaluated at every point, without nodes."""
+        return self._fold(lambda q: exact_response(sf, q, self.energies))
 
     def of_values(self, values: ArrayLike, *, clamp: bool = False) -> Response:
         """Fold structure functions given on the nodes.
