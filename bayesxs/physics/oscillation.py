@@ -432,7 +432,8 @@ def _isolated_eigenvalue(
     squared = jnp.maximum((trace * trace - 3.0 * minors) / 9.0, 0.0)
     width, slope = jnp.sqrt(squared), _slope(root, trace, minors)
     value = ((root - trace) * root + minors) * root - determinant
-    found = jnp.abs(value) <= _TOLERANCE[steps] * width * jnp.abs(slope)
+    # "<" also refuses what a step from a double root leaves: infinity, or no number
+    found = jnp.abs(value) < _TOLERANCE[steps] * width * jnp.abs(slope)
     found &= jnp.abs(slope) >= _ISOLATED * squared
     return jnp.where(found, root, _farthest_eigenvalue(trace, minors, determinant, width))
 

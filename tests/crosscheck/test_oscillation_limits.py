@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bayesxs.constants import MATTER_POTENTIAL, PHASE
@@ -75,6 +75,10 @@ def every(params, energy, baseline):
 
 @settings(max_examples=150, deadline=None)
 @given(params=mixings, baseline=baselines)
+@example(  # a double eigenvalue, at which Newton's step divides by zero
+    params=OscillationParameters(0.0, 0.0, 0.0, 0.0, 0.0078125, 0.0078125),
+    baseline=Baseline(1.0, 1.0, 1.0),
+)
 def test_probabilities_of_all_that_a_card_accepts(params, baseline):
     found = np.array(every(params, ENERGY, baseline))
     assert np.all(np.isfinite(found))
