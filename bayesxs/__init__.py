@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Any
 from bayesxs import fork as fork
 
 if TYPE_CHECKING:
-    from bayesxs.app.api import Campaign, Run, campaign, open_campaign, open_run, run
-    from bayesxs.config import Card, load_card
+    from bayesxs.api import Campaign, Run, campaign, open_campaign, open_run, run
+    from bayesxs.cards.card import Card, load_card
     from bayesxs.errors import InputError
 
 # Imported when first used: JAX takes a second to start, and `bayesxs --help` does without it
 _HOMES = {
-    "run": "bayesxs.app.api",
-    "open_run": "bayesxs.app.api",
-    "Run": "bayesxs.app.api",
-    "campaign": "bayesxs.app.api",
-    "open_campaign": "bayesxs.app.api",
-    "Campaign": "bayesxs.app.api",
-    "Card": "bayesxs.config",
-    "load_card": "bayesxs.config",
+    "run": "bayesxs.api",
+    "open_run": "bayesxs.api",
+    "Run": "bayesxs.api",
+    "campaign": "bayesxs.api",
+    "open_campaign": "bayesxs.api",
+    "Campaign": "bayesxs.api",
+    "Card": "bayesxs.cards.card",
+    "load_card": "bayesxs.cards.card",
     "InputError": "bayesxs.errors",
 }
 

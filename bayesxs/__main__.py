@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from bayesxs.app.cli import main
+from bayesxs.cli.main import main
 
 main()

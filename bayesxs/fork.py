@@ -11,12 +11,22 @@ from pathlib import Path
 
 from bayesxs.errors import InputError
 
-_forked = False
-
 
 def _jax_has_started() -> bool:
     bridge = sys.modules.get("jax._src.xla_bridge")
     return bridge is not None and bridge.backends_are_initialized()
+
+
+def _threads() -> int:
+    try:
+        return sum(1 for _ in Path("/proc/self/task").iterdir())
+    except OSError:
+        return 0  # unknown here
+
+
+# Where this package is imported after the fork, the threads of JAX that are missing tell. They are
+# counted now: libraries that are imported later start threads of their own.
+_forked = _jax_has_started() and _threads() == 1
 
 
 def _note() -> None:
@@ -33,15 +43,8 @@ def refuse_fork() -> None:
     Raises:
         InputError: this is such a process.
     """
-    if _forked or (_jax_has_started() and _threads() == 1):  # this package came after the fork
+    if _forked:
         raise InputError(
             "this process was forked after JAX had started, and JAX would hang in it: start "
             'processes by "spawn", e.g. multiprocessing.get_context("spawn").Pool()'
         )
-
-
-def _threads() -> int:
-    try:
-        return sum(1 for _ in Path("/proc/self/task").iterdir())
-    except OSError:
-        return 0  # unknown here

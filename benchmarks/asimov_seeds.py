@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from shared import machine, markdown, say
 
-from bayesxs.atomic import write_csv
-from bayesxs.config import Card, load_card, to_toml
+from bayesxs.cards.card import Card, load_card, to_toml
 from bayesxs.errors import InputError
-from bayesxs.store import RunFolder
+from bayesxs.storage.atomic import write_csv
+from bayesxs.storage.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from bayesxs.app.experiment import Experiment
+    from bayesxs.experiment.experiment import Experiment
     from bayesxs.inference.sampling import NutsSampler
 
 MEASURED = (
@@ -59,10 +59,10 @@ class Study:
 
     def __init__(self, card: Card, folder: RunFolder, inputs: str) -> None:
         """Build the geometry; `inputs` marks what results depend on besides the seed."""
-        from bayesxs.app.experiment import Experiment
-        from bayesxs.app.learn import Judge
-        from bayesxs.app.progress import Reporter
-        from bayesxs.app.seeds import OCTANT_KEY, SAMPLER_KEY, stage_key
+        from bayesxs.experiment.experiment import Experiment
+        from bayesxs.experiment.learn import Judge
+        from bayesxs.keys import Purpose, derive
+        from bayesxs.progress import Reporter
 
         self.card, self.folder, self.inputs = card, folder, inputs
         self.experiment: Experiment = Experiment(card)
@@ -76,8 +76,10 @@ class Study:
         }
         self.judge = Judge(self.experiment.geometry(self.target), fluxes)
         # Those of the stage `sample` on Asimov data, true and learned cross section
-        self.sampling_key = stage_key(self.experiment.seed, SAMPLER_KEY, 1)
-        self.octant_keys = [stage_key(self.experiment.seed, OCTANT_KEY, 1, kind) for kind in (0, 1)]
+        self.sampling_key = derive(self.experiment.seed, Purpose.SAMPLER, 1)
+        self.octant_keys = [
+            derive(self.experiment.seed, Purpose.OCTANT, 1, kind) for kind in (0, 1)
+        ]
         self._sampler: NutsSampler | None = None
         self._truth: xr.Dataset | None = None
 
@@ -88,7 +90,7 @@ class Study:
             FloatingPointError: the training diverged.
             InputError: the learned density vanishes where events are expected.
         """
-        from bayesxs.app.channels import Channels
+        from bayesxs.experiment.channels import Channels
         from bayesxs.inference.posterior import pool, shift_sigma
 
         experiment: Experiment = self.experiment
@@ -109,9 +111,9 @@ class Study:
 
     def _train(self, seed: int) -> float:
         """Train, unless the folder holds these weights; return the seconds that it took."""
-        from bayesxs.app.learn import TRAINING, train_stage
-        from bayesxs.app.stages import simulate_stage
-        from bayesxs.app.uncertainty import uncertainty_stage
+        from bayesxs.experiment.learn import TRAINING, train_stage
+        from bayesxs.experiment.uncertainty import uncertainty_stage
+        from bayesxs.runs.stages import simulate_stage
 
         key = f"{self.inputs}-{seed}"
         if not self.folder.stage_is_current("simulate", self.inputs):
@@ -128,8 +130,8 @@ class Study:
         return sum(last.values())
 
     def _sample(self, channels: list[Any], kind: int) -> xr.Dataset:
-        from bayesxs.app.stages import far_sampler
         from bayesxs.inference.posterior import posterior_tree
+        from bayesxs.runs.stages import far_sampler
 
         if self._sampler is None:  # all channels have one shape
             self._sampler = far_sampler(self.experiment, channels)
@@ -236,7 +238,7 @@ def run(
     """Measure the seeds that are not among the results; return those asked for."""
     wanted = [seed for seed in seeds if seed not in results]
     if wanted:
-        from bayesxs.app.session import prepare_jax
+        from bayesxs.session import prepare_jax
 
         prepare_jax(card.sampler.chains)
         with RunFolder.create(folder, resume=True) as opened:

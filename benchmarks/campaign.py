@@ -21,11 +21,11 @@ from shared import cold_cache, machine, markdown, say, use_cores
 
 def shared_part(batch: int, information_loss: float | None = None) -> Any:
     """Return what a campaign's pseudo-experiments share, by default with bins merged."""
-    from bayesxs.app.campaigns.kind import sampled
-    from bayesxs.app.channels import Channels
-    from bayesxs.app.experiment import Experiment
-    from bayesxs.config import load_card
-    from bayesxs.sections import SbcCampaign
+    from bayesxs.campaigns.kind import sampled
+    from bayesxs.cards.card import load_card
+    from bayesxs.cards.sections import SbcCampaign
+    from bayesxs.experiment.channels import Channels
+    from bayesxs.experiment.experiment import Experiment
 
     experiment = Experiment(load_card(None, "default", []))
     # Of the true cross section: nothing is read from a folder
@@ -62,7 +62,7 @@ def batches(options: argparse.Namespace) -> None:
 
 def engine(options: argparse.Namespace) -> None:
     """Time the same batches in a plain loop, with one worker and with two, set-up left out."""
-    from bayesxs.app.campaigns.run import ENVIRONMENT, prepare_worker
+    from bayesxs.campaigns.run import ENVIRONMENT, prepare_worker
     from bayesxs.engine.cluster import local_cluster
     from bayesxs.engine.results import Results, Task
     from bayesxs.engine.work import work
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=20)
     parser.add_argument("--kills", type=int, default=20)
     options = parser.parse_args()
-    from bayesxs.app.session import prepare_jax
+    from bayesxs.session import prepare_jax
 
     prepare_jax(1)
     print(machine())

@@ -35,8 +35,8 @@ KEYS = {
 
 def prepare(folder: Path) -> None:
     """Train the run whose modes the pseudo-experiments take."""
-    from bayesxs.app.pipeline import run
-    from bayesxs.config import load_card
+    from bayesxs.cards.card import load_card
+    from bayesxs.runs.pipeline import run
 
     card = load_card(
         None, "default", ["near.events=10000000", 'uncertainty={type="gaussian_process"}']
@@ -46,16 +46,16 @@ def prepare(folder: Path) -> None:
 
 def measure(axis: str, size: int, folder: Path) -> dict[str, float]:
     """Return seconds of set-up and per fit, steps of NUTS, bins, and peak memory in MB."""
-    from bayesxs.app.session import prepare_jax
+    from bayesxs.session import prepare_jax
 
     use_cores(1)
     prepare_jax(1)
-    from bayesxs.app.campaigns.kind import sampled
-    from bayesxs.app.channels import Channels
-    from bayesxs.app.experiment import Experiment
-    from bayesxs.config import load_card
-    from bayesxs.sections import SbcCampaign
-    from bayesxs.store import RunFolder
+    from bayesxs.campaigns.kind import sampled
+    from bayesxs.cards.card import load_card
+    from bayesxs.cards.sections import SbcCampaign
+    from bayesxs.experiment.channels import Channels
+    from bayesxs.experiment.experiment import Experiment
+    from bayesxs.storage.run_folder import RunFolder
 
     begin = time.perf_counter()
     learned = axis == "modes" and size > 0
@@ -142,7 +142,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch) / "run"
         if not folder.exists():
-            from bayesxs.app.session import prepare_jax
+            from bayesxs.session import prepare_jax
 
             prepare_jax(1)
             say("training")

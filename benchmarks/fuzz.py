@@ -27,11 +27,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from bayesxs.app.weights import read_networks, write_networks
-from bayesxs.atomic import read_json, write_json
-from bayesxs.cardfile import parse_overrides
-from bayesxs.config import Card, load_card, to_toml
+from bayesxs.cards.card import Card, load_card, to_toml
+from bayesxs.cards.cardfile import parse_overrides
 from bayesxs.errors import LINE, InputError
+from bayesxs.experiment.weights import read_networks, write_networks
 from bayesxs.inputs.counts import MOST_EVENTS, has_edges, load_counts, load_table
 from bayesxs.inputs.covariance import flux_modes, load_covariance
 from bayesxs.inputs.events import load_events
@@ -39,7 +38,8 @@ from bayesxs.inputs.flux import Flux, load_csv_flux, load_globes_flux
 from bayesxs.inputs.fluxroot import load_root_flux
 from bayesxs.inputs.lhagrid import read_lhagrid
 from bayesxs.learning.network import Architecture, create_network
-from bayesxs.store import RunFolder, content_key
+from bayesxs.storage.atomic import read_json, write_json
+from bayesxs.storage.run_folder import RunFolder, content_key
 
 SECONDS, BYTES = 2.0, 1_000_000_000
 SPICES = [

@@ -28,7 +28,7 @@ from shared import (
     work,
 )
 
-from bayesxs.app.session import available_cores
+from bayesxs.session import available_cores
 
 if TYPE_CHECKING:
     from bayesxs.detector.grid import EnergyGrid
@@ -76,7 +76,7 @@ DEFAULT: dict[str, Any] = {
 def compare_with_card() -> None:
     """Warn where the settings above are no longer those of the default preset."""
     try:
-        from bayesxs.config import load_card
+        from bayesxs.cards.card import load_card
     except ImportError:
         return
     for key, value in DEFAULT.items():
@@ -260,7 +260,7 @@ def measure_bootstrap(settings: dict[str, Any]) -> dict[str, Any]:
 
 def measure(task: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Carry out one task on the device that JAX finds."""
-    from bayesxs.app.session import prepare_jax
+    from bayesxs.session import prepare_jax
 
     name, _, chains = task.partition("-")
     settings = settings | {"sampler.chains": int(chains or 4)}

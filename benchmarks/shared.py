@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bayesxs.app.session import available_cores
+from bayesxs.session import available_cores
 
 if TYPE_CHECKING:
     from bayesxs.inference.channel import FarChannel

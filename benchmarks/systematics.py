@@ -32,8 +32,8 @@ def calibration(options: argparse.Namespace) -> None:
     import numpy as np
     from natures import natures
 
-    from bayesxs.app.experiment import Experiment
-    from bayesxs.config import load_card
+    from bayesxs.cards.card import load_card
+    from bayesxs.experiment.experiment import Experiment
 
     card = load_card(None, options.preset, ["near.events=1000000"])
     experiment = Experiment(card)
@@ -69,7 +69,7 @@ def _pulls(experiment: Any, target: Any, realizations: int, number: int = 200) -
     import jax.numpy as jnp
     import numpy as np
 
-    from bayesxs.app.uncertainty import FINITE_RANK, far_directions
+    from bayesxs.experiment.uncertainty import FINITE_RANK, far_directions
     from bayesxs.learning.gaussian_process import fit_process, prior_mean
     from bayesxs.learning.linear_model import near_data
 
@@ -99,10 +99,10 @@ def _pulls(experiment: Any, target: Any, realizations: int, number: int = 200) -
 
 def learn(card: Any, folder: Path) -> tuple[Any, Any]:
     """Learn a card's cross section; return the experiment and its channels."""
-    from bayesxs.app.channels import Channels
-    from bayesxs.app.experiment import Experiment
-    from bayesxs.app.pipeline import run
-    from bayesxs.store import RunFolder
+    from bayesxs.experiment.channels import Channels
+    from bayesxs.experiment.experiment import Experiment
+    from bayesxs.runs.pipeline import run
+    from bayesxs.storage.run_folder import RunFolder
 
     run(card, folder, resume=True, stages=("train", "simulate"), progress=False)
     experiment = Experiment(card)
@@ -160,10 +160,10 @@ def sources(options: argparse.Namespace) -> None:
     import numpy as np
     import xarray as xr
 
-    from bayesxs.app.budget import FarSpectrum
-    from bayesxs.config import load_card
+    from bayesxs.cards.card import load_card
     from bayesxs.report.plots_systematics import sources_figure
     from bayesxs.report.style import to_png
+    from bayesxs.runs.budget import FarSpectrum
 
     rows, bands = [], []
     settings = {
@@ -208,7 +208,7 @@ def sources(options: argparse.Namespace) -> None:
 
 def mismodel(options: argparse.Namespace) -> None:
     """Compare the bias of an assumed cross section with that of the learned one."""
-    from bayesxs.config import load_card
+    from bayesxs.cards.card import load_card
 
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -242,7 +242,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=2)
     options = parser.parse_args()
     use_cores(options.cores)
-    from bayesxs.app.session import prepare_jax
+    from bayesxs.session import prepare_jax
 
     prepare_jax(4)
     print(machine())

@@ -32,8 +32,8 @@ from shared import (
 )
 
 if TYPE_CHECKING:
-    from bayesxs.app.experiment import Experiment
-    from bayesxs.config import Card
+    from bayesxs.cards.card import Card
+    from bayesxs.experiment.experiment import Experiment
     from bayesxs.inference.channel import FarChannel
 
 
@@ -76,7 +76,7 @@ def training(card: Card, options: argparse.Namespace) -> list[Row]:
         out = Path(folder) / "run"
         wall, memory = run_command(["train", "--out", str(out)], options)
 
-        from bayesxs.store import RunFolder
+        from bayesxs.storage.run_folder import RunFolder
 
         stage = RunFolder.view(out).stages["train"]
         last = (out / "training.csv").read_text(encoding="utf-8").splitlines()
@@ -96,7 +96,7 @@ def whole_run(card: Card, options: argparse.Namespace) -> list[Row]:
         out = Path(folder) / "run"
         wall, memory = run_command(["run", "--out", str(out)], options)
 
-        from bayesxs.atomic import read_json
+        from bayesxs.storage.atomic import read_json
 
         summary = read_json(out / "summary.json")
     seconds = ", ".join(f"{k} {v:.1f}" for k, v in summary["seconds"].items() if k != "total")
@@ -148,8 +148,8 @@ def evaluations(card: Card, options: argparse.Namespace) -> list[Row]:
     import numpy as np
     from flax import nnx
 
-    from bayesxs.app.experiment import Experiment, architecture
-    from bayesxs.app.learn import near_data
+    from bayesxs.experiment.experiment import Experiment, architecture
+    from bayesxs.experiment.learn import near_data
     from bayesxs.learning.near_problem import NearProblem, near_loss
     from bayesxs.learning.network import Network, create_network
     from bayesxs.physics.kinematics import invariants, is_physical
@@ -220,7 +220,7 @@ def evaluations(card: Card, options: argparse.Namespace) -> list[Row]:
 
 def prepare(card: Card) -> None:
     """Set JAX up as a run does."""
-    from bayesxs.app.session import prepare_jax
+    from bayesxs.session import prepare_jax
 
     prepare_jax(card.sampler.chains)
 
@@ -231,8 +231,8 @@ def far_detector(card: Card) -> tuple[Experiment, list[FarChannel]]:
     import jax
     import numpy as np
 
-    from bayesxs.app.experiment import Experiment
     from bayesxs.detector.density import simulate_events
+    from bayesxs.experiment.experiment import Experiment
     from bayesxs.inference.channel import far_channel, probability_span
 
     experiment = Experiment(card)
@@ -306,8 +306,8 @@ def nuts(card: Card, options: argparse.Namespace) -> list[Row]:
     experiment, channels = far_detector(card)
     import jax
 
-    from bayesxs.app.stages import far_sampler
     from bayesxs.inference.posterior import posterior_tree, summarize
+    from bayesxs.runs.stages import far_sampler
 
     s = card.sampler
     draws, first, second = clock_sampler(lambda: far_sampler(experiment, channels), channels)
@@ -455,7 +455,7 @@ def main() -> int:
     parser.add_argument("--result", help=argparse.SUPPRESS)
     options = parser.parse_args()
 
-    from bayesxs.config import load_card
+    from bayesxs.cards.card import load_card
     from bayesxs.errors import InputError
 
     try:

@@ -24,7 +24,7 @@ from distributed import Client, LocalCluster, Security, WorkerPlugin
 from distributed.core import rpc
 
 from bayesxs.errors import InputError
-from bayesxs.manifest import package_version
+from bayesxs.storage.manifest import package_version
 
 # Deaths of workers that Dask lets pass before it gives up the task: it does so at the third
 _DEATHS_BEFORE_BLAME: Final = 2

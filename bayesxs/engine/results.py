@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from bayesxs.atomic import arrays_sha256, read_arrays, read_json, write_arrays, write_json
 from bayesxs.errors import InputError
-from bayesxs.inner import present
+from bayesxs.storage.atomic import arrays_sha256, read_arrays, read_json, write_arrays, write_json
+from bayesxs.storage.inner import present
 
 FAILURES: Final = "failures.json"
 _STEM: Final = re.compile(r"\w[\w.-]*")

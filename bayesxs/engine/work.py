@@ -21,7 +21,6 @@ from distributed.client import FutureCancelledError
 from distributed.protocol import pickle
 from distributed.scheduler import KilledWorker
 
-from bayesxs.atomic import remove_partials
 from bayesxs.engine.cluster import (
     ClusterLost,
     Preparation,
@@ -33,7 +32,8 @@ from bayesxs.engine.cluster import (
 )
 from bayesxs.engine.results import Results, Task
 from bayesxs.errors import InputError
-from bayesxs.manifest import package_version
+from bayesxs.storage.atomic import remove_partials
+from bayesxs.storage.manifest import package_version
 
 type Function = Callable[..., Mapping[str, np.ndarray]]
 

@@ -23,9 +23,9 @@ from bayesxs.inference.intervals import (
 )
 from bayesxs.inference.posterior import PUBLIC_NAMES, public_values
 from bayesxs.inference.priors import Flat, Gaussian, is_circular, prior_box, prior_information
-from bayesxs.inference.pseudo_experiments import RESAMPLING_KEY, BinnedExperiment
+from bayesxs.inference.pseudo_experiments import BinnedExperiment
 from bayesxs.inference.summaries import mean_of, sd_of
-from bayesxs.keys import generator
+from bayesxs.keys import Purpose, generator
 from bayesxs.physics.oscillation import OscillationParameters
 
 type Float = NDArray[np.float64]
@@ -198,7 +198,7 @@ class BatchFits:
         Constraints of nuisances, and Gaussian priors, fluctuate as measurements would.
         """
         e, batch = self.experiment, len(self.counts[0])
-        generators = [generator(key) for key in e.keys(first, RESAMPLING_KEY)]
+        generators = [generator(key) for key in e.keys(first, Purpose.RESAMPLING)]
         drawn = [
             np.concatenate(
                 [

@@ -23,11 +23,8 @@ from bayesxs.inference.model import far_detector_model, initial_values, resolve_
 from bayesxs.inference.posterior import public_values
 from bayesxs.inference.priors import Prior, prior_distribution
 from bayesxs.inference.sampling import NutsSampler, SamplerSettings
-from bayesxs.keys import generator
+from bayesxs.keys import Purpose, derive_all, generator
 from bayesxs.physics.oscillation import OscillationParameters
-
-# What the key of a pseudo-experiment is folded with
-TRUTH_KEY, DATA_KEY, CHAIN_KEY, OCTANT_KEY, RESAMPLING_KEY = range(5)
 
 # Least distance of s2_23 from 1/2 at which chains start: the curvature of the likelihood, which
 # their mass matrices come from, vanishes there
@@ -67,11 +64,9 @@ class BinnedExperiment:
         """Number of nuisances."""
         return self.channels[0].nuisances
 
-    def keys(self, first: int, purpose: int) -> Array:
+    def keys(self, first: int, purpose: Purpose) -> Array:
         """Return the keys of the pseudo-experiments of a batch for one purpose."""
-        numbers = first + jnp.arange(self.settings.chains)
-        base = jax.random.key(self.seed)
-        return jax.vmap(lambda n: jax.random.fold_in(jax.random.fold_in(base, n), purpose))(numbers)
+        return derive_all(self.seed, purpose, first, self.settings.chains)
 
     def truths(self, first: int) -> tuple[OscillationParameters, Array]:
         """Draw parameters and nuisances of a batch from the prior, fields of shape (batch,)."""
@@ -84,14 +79,14 @@ class BinnedExperiment:
             }
             return drawn, jax.random.normal(keys[0], (self.nuisances,))
 
-        drawn, nuisances = jax.vmap(one)(self.keys(first, TRUTH_KEY))
+        drawn, nuisances = jax.vmap(one)(self.keys(first, Purpose.TRUTH))
         return self.fixed._replace(**drawn), nuisances
 
     def data(
         self, first: int, truths: OscillationParameters, nuisances: Array
     ) -> tuple[np.ndarray, ...]:
         """Draw the counts of each sample's bins at the truths, shape (batch, bins)."""
-        generators = [generator(key) for key in self.keys(first, DATA_KEY)]
+        generators = [generator(key) for key in self.keys(first, Purpose.DATA)]
         counts = []
         for channel, size in zip(self.channels, self.sizes, strict=True):
             shares = np.exp(np.asarray(_densities(channel, truths, nuisances)))
@@ -171,12 +166,12 @@ class BinnedExperiment:
         """
         data = tuple(jnp.asarray(c) for c in counts)
         starts = self._starts(truths, nuisances)
-        drawn = self.sampler.run((data, self.channels), self.keys(first, CHAIN_KEY), starts)
+        drawn = self.sampler.run((data, self.channels), self.keys(first, Purpose.CHAIN), starts)
         sites = {k: v[:, self.thin - 1 :: self.thin] for k, v in drawn.sites.items()}
         if "s2_23_offset" in sites:
             resolve = jax.vmap(resolve_octant)
             odds = sites.pop("octant_log_odds")
-            octant_keys = self.keys(first, OCTANT_KEY)
+            octant_keys = self.keys(first, Purpose.PSEUDO_OCTANT)
             sites["s2_23"] = np.asarray(resolve(octant_keys, sites.pop("s2_23_offset"), odds)[0])
         free = {name: sites[name] for name in self.priors}
         empty = np.zeros((*next(iter(free.values())).shape, 0))

@@ -17,7 +17,7 @@ from numpyro import infer
 from numpyro.infer.hmc import HMCState
 from numpyro.infer.util import initialize_model
 
-from bayesxs.checkpoint import flatten, restore
+from bayesxs.storage.checkpoint import flatten, restore
 
 STATISTICS = ("diverging", "accept_prob", "num_steps", "potential_energy", "energy")
 

@@ -21,8 +21,8 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
-from bayesxs.checkpoint import flatten, restore
 from bayesxs.errors import shown
+from bayesxs.storage.checkpoint import flatten, restore
 
 
 def algebraic(x: Array) -> Array:

@@ -17,11 +17,11 @@ import optax
 from flax import nnx
 from jax import Array
 
-from bayesxs.checkpoint import flatten, restore
 from bayesxs.detector.grid import Float
 from bayesxs.learning.gauss_newton import gauss_newton_step, initial_damping
 from bayesxs.learning.near_problem import NearProblem, near_loss
 from bayesxs.learning.network import Network
+from bayesxs.storage.checkpoint import flatten, restore
 
 type Phase = Literal["gauss_newton", "adam", "lbfgs"]
 

@@ -18,9 +18,11 @@ from typing import Any
 import matplotlib.pyplot  # noqa: F401
 from jax._src import xla_bridge
 
-from bayesxs.app import api, doctor, merging, pdfsets, pipeline  # noqa: F401
-from bayesxs.app.campaigns import run as campaigns  # noqa: F401
-from bayesxs.app.cli import main
+from bayesxs import api  # noqa: F401
+from bayesxs.campaigns import run as campaigns  # noqa: F401
+from bayesxs.cli import doctor, pdfsets  # noqa: F401
+from bayesxs.cli.main import main
+from bayesxs.runs import merging, pipeline  # noqa: F401
 
 
 def run(order: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ import xarray as xr
 
 import bayesxs as package
 from bayesxs.report.style import to_png
-from bayesxs.store import RunFolder
+from bayesxs.storage.run_folder import RunFolder
 
 CAMPAIGN = """
 [campaign]

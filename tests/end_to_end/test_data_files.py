@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bayesxs.app.experiment import Experiment
-from bayesxs.app.pipeline import STAGES
-from bayesxs.config import load_card
+from bayesxs.cards.card import load_card
+from bayesxs.experiment.experiment import Experiment
+from bayesxs.runs.pipeline import STAGES
 
 EDGES = "lepton_energy_GeV_low,lepton_energy_GeV_high,z_low,z_high,counts\n"
 

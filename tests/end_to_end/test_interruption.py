@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bayesxs.atomic import arrays_sha256, read_arrays
+from bayesxs.storage.atomic import arrays_sha256, read_arrays
 
 
 def stages(folder: Path) -> dict[str, Any]:

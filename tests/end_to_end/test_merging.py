@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import xarray as xr
 
-from bayesxs.app.pipeline import Analysis
-from bayesxs.app.progress import Reporter
-from bayesxs.atomic import file_sha256, write_text
-from bayesxs.config import load_card
-from bayesxs.store import RunFolder
+from bayesxs.cards.card import load_card
+from bayesxs.progress import Reporter
+from bayesxs.runs.pipeline import Analysis
+from bayesxs.storage.atomic import file_sha256, write_text
+from bayesxs.storage.run_folder import RunFolder
 
 
 def copied(finished: Path, to: Path, **values: int) -> Path:

@@ -16,9 +16,9 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import bayesxs as package
-from bayesxs.app.pipeline import STAGES, Analysis
-from bayesxs.app.progress import Reporter
-from bayesxs.store import RunFolder
+from bayesxs.progress import Reporter
+from bayesxs.runs.pipeline import STAGES, Analysis
+from bayesxs.storage.run_folder import RunFolder
 
 PARAMETER = {
     *("mean", "sd", "median", "hdi68", "hdi90", "ess_bulk", "ess_tail", "r_hat"),

@@ -23,7 +23,7 @@ from bayesxs.engine.cluster import existing_scheduler
 from bayesxs.engine.results import Results
 from bayesxs.engine.work import Outcome, work
 from bayesxs.errors import InputError
-from bayesxs.manifest import package_version
+from bayesxs.storage.manifest import package_version
 
 HERE = Path(__file__).resolve().parent
 TASKS = toys.some_tasks(40)

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bayesxs.atomic import write_arrays
 from bayesxs.engine.results import Results, Task
 from bayesxs.errors import InputError
+from bayesxs.storage.atomic import write_arrays
 
 TASK = Task("toy-001", "ab12", (1,))
 NUMBERS = hnp.boolean_dtypes() | hnp.integer_dtypes() | hnp.floating_dtypes(sizes=(16, 32, 64))

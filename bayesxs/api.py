@@ -1,0 +1,255 @@
+"""The Python interface: run an analysis or a campaign, or open one, and look at what it found."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import xarray as xr
+from matplotlib.figure import Figure
+
+from bayesxs.cards.card import Card, load_card
+from bayesxs.errors import InputError
+from bayesxs.session import available_cores, prepare_jax, prepare_run
+from bayesxs.storage.atomic import read_json
+from bayesxs.storage.run_folder import CONFIG, RunFolder
+
+# In notebooks without ipywidgets tqdm warns when NumPyro imports it; its bars are not drawn here
+warnings.filterwarnings("ignore", "IProgress not found")
+
+
+class _Finished:
+    """A folder whose last stage is done. Files are read when first asked for."""
+
+    last_stage: ClassVar[str]
+    summary_file: ClassVar[str]
+    report_file: ClassVar[str]
+
+    def __init__(self, path: Path) -> None:
+        """Open a folder for reading.
+
+        Raises:
+            InputError: it holds nothing, what another version wrote, or something unfinished.
+        """
+        self._folder = RunFolder.view(path)
+        self.path = Path(self._folder.path)
+        if self._folder.notice:
+            warnings.warn(self._folder.notice, stacklevel=3)
+        self._folder.check_outputs(self.last_stage)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({os.fspath(self.path)!r})"
+
+    @cached_property
+    def card(self) -> Card:
+        """The card that it was made with."""
+        return load_card(self._folder.path / CONFIG)
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The numbers that were found, as the folder's JSON file holds them."""
+        path = self._folder.output(self.summary_file)
+        content: dict[str, Any] = read_json(path)
+        if not isinstance(content, dict):
+            raise InputError(f"{path}: no summary of a run")
+        return content
+
+    @property
+    def report(self) -> Path:
+        """Path of the HTML page."""
+        return self.path / self.report_file
+
+    def _draw(self, name: str, figures: Mapping[str, Callable[[], Figure]]) -> Figure:
+        if name not in figures:
+            raise InputError.at(self.path, "figure", name, f"one of {', '.join(figures)}")
+        return figures[name]()
+
+
+class Run(_Finished):
+    """A finished run. Files are read when first asked for."""
+
+    last_stage = "posterior"
+    summary_file = "summary.json"
+    report_file = "report.html"
+
+    @cached_property
+    def near_detector(self) -> xr.DataTree:
+        """Densities and cross sections, true and learned."""
+        from bayesxs.storage.netcdf import read_tree
+
+        return read_tree(self._folder.output("near_detector.nc"))
+
+    @cached_property
+    def events(self) -> xr.Dataset:
+        """The far-detector events."""
+        from bayesxs.storage.netcdf import read_dataset
+
+        return read_dataset(self._folder.output("events.nc"))
+
+    def posterior(self, cross_section: Literal["learned", "truth"] = "learned") -> xr.DataTree:
+        """Return the posterior obtained with the learned or the true cross section."""
+        from bayesxs.storage.netcdf import read_tree
+
+        return read_tree(self._folder.output(f"posterior_{cross_section}.nc"))
+
+    def figure(self, name: str = "posterior") -> Figure:
+        """Draw one of the report's figures.
+
+        Raises:
+            InputError: there is no such figure; the message lists those there are.
+        """
+        from bayesxs.runs.figures import figures
+
+        return self._draw(name, dict(figures(self._folder)))
+
+
+class Campaign(_Finished):
+    """A finished campaign. Files are read when first asked for."""
+
+    last_stage = "campaign"
+    summary_file = "campaign.json"
+    report_file = "campaign.html"
+
+    @cached_property
+    def data(self) -> xr.Dataset:
+        """What was found, pseudo-experiment by pseudo-experiment."""
+        from bayesxs.storage.netcdf import read_dataset
+
+        return read_dataset(self._folder.output("campaign.nc"))
+
+    def figure(self, name: str) -> Figure:
+        """Draw one of the page's figures, such as "ecdf".
+
+        Raises:
+            InputError: there is no such figure; the message lists those there are.
+        """
+        from bayesxs.campaigns.run import campaign_figures
+
+        return self._draw(name, campaign_figures(self._folder))
+
+
+def run(
+    card: str | os.PathLike[str] | None = None,
+    *,
+    preset: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> Run:
+    """Run an analysis; stages that a folder already holds for the same card are not run again.
+
+    Args:
+        card: analysis card (TOML); the preset alone if None.
+        preset: "quick", "default" or "paper".
+        out: run folder; bayesxs-runs/ and the card's or preset's name if None.
+        overrides: changes of single keys, e.g. {"far.events": 1000}.
+        progress: show progress bars.
+
+    Raises:
+        InputError: bad input, in one line.
+    """
+    resolved = load_card(card, preset, _settings(overrides))
+    prepare_run(resolved.sampler.chains)
+    from bayesxs.runs import pipeline
+
+    folder, source = _places(card, out, preset or "default")
+    pipeline.run(resolved, folder, resume=True, progress=progress, source=source)
+    return Run(folder)
+
+
+def campaign(
+    card: str | os.PathLike[str] | None = None,
+    *,
+    preset: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    scheduler: str = "",
+    progress: bool = True,
+) -> Campaign:
+    """Carry out a campaign; pseudo-experiments that a folder already holds are not repeated.
+
+    Workers are processes, which import the script that starts them: there the call belongs under
+    ``if __name__ == "__main__":``.
+
+    Args:
+        card: analysis card (TOML); the preset alone if None.
+        preset: "quick", "default" or "paper".
+        out: folder; bayesxs-runs/ and the card's name, or the preset's and -campaign, if None.
+        overrides: changes of keys, e.g. {"campaign": {"kind": "sbc", "experiments": 200}}.
+        workers: processes on this machine; one for each core if None.
+        scheduler: address of a Dask scheduler whose workers to use in their place.
+        progress: show progress bars.
+
+    Raises:
+        InputError: bad input, in one line.
+    """
+    resolved = load_card(card, preset, _settings(overrides))
+    prepare_jax(1)
+    from bayesxs.campaigns.run import run_campaign
+
+    folder, source = _places(card, out, f"{preset or 'default'}-campaign")
+    run_campaign(
+        resolved,
+        folder,
+        resume=True,
+        workers=available_cores() if workers is None else workers,
+        scheduler=scheduler,
+        progress=progress,
+        source=source,
+    )
+    return Campaign(folder)
+
+
+def _places(
+    card: str | os.PathLike[str] | None, out: str | os.PathLike[str] | None, name: str
+) -> tuple[Path, str]:
+    """Return the folder to work in, and what messages call the card; the name is of no card."""
+    if card is not None:
+        name = Path(card).stem
+    folder = Path(out) if out is not None else Path("bayesxs-runs") / name
+    return folder, "card" if card is None else os.fspath(card)
+
+
+def _settings(overrides: Mapping[str, Any] | None) -> list[str]:
+    """Return overrides as ``--set`` takes them."""
+    return [f"{key}={_as_toml(key, value)}" for key, value in (overrides or {}).items()]
+
+
+def _as_toml(key: str, value: Any) -> str:
+    """Write a value, or a whole table, in the one line of TOML that ``--set`` takes."""
+    import tomli_w
+
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k} = {_as_toml(key, v)}" for k, v in value.items()) + "}"
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    elif hasattr(value, "item"):  # NumPy's numbers
+        value = value.item()
+    try:
+        return tomli_w.dumps({"v": value}).strip().removeprefix("v = ")
+    except TypeError:
+        allowed = "a value that TOML knows: number, string, true or false, list, table"
+        raise InputError.at("overrides", key, value, allowed) from None
+
+
+def open_run(path: str | os.PathLike[str]) -> Run:
+    """Open the folder of a finished run.
+
+    Raises:
+        InputError: it holds none.
+    """
+    return Run(Path(path))
+
+
+def open_campaign(path: str | os.PathLike[str]) -> Campaign:
+    """Open the folder of a finished campaign.
+
+    Raises:
+        InputError: it holds none.
+    """
+    return Campaign(Path(path))

@@ -1,0 +1,283 @@
+"""The analysis card: every choice of a run as frozen, strictly typed models, read from TOML.
+
+A card is laid over a preset, and the preset over the defaults below; ``--set`` lies over them all.
+Nothing here imports JAX, so a mistyped card is refused before anything slow starts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import tomli_w
+from pydantic import Field, ValidationError, model_validator
+
+from bayesxs.cards.cardfile import merge, nearest, one_line, parse_overrides, read_toml, show
+from bayesxs.cards.presets import PRESETS
+from bayesxs.cards.sections import (
+    BeamCard,
+    BootstrapCard,
+    Campaign,
+    CertainCard,
+    CoverageCampaign,
+    EnsembleCard,
+    FarCard,
+    FlatPrior,
+    FluxShape,
+    FluxShapeFile,
+    GaussianProcessCard,
+    GaussianResponse,
+    GridCard,
+    LaplaceCard,
+    ModesFileCard,
+    NatureCard,
+    NearCard,
+    NetworkCard,
+    NoFluxShape,
+    NoResponse,
+    NormalPrior,
+    NufitPrior,
+    OscillationCard,
+    ParametricFluxShape,
+    PriorsCard,
+    ReportCard,
+    SampleCard,
+    SamplerCard,
+    Section,
+    TrainingCard,
+    conflict,
+)
+from bayesxs.errors import InputError
+
+# Keys that hold a path, resolved against the folder of the card that writes them.
+_PATH_KEYS: Final = (
+    ("network", "weights"),
+    ("near", "file"),
+    ("far", "file"),
+    ("beam", "flux", "path"),
+    ("beam", "far_flux", "path"),
+    ("nature", "pdf", "name"),
+    ("assumed", "pdf", "name"),
+    ("uncertainty", "path"),
+    ("flux_shape", "path"),
+)
+
+
+class Card(Section):
+    """A whole analysis. Frozen; `load_card` reads it, `to_toml` writes it."""
+
+    preset: Literal["quick", "default", "paper"] = "default"
+    """Values of the keys that the card leaves out."""
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    """Seed of every random number."""
+    oscillation: OscillationCard = OscillationCard()
+    """True oscillation parameters and baseline."""
+    nature: NatureCard = NatureCard()
+    """Cross section that makes the data."""
+    beam: BeamCard = BeamCard()
+    """Beam and energy range."""
+    # TOML has lists, not tuples: only the container is taken leniently
+    sample: Annotated[tuple[SampleCard, ...], Field(strict=False, min_length=1)] = (SampleCard(),)
+    """Kinds of counted events; the likelihood is their product."""
+    grid: GridCard = GridCard()
+    """Quadrature and interpolation."""
+    network: NetworkCard = NetworkCard()
+    """Network of the structure functions."""
+    training: TrainingCard = TrainingCard()
+    """Training of the network."""
+    near: NearCard = NearCard()
+    """Near-detector data."""
+    far: FarCard = FarCard()
+    """Far-detector data."""
+    uncertainty: Annotated[
+        CertainCard | EnsembleCard | GaussianProcessCard | LaplaceCard | ModesFileCard,
+        Field(discriminator="type"),
+    ] = CertainCard()
+    """What near-detector data leave open of the cross section."""
+    flux_shape: Annotated[
+        NoFluxShape | ParametricFluxShape | FluxShapeFile, Field(discriminator="type")
+    ] = NoFluxShape()
+    """Uncertainty of the flux."""
+    response: Annotated[NoResponse | GaussianResponse, Field(discriminator="type")] = NoResponse()
+    """Detector response."""
+    assumed: NatureCard | None = None
+    """Cross section that an analyst assumes instead of learning one; none by default."""
+    priors: PriorsCard = PriorsCard(
+        dm31=FlatPrior(low=2.0e-3, high=3.0e-3), s2_23=FlatPrior(low=0.0, high=1.0)
+    )
+    """Sampled oscillation parameters; those left out stay at the truth."""
+    sampler: SamplerCard = SamplerCard()
+    """No-U-Turn sampler."""
+    bootstrap: BootstrapCard = BootstrapCard()
+    """Bootstrap of the maximum-likelihood estimate."""
+    report: ReportCard = ReportCard()
+    """Figures and tables."""
+    campaign: Annotated[Campaign, Field(discriminator="kind")] | None = None
+    """Pseudo-experiments for `bayesxs campaign`; none by default."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _same_form(cls, data: Any) -> Any:
+        # What is assumed differs from nature in what the card says, not in the preset's form
+        nature = data.get("nature") if isinstance(data, dict) else None
+        assumed = data.get("assumed") if isinstance(data, dict) else None
+        if isinstance(nature, dict) and isinstance(assumed, dict) and "form" in nature:
+            return data | {"assumed": {"form": nature["form"]} | assumed}
+        return data
+
+    @property
+    def simulated(self) -> bool:
+        """Whether all data are simulated, so that the true cross section is known."""
+        return not (self.near.file or self.far.file)
+
+    @model_validator(mode="after")
+    def _check(self) -> Card:
+        if not self.priors.free():
+            raise conflict("priors", "{}", f"at least one of {', '.join(PriorsCard.model_fields)}")
+        if len(set(self.sample)) < len(self.sample):
+            raise conflict("sample", f"{len(self.sample)} entries", "each sample once")
+        method = self.training.method
+        if method != "adam" and self.network.precision == "float32":
+            allowed = f'must be "float64" with training.method = "{method}"'
+            raise conflict("network.precision", '"float32"', allowed)
+        for found in (
+            prior_conflict(self.priors, self.oscillation.given()),
+            *_coverage_conflicts(self),
+            _uncertainty_conflict(self),
+        ):
+            if found is not None:
+                raise conflict(*found)
+        return self
+
+
+def _uncertainty_conflict(card: Card) -> tuple[str, object, str] | None:
+    """Return (key, value, allowed) of the first choice that its source of modes cannot meet."""
+    source, members = card.uncertainty, card.network.members
+    if isinstance(source, EnsembleCard):
+        if members < 2:
+            allowed = 'at least 2 with uncertainty.type = "ensemble"'
+            return "network.members", members, allowed
+        if source.modes is not None and source.modes > members - 1:
+            allowed = f"at most {members - 1}, one less than network.members = {members}"
+            return "uncertainty.modes", source.modes, allowed
+    elif isinstance(source, LaplaceCard) and members != 1:
+        return "network.members", members, '1 with uncertainty.type = "laplace"'
+    if isinstance(card.flux_shape, FluxShape) and isinstance(source, CertainCard | ModesFileCard):
+        allowed = (
+            "ensemble, gaussian_process or laplace: the learned cross section follows the flux"
+        )
+        return "uncertainty.type", f'"{source.type}"', f"with flux_shape must be {allowed}"
+    return None
+
+
+def _coverage_conflicts(card: Card) -> Iterator[tuple[str, object, str]]:
+    """Yield (key, value, allowed) of true values of a coverage campaign that priors exclude."""
+    plan = card.campaign
+    if not isinstance(plan, CoverageCampaign):
+        return
+    for name in ("s2_23", "dm31"):
+        if name not in card.priors.free():
+            yield f"priors.{name}", "none", "coverage is that of its intervals: it must be free"
+        for value in getattr(plan, name):
+            found = prior_conflict(card.priors, {name: value})
+            if found is not None:
+                key, shown, _ = found
+                yield f"campaign.{name}", value, f"must be what {key} = {shown} allows"
+
+
+def differing_keys(first: Card, second: Card) -> list[str]:
+    """Return the dotted keys in which two cards differ, in alphabetical order."""
+    one, other = (dotted(card.model_dump(mode="json")) for card in (first, second))
+    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+
+
+def dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of a nested table under dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            flat |= dotted(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def prior_conflict(priors: PriorsCard, truth: Mapping[Any, float]) -> tuple[str, str, str] | None:
+    """Return (key, value, allowed) of the first prior that excludes its parameter's true value.
+
+    The truth is in card units: eV^2, dcp in degrees. Parameters that it lacks are not checked.
+    """
+    for name, prior in priors.free().items():
+        value = truth.get(name)
+        if value is None or isinstance(prior, NufitPrior):
+            continue
+        if isinstance(prior, NormalPrior):
+            if name == "dm31" and prior.mean * value < 0.0:
+                allowed = f"must have the sign of the true value {value:g}"
+                return f"priors.{name}.mean", f"{prior.mean:g}", allowed
+            continue
+        turns = (-360.0, 0.0, 360.0) if name == "dcp" else (0.0,)
+        if not any(prior.low <= value + turn <= prior.high for turn in turns):
+            shown = f"[{prior.low:g}, {prior.high:g}]"
+            return f"priors.{name}", shown, f"must contain the true value {value:g}"
+    return None
+
+
+def load_card(
+    path: str | os.PathLike[str] | None = None,
+    preset: str | None = None,
+    overrides: Sequence[str] = (),
+) -> Card:
+    """Read a card, lay it over its preset and lay ``key=value`` overrides over it.
+
+    `preset` wins over the card's own ``preset`` key; keys written in the card win over the
+    preset's. Relative paths count from the card's folder in a card and from the working folder
+    in an override, and come out absolute. Without a path the card is the preset alone.
+
+    Raises:
+        InputError: unreadable file, broken TOML, unknown key, wrong type, value out of range,
+            or values that contradict each other.
+    """
+    # The presets are valid, so without a file any fault lies in the overrides.
+    source = "--set" if path is None else os.fspath(path)
+    written = {} if path is None else read_toml(path if isinstance(path, Path) else Path(path))
+    changes = parse_overrides(overrides)
+    if preset is not None:
+        where, name = "--preset", preset
+    elif "preset" in changes:
+        where, name = "--set", changes["preset"]
+    else:
+        where, name = source, written.get("preset", "default")
+    if not isinstance(name, str) or name not in PRESETS:
+        allowed = f"one of {', '.join(PRESETS)}{nearest(name, PRESETS)}"
+        raise InputError.at(where, "preset", show(name), allowed)
+    _absolute_paths(written, Path.cwd() if path is None else Path(path).absolute().parent)
+    _absolute_paths(changes, Path.cwd())
+    if "priors" in changes and "priors" not in written:
+        written["priors"] = Card().priors.model_dump(exclude_none=True)
+    data = merge(merge(PRESETS[name], written), changes) | {"preset": name}
+    try:
+        return Card.model_validate(data)
+    except ValidationError as error:
+        raise one_line(error, Card, data, changes, source) from None
+
+
+def to_toml(card: Card) -> str:
+    """Return the card with every key written out, as TOML that `load_card` reads back unchanged."""
+    return tomli_w.dumps(card.model_dump(exclude_none=True))
+
+
+def _absolute_paths(table: dict[str, Any], folder: Path) -> None:
+    """Make the paths in a raw table absolute, in place; leave what is no path for validation."""
+    for *parents, key in _PATH_KEYS:
+        section: Any = table
+        for parent in parents:
+            section = section.get(parent) if isinstance(section, dict) else None
+        if not isinstance(section, dict) or not isinstance(section.get(key), str):
+            continue
+        value = section[key]
+        # A PDF set is a name unless it is written as a path; an empty string means "no file".
+        if value and (key != "name" or "/" in value or value.startswith(("~", "."))):
+            section[key] = os.path.abspath(folder / os.path.expanduser(value))

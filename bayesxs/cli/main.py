@@ -1,0 +1,420 @@
+"""The command line: parse, call, exit code. Everything heavy is imported inside the commands."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from bayesxs.errors import InputError, InputNotice
+
+BAD_INPUT = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+TERMINATED = 143  # 128 + SIGTERM
+RUNS = Path("bayesxs-runs")
+
+
+class OneLineErrors(TyperGroup):
+    """Commands whose bad input ends as one line on stderr and exit code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; unexpected exceptions keep their traceback."""
+        with _notices_in_one_line():
+            try:
+                return super().invoke(ctx)
+            except InputError as error:
+                typer.echo(f"error: {error}", err=True)
+                raise typer.Exit(BAD_INPUT) from None
+
+
+@contextmanager
+def _notices_in_one_line() -> Iterator[None]:
+    """Print what was done with an input as one line on stderr, without the place in the code."""
+    before = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, InputNotice):
+            typer.echo(f"notice: {message}", err=True)
+        else:
+            before(message, category, *place, **more)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
+
+app = typer.Typer(
+    cls=OneLineErrors,
+    help="Learn a neutrino cross section from near-detector data; infer oscillations with it.",
+    epilog="To start: bayesxs run --preset quick",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich would double the time of --help
+)
+pdf_app = typer.Typer(no_args_is_help=True)
+app.add_typer(pdf_app, name="pdf", help="List, check and install PDF sets.")
+
+CardArgument = Annotated[
+    Path | None, typer.Argument(metavar="CARD", help="Analysis card (TOML).", show_default=False)
+]
+PresetOption = Annotated[
+    str | None,
+    typer.Option(
+        help="quick (a minute or two), default, or paper (the published recipe). A card's keys win."
+    ),
+]
+OutOption = Annotated[
+    Path | None, typer.Option(help=f"Run folder. Default: {RUNS}/NAME, after the card or preset.")
+]
+ResumeOption = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Continue the run in the folder; with its own card unless CARD or --preset is given.",
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key, e.g. far.events=1000; any number of times.",
+    ),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, errors only.")]
+FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from bayesxs.storage.manifest import package_version
+
+        typer.echo(package_version())
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    card: CardArgument = None,
+    preset: PresetOption = None,
+    out: OutOption = None,
+    resume: ResumeOption = False,
+    overrides: SetOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Do everything: train, simulate, sample, bootstrap, report."""
+    report = _start(card, preset, out, resume, overrides or [], quiet, None)
+    if not quiet:
+        typer.echo(f"report: {report}")
+
+
+@app.command()
+def train(
+    card: CardArgument = None,
+    preset: PresetOption = None,
+    out: OutOption = None,
+    resume: ResumeOption = False,
+    overrides: SetOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Start a run folder and train the network only."""
+    _start(card, preset, out, resume, overrides or [], quiet, ("train",))
+
+
+@app.command()
+def simulate(folder: FolderArgument, quiet: QuietOption = False) -> None:
+    """Make or read the far-detector events of a run."""
+    _continue(folder, "simulate", quiet)
+
+
+@app.command()
+def sample(folder: FolderArgument, quiet: QuietOption = False) -> None:
+    """Sample the posteriors of a run."""
+    _continue(folder, "sample", quiet)
+
+
+@app.command()
+def merge(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to be made.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN...", help="Folders of runs to be merged.")
+    ],
+    quiet: QuietOption = False,
+) -> None:
+    """Merge runs whose cards differ in their chains only into one run of all the chains."""
+    with _interruptible(shlex.join(["bayesxs", "merge", str(out), *map(str, runs)])):
+        from bayesxs.session import prepare_jax
+
+        prepare_jax()
+        from bayesxs.progress import Reporter
+        from bayesxs.runs.merging import merge as merge_runs
+
+        merge_runs(out, runs, Reporter(not quiet))
+    _continue(out, "report", quiet)
+    if not quiet:
+        typer.echo(f"report: {out / 'report.html'}")
+
+
+@app.command()
+def bootstrap(folder: FolderArgument, quiet: QuietOption = False) -> None:
+    """Bootstrap the maximum-likelihood estimate of a run."""
+    _continue(folder, "bootstrap", quiet)
+
+
+@app.command()
+def report(folder: FolderArgument, quiet: QuietOption = False) -> None:
+    """Draw the figures of a run and write its report."""
+    _continue(folder, "report", quiet)
+
+
+@app.command()
+def budget(
+    card: CardArgument = None,
+    preset: PresetOption = None,
+    out: OutOption = None,
+    resume: ResumeOption = False,
+    overrides: SetOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Tabulate what each systematic costs: statistics alone, each alone, all together."""
+    wanted = ("train", "simulate", "budget")
+    report = _start(card, preset, out, resume, overrides or [], quiet, wanted)
+    from bayesxs.runs.figures import write_budget_page
+    from bayesxs.storage.atomic import read_json
+    from bayesxs.storage.run_folder import RunFolder
+
+    folder = RunFolder.view(report.parent)
+    page = write_budget_page(folder)
+    _print_table(_budget_table(read_json(folder.path / "budget.json")))
+    if not quiet:
+        typer.echo(f"report: {page}")
+
+
+@app.command()
+def campaign(
+    card: CardArgument = None,
+    preset: PresetOption = None,
+    out: OutOption = None,
+    resume: ResumeOption = False,
+    overrides: SetOption = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes on this machine, one core each. Default: one per core."),
+    ] = None,
+    scheduler: Annotated[
+        str,
+        typer.Option(help="Address of a Dask scheduler whose workers to use, tcp://HOST:PORT."),
+    ] = "",
+    quiet: QuietOption = False,
+) -> None:
+    """Test the method on pseudo-experiments, hundreds or thousands, each a fit of its own."""
+    name = card.stem if card is not None else f"{preset or 'default'}-campaign"
+    folder = out if out is not None else RUNS / name
+    with _interruptible(f"bayesxs campaign --resume --out {shlex.quote(str(folder))}"):
+        resolved, source = _card_of(folder, card, preset, resume, overrides or [])
+
+        from bayesxs.session import available_cores, prepare_jax
+
+        prepare_jax(1)
+        from bayesxs.campaigns.run import run_campaign
+
+        page = run_campaign(
+            resolved,
+            folder,
+            resume=resume,
+            workers=available_cores() if workers is None else workers,
+            scheduler=scheduler,
+            progress=not quiet,
+            source=source,
+        )
+    if not quiet:
+        typer.echo(f"report: {page}")
+
+
+def _budget_table(budget: dict[str, Any]) -> Any:
+    """Lay a budget out for the terminal."""
+    from rich.table import Table
+
+    from bayesxs.report.budget import PARAMETERS, TOTAL
+    from bayesxs.report.style import error_of
+
+    shown = {name: error_of(name) for name in PARAMETERS}
+    table = Table("", title="contribution to the error, and shift in total sigma")
+    for quantity in shown.values():
+        table.add_column(f"{quantity.plain} [{quantity.plain_unit}]", justify="right")
+        table.add_column("shift", justify="right")
+    table.add_column("divergences", justify="right")
+    table.add_column("ESS", justify="right")
+    for row in budget["rows"]:
+        cells = []
+        for name, quantity in shown.items():
+            entry = row.get(name)
+            size = "sd" if row["name"] == TOTAL else "contribution"
+            cells += (
+                [f"{entry[size] * quantity.scale:.3g}", f"{entry['shift']:+.2f}"]
+                if entry
+                else ["", ""]
+            )
+        table.add_row(row["label"], *cells, str(row["divergences"]), f"{row['ess_bulk']:.0f}")
+    return table
+
+
+@app.command()
+def doctor() -> None:
+    """Show versions, devices, precision, PDF sets and write access."""
+    from bayesxs.cli.doctor import as_table, examine
+
+    _print_table(as_table(examine()))
+
+
+@pdf_app.command("list")
+def pdf_list() -> None:
+    """List the PDF sets at hand."""
+    from bayesxs.cli.pdfsets import list_table
+
+    _print_table(list_table())
+
+
+@pdf_app.command("check")
+def pdf_check(
+    name: Annotated[str, typer.Argument(metavar="SET", help='Name, path, or "embedded".')],
+    member: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Member; 0 is the central one.")
+    ] = 0,
+) -> None:
+    """Load a PDF set; show its flavors, ranges and momentum sum."""
+    from bayesxs.session import prepare_jax
+
+    prepare_jax()
+    from bayesxs.cli.pdfsets import check_table
+
+    _print_table(check_table(name, member))
+
+
+@pdf_app.command("install")
+def pdf_install(
+    name: Annotated[str, typer.Argument(metavar="SET", help="Name of an LHAPDF set.")],
+) -> None:
+    """Install an LHAPDF set through lhapdf-management."""
+    from bayesxs.cli.pdfsets import install
+
+    typer.echo(f"installed: {install(name)}")
+
+
+def _start(
+    card_path: Path | None,
+    preset: str | None,
+    out: Path | None,
+    resume: bool,
+    overrides: list[str],
+    quiet: bool,
+    stages: tuple[str, ...] | None,
+) -> Path:
+    """Read the card, then start or continue a run with the given stages (all of them if None)."""
+    name = card_path.stem if card_path is not None else preset or "default"
+    folder = out if out is not None else RUNS / name
+    with _interruptible(f"bayesxs run --resume --out {shlex.quote(str(folder))}"):
+        card, source = _card_of(folder, card_path, preset, resume, overrides)
+
+        from bayesxs.session import prepare_run
+
+        prepare_run(card.sampler.chains)
+        from bayesxs.runs import pipeline
+
+        return pipeline.run(
+            card,
+            folder,
+            resume=resume,
+            stages=stages,
+            progress=not quiet,
+            source=source,
+        )
+
+
+def _card_of(
+    folder: Path, card_path: Path | None, preset: str | None, resume: bool, overrides: list[str]
+) -> tuple[Any, str]:
+    """Read the card, that of the folder where one is continued; return it and where it is from."""
+    from bayesxs.cards.card import load_card
+    from bayesxs.storage.run_folder import CONFIG, holds_run
+
+    continued = folder.exists() and holds_run(folder, resume)
+    if continued and card_path is None and preset is None:
+        card_path = folder / CONFIG
+    return load_card(card_path, preset, overrides), str(card_path or "card")
+
+
+def _continue(folder: Path, stage: str, quiet: bool) -> None:
+    """Run one stage in an existing run folder."""
+    with _interruptible(f"bayesxs {stage} {shlex.quote(str(folder))}"):
+        from bayesxs.cards.card import load_card
+        from bayesxs.storage.run_folder import CONFIG, RunFolder
+
+        card = load_card(RunFolder.view(folder).path / CONFIG)
+
+        from bayesxs.session import prepare_run
+
+        prepare_run(card.sampler.chains)
+        from bayesxs.runs import pipeline
+
+        pipeline.continue_run(folder, stages=(stage,), progress=not quiet)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, as batch systems send it before they kill: everything ends as after a Ctrl-C."""
+
+
+def _terminate(number: int, frame: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough: let files be closed
+    raise _Terminated
+
+
+@contextmanager
+def _interruptible(command: str) -> Iterator[None]:
+    """End Ctrl-C or SIGTERM as one line that says which command continues, exit code 130 or 143."""
+    ours = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _terminate) if ours else None
+    try:
+        yield
+    except KeyboardInterrupt as end:
+        typer.echo(f"interrupted: {command} continues", err=True)
+        code = TERMINATED if isinstance(end, _Terminated) else INTERRUPTED
+        raise typer.Exit(code) from None
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _print_table(table: Any) -> None:
+    from rich.console import Console
+
+    Console(markup=False).print(table)  # what files say is no markup
+
+
+def main() -> None:
+    """Run the command line."""
+    # It draws to files only; a notebook hands its own backend to the shells that it starts
+    os.environ["MPLBACKEND"] = "agg"
+    app(prog_name="bayesxs")

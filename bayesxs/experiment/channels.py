@@ -1,0 +1,404 @@
+"""Far-detector data folded with the true, the learned and, if there is one, an assumed model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from itertools import combinations_with_replacement
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import xarray as xr
+
+from bayesxs.detector.density import Response, Sample
+from bayesxs.detector.expansion import free_parameters
+from bayesxs.detector.grid import Float
+from bayesxs.detector.spectrum import Spectrum
+from bayesxs.experiment.experiment import Experiment
+from bayesxs.experiment.geometry import Geometry
+from bayesxs.experiment.learn import NETWORK
+from bayesxs.experiment.uncertainty import Learned, read_learned, response_terms
+from bayesxs.experiment.weights import conditions, read_networks
+from bayesxs.inference.channel import FarChannel, far_channel, probability_span
+from bayesxs.learning.network import Average
+from bayesxs.storage.netcdf import read_dataset
+from bayesxs.storage.run_folder import RunFolder
+
+EVENTS = "events.nc"
+
+# Groups of nuisances, in the order in which they stand
+GROUPS = ("cross_section", "flux", "response")
+
+# Share of the expected events in bins that are left out of Asimov data: half an event of 6200
+NEGLIGIBLE = 1e-4
+
+# Density in 1/GeV of an event that a learned cross section says cannot happen
+EMPTY_DENSITY = 1e-6
+
+
+@dataclass(frozen=True)
+class Nuisance:
+    """A parameter of unit prior width besides those of oscillation.
+
+    Attributes:
+        name: in files, e.g. "flux_0".
+        group: "cross_section", "flux" or "response".
+    """
+
+    name: str
+    group: str
+
+
+@dataclass(frozen=True)
+class _Effect:
+    """What a unit of a nuisance, or of a product of two, changes in a sample."""
+
+    response: Response | None = None
+    flux: Float | None = None
+
+
+class Folded(NamedTuple):
+    """A cross section folded with rows, and what its nuisances change.
+
+    Attributes:
+        response: at the nominal values.
+        modes: change per unit of each nuisance, then of each product; None where there is none.
+        flux: unoscillated, at the shared energies, shape (E,).
+        flux_modes: its relative change per unit of each nuisance, shape (q, E).
+        pairs: nuisances whose products have modes.
+    """
+
+    response: Response
+    modes: list[Response | None]
+    flux: Float
+    flux_modes: Float
+    pairs: tuple[tuple[int, int], ...]
+
+
+type _Effects = tuple[dict[str, _Effect], dict[tuple[str, str], _Effect]]
+
+
+class Channels:
+    """Data and cross sections of a run, as likelihoods.
+
+    Kinds of cross section: "truth" makes the events, if all data are simulated; "learned" comes
+    with the nuisances that the card switches on; "assumed" is what the card holds against it.
+    """
+
+    def __init__(self, experiment: Experiment, folder: RunFolder) -> None:
+        """Hold a run; what it has learned and observed is read when first needed."""
+        self.experiment = experiment
+        self._folder = folder
+        self._spans: dict[tuple[Sample, bool], jax.Array] = {}
+        self._seen_effects: dict[Sample, _Effects] = {}
+
+    @cached_property
+    def networks(self) -> dict[str, Average]:
+        """The trained networks, by target."""
+        names = [t.name for t in self.experiment.unique_targets]
+        return read_networks(self._folder.path / NETWORK, names, conditions(self.experiment.card))
+
+    @cached_property
+    def _all_learned(self) -> tuple[dict[str, Learned], Float]:
+        return read_learned(self.experiment, self._folder)
+
+    @property
+    def learned(self) -> dict[str, Learned]:
+        """The learned cross sections, by target."""
+        return self._all_learned[0]
+
+    @property
+    def flux_modes(self) -> Float:
+        """The flux nuisances that they follow: relative changes of unit prior width, (J, E)."""
+        return self._all_learned[1]
+
+    @cached_property
+    def events(self) -> xr.Dataset:
+        """The observed events."""
+        return read_dataset(self._folder.path / EVENTS)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of cross section of this run."""
+        truth = ("truth",) if self.experiment.card.simulated else ()
+        return (*truth, "learned", *(("assumed",) if self.experiment.card.assumed else ()))
+
+    @property
+    def reference(self) -> str:
+        """Kind of the cross section that expected data are made with."""
+        return self.kinds[0]
+
+    @property
+    def effective_parameters(self) -> dict[str, float]:
+        """What each learned cross section takes from the near data, where that is known."""
+        notes = self._folder.stages["uncertainty"]["notes"]
+        return dict(notes.get("effective_parameters", {}))
+
+    @property
+    def values(self) -> dict[str, Float]:
+        """Learned structure functions on the nodes by target, shape (n_nodes, 3)."""
+        return {name: learned.mean for name, learned in self.learned.items()}
+
+    @cached_property
+    def nuisances(self) -> tuple[Nuisance, ...]:
+        """The nuisances of the learned cross section, in the order of the sampled vector."""
+        out = []
+        several = len(self.learned) > 1
+        for name, learned in self.learned.items():
+            stem = f"cross_section_{name}" if several else "cross_section"
+            out += [Nuisance(f"{stem}_{k}", "cross_section") for k in range(len(learned.modes))]
+        count = len(self.flux_modes)
+        out += [Nuisance(f"flux_{j}", "flux") for j in range(count)]
+        if self._near_far > 0.0:
+            out += [Nuisance(f"near_far_{j}", "flux") for j in range(count)]
+        return (*out, *(Nuisance(name, "response") for name in self._response_names))
+
+    @property
+    def _near_far(self) -> float:
+        return float(getattr(self.experiment.card.flux_shape, "near_far", 0.0))
+
+    @property
+    def _response_names(self) -> tuple[str, ...]:
+        response = self._geometry(self.experiment.samples[0]).response
+        return () if response is None else free_parameters(response.sds)
+
+    def chosen(self, groups: Sequence[str] = GROUPS) -> tuple[Nuisance, ...]:
+        """Return the nuisances of some groups."""
+        return tuple(n for n in self.nuisances if n.group in groups)
+
+    @cache  # noqa: B019 - lives as long as its run
+    def of_events(self, kind: str) -> list[FarChannel]:
+        """Return the channels of the observed events.
+
+        They are taken one by one, but in bins where there is response or where there are more than
+        far.binned_above.
+        """
+        out = []
+        for number, sample in enumerate(self.experiment.samples):
+            own = self.events.isel(event=self.events["sample"].values == number)
+            geometry = self._geometry(sample)
+            many = own.sizes["event"] > self.experiment.card.far.binned_above
+            if geometry.response is not None or many:
+                spectrum, weights = geometry.binned, _counts(geometry, own)
+            else:
+                spectrum = geometry.events(own["lepton_energy"].values, own["z"].values)
+                weights = np.ones(own.sizes["event"])
+            folded = self._fold(kind, sample, spectrum, GROUPS)
+            out.append(self._channel(sample, folded, weights))
+        return out
+
+    @cache  # noqa: B019 - lives as long as its run
+    def of_asimov(self, kind: str, groups: tuple[str, ...] = GROUPS) -> list[FarChannel]:
+        """Return the channels of the expected, unfluctuated data.
+
+        Expected counts and model share the bins' own normalisation, so that the likelihood of the
+        true cross section peaks at the true parameters exactly.
+
+        Args:
+            kind: of cross section.
+            groups: of nuisances to include with the learned one.
+        """
+        sizes = np.bincount(self.events["sample"].values, minlength=len(self.experiment.samples))
+        out = []
+        for sample, size in zip(self.experiment.samples, sizes, strict=True):
+            geometry = self._geometry(sample)
+            nominal = self._nominal(self.reference, sample, geometry.seen)
+            expected = _worth_keeping(self._expected(sample, nominal))
+            weights = size * expected / expected.sum()
+            folded = self._fold(kind, sample, geometry.seen, groups)
+            folded = _within(folded, expected > 0.0, geometry.seen_rows(0)[2])
+            out.append(self._channel(sample, folded, weights))
+        return out
+
+    def of_bins(self, kind: str) -> list[FarChannel]:
+        """Return the channels of bins, empty as yet, of which pseudo-experiments are made.
+
+        Bins that the true parameters leave all but empty are left out.
+        """
+        out = []
+        for sample in self.experiment.samples:
+            folded = self._fold(kind, sample, self._geometry(sample).binned, GROUPS)
+            kept = _worth_keeping(self._expected(sample, folded.response)) > 0.0
+            folded = _within(folded, kept, np.ones(len(kept)))
+            out.append(self._channel(sample, folded, kept.astype(float)))
+        return out
+
+    def _expected(self, sample: Sample, response: Response) -> Float:
+        """Return what is expected in each row at the true parameters."""
+        oscillation = self.experiment.oscillation(sample, self.experiment.energies.points)
+        flux = self.experiment.source_flux(sample) * oscillation
+        return response.rows @ flux
+
+    def of_rows(self, kind: str, sample: Sample, lepton_energy: Float, z: Float) -> Response:
+        """Return the nominal response of a cross section at given (E_l, z)."""
+        return self._nominal(kind, sample, self._geometry(sample).events(lepton_energy, z))
+
+    def rows_as_seen(self, kind: str, sample: Sample) -> Folded:
+        """Return all that makes the expected spectrum of the bins as seen, nuisances included."""
+        return self._fold(kind, sample, self._geometry(sample).seen, GROUPS)
+
+    def _geometry(self, sample: Sample) -> Geometry:
+        return self.experiment.geometry(self.experiment.targets[sample])
+
+    def _nominal(self, kind: str, sample: Sample, spectrum: Spectrum) -> Response:
+        """Fold the true, the assumed, or the mean learned cross section."""
+        target = self.experiment.targets[sample]
+        geometry = self._geometry(sample)
+        if kind == "truth":
+            if spectrum is geometry.seen:
+                return geometry.seen_truth
+            return spectrum.of_function(target.truth)
+        if kind == "assumed":
+            assert target.assumed is not None
+            return spectrum.of_function(target.assumed)
+        return spectrum.of_values(self.learned[target.name].mean, clamp=True)
+
+    def _effects(
+        self, sample: Sample, spectrum: Spectrum, groups: Sequence[str]
+    ) -> tuple[list[_Effect], list[_Effect], tuple[tuple[int, int], ...]]:
+        """Return what nuisances do, what products of pairs do, and which pairs those are."""
+        if spectrum is not self._geometry(sample).seen:
+            single, double = self._all_effects(sample, spectrum)
+        else:  # every group of nuisances reads the same ones
+            if sample not in self._seen_effects:
+                self._seen_effects[sample] = self._all_effects(sample, spectrum)
+            single, double = self._seen_effects[sample]
+        place = {n.name: i for i, n in enumerate(self.chosen(groups))}
+        effects = [single[n.name] for n in self.chosen(groups)]
+        products, pairs = [], []
+        for (first, second), effect in double.items():
+            if first in place:
+                products.append(effect)
+                pairs.append((place[first], place[second]))
+        return effects, products, tuple(pairs)
+
+    def _all_effects(self, sample: Sample, spectrum: Spectrum) -> _Effects:
+        """Return the effect of every nuisance and of every product of two that has its own."""
+        target = self.experiment.targets[sample]
+        learned = self.learned[target.name]
+        single = {n.name: _Effect() for n in self.nuisances}
+        stem = "cross_section" if len(self.learned) == 1 else f"cross_section_{target.name}"
+        for k, mode in enumerate(learned.modes):
+            single[f"{stem}_{k}"] = _Effect(spectrum.of_values(mode))
+        for j, shape in enumerate(self.flux_modes):
+            follows = spectrum.of_values(learned.flux[j]) if len(learned.flux) else None
+            single[f"flux_{j}"] = _Effect(follows, shape)
+            if self._near_far > 0.0:
+                single[f"near_far_{j}"] = _Effect(None, self._near_far * shape)
+        double: dict[tuple[str, str], _Effect] = {}
+        names = self._response_names
+        if names:
+            terms = response_terms(self._geometry(sample), learned.mean)[1:]
+            effects = [Response(rows, rows.sum(axis=0)) for rows in terms]
+            for i, name in enumerate(names):
+                effect = effects[i]
+                if len(learned.response):  # the near detector shares it
+                    effect = _sum(effect, spectrum.of_values(learned.response[i]))
+                single[name] = _Effect(effect)
+            upper = combinations_with_replacement(names, 2)
+            for pair, effect in zip(upper, effects[len(names) :], strict=True):
+                double[pair] = _Effect(effect)
+        return single, double
+
+    def _fold(self, kind: str, sample: Sample, spectrum: Spectrum, groups: Sequence[str]) -> Folded:
+        """Fold a cross section and the nuisances that go with it."""
+        energies, flux = self.experiment.energies.points, self.experiment.source_flux(sample)
+        effects: list[_Effect] = []
+        products: list[_Effect] = []
+        pairs: tuple[tuple[int, int], ...] = ()
+        if kind == "learned":
+            effects, products, pairs = self._effects(sample, spectrum, groups)
+        shapes = [np.zeros(len(energies)) if e.flux is None else e.flux for e in effects]
+        return Folded(
+            self._nominal(kind, sample, spectrum),
+            [e.response for e in (*effects, *products)],
+            flux,
+            np.array(shapes).reshape(-1, len(energies)),
+            pairs,
+        )
+
+    def _channel(self, sample: Sample, folded: Folded, weights: Float) -> FarChannel:
+        experiment = self.experiment
+        response, modes, flux, flux_modes, pairs = folded
+        dead = _without_density(folded, weights)
+        # Where a learned cross section vanishes an event has no density to take the logarithm of.
+        # It is given one that does not depend on the parameters: such an event tells nothing.
+        rows = np.where(dead[:, None], EMPTY_DENSITY * response.total, response.rows)
+        return far_channel(
+            Response(rows, response.total),
+            flux,
+            experiment.energies.points,
+            weights,
+            sample,
+            experiment.baseline,
+            self._span(sample, flux_modes),
+            experiment.card.oscillation.newton_steps,
+            modes=[_without(m, dead) for m in modes],
+            flux_modes=flux_modes,
+            pairs=pairs,
+        )
+
+    def _span(self, sample: Sample, flux_modes: Float) -> jax.Array:
+        key = (sample, bool(np.any(flux_modes)))
+        if key not in self._spans:
+            e = self.experiment
+            steps = e.card.oscillation.newton_steps
+            self._spans[key] = probability_span(
+                sample, e.energies.points, e.baseline, e.priors, e.parameters, steps, flux_modes
+            )
+        return self._spans[key]
+
+
+def _counts(geometry: Geometry, events: xr.Dataset) -> Float:
+    """Count a sample's events in bins of energy and angle, reconstructed ones if there are."""
+    if geometry.response is not None:
+        return geometry.grid.count(events["reco_lepton_energy"].values, events["reco_angle"].values)
+    return geometry.grid.count(
+        events["lepton_energy"].values, np.arccos(events["cos_theta"].values)
+    )
+
+
+def _without_density(folded: Folded, weights: Float) -> np.ndarray:
+    """Return which rows have weight, but are made by no neutrino."""
+    return ((folded.response.rows @ folded.flux) <= 0.0) & (weights > 0.0)
+
+
+def _worth_keeping(expected: Float) -> Float:
+    """Empty the bins that together hold less than NEGLIGIBLE of the events.
+
+    Of next to nothing, a response may make many times as much: the linear terms of such bins have
+    no meaning, and their logarithms would hurt.
+    """
+    order = np.argsort(expected)
+    share = np.cumsum(expected[order]) / expected.sum()
+    kept = expected.copy()
+    kept[order[share < NEGLIGIBLE]] = 0.0
+    return kept
+
+
+def _within(folded: Folded, kept: np.ndarray, areas: Float) -> Folded:
+    """Normalise a cross section and its modes to the rows that are kept.
+
+    Where data never fall into the others, a density that reached into them would favor parameters
+    that empty them.
+    """
+
+    def restricted(response: Response) -> Response:
+        outside = areas[~kept] @ response.rows[~kept]
+        return Response(response.rows, response.total - outside)
+
+    modes = [None if mode is None else restricted(mode) for mode in folded.modes]
+    return folded._replace(response=restricted(folded.response), modes=modes)
+
+
+def _sum(first: Response, second: Response) -> Response:
+    return Response(first.rows + second.rows, first.total + second.total)
+
+
+def _without(response: Response | None, dead: np.ndarray) -> Response | None:
+    """Leave out the rows that carry no information."""
+    if response is None or not dead.any():
+        return response
+    return Response(np.where(dead[:, None], 0.0, response.rows), response.total)

@@ -1,0 +1,104 @@
+"""Far-detector events from a file: which of them the beam can make, and what is odd about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bayesxs.cards.card import Card
+from bayesxs.cards.sections import GaussianResponse
+from bayesxs.detector.density import Sample
+from bayesxs.detector.grid import EnergyGrid, Float
+from bayesxs.errors import InputError
+from bayesxs.inputs.events import COLUMNS, LeptonEvents, load_events
+from bayesxs.physics.kinematics import is_physical, z_from_cosine
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Events of a file, without those that were dropped.
+
+    Attributes:
+        events: in the order of the file.
+        notes: how many there were, how many were dropped and why, and how many stand in the file
+            more than once.
+    """
+
+    events: LeptonEvents
+    notes: dict[str, int]
+
+
+def read_observed(
+    card: Card,
+    samples: tuple[Sample, ...],
+    energies: EnergyGrid,
+    fluxes: dict[Sample, Float],
+) -> Observed | None:
+    """Read the far-detector events, if the card names a file of them.
+
+    An event is possible where a neutrino of the beam can make its lepton: by kinematics alone, for
+    no cross section is known beforehand. What a detector has reconstructed need not be possible;
+    such events are judged by its bins, and by its threshold.
+
+    Args:
+        card: the analysis.
+        samples: its samples.
+        energies: shared energies.
+        fluxes: unoscillated flux of each sample at the shared energies.
+
+    Raises:
+        InputError: a bad file, or an impossible event where these are to be refused.
+    """
+    path = card.far.file
+    if not path:
+        return None
+    response = card.response
+    reconstructed = isinstance(response, GaussianResponse)
+    masses = [sample.lepton_mass for sample in samples]
+    events = load_events(path, masses, reconstructed=reconstructed)
+    # Rounding must not push events that lie exactly along the beam out of the physical region
+    edge = 1.0 - 1e-12
+    events = events._replace(cos_theta=np.clip(events.cos_theta, -edge, edge))
+    rows = np.stack([*events], axis=1)
+    notes = {"read": len(rows), "repeated": len(rows) - len(np.unique(rows, axis=0))}
+    if isinstance(response, GaussianResponse):
+        kept = events.lepton_energy >= np.array(masses)[events.sample] + response.threshold_GeV
+        return Observed(_only(events, kept), notes | {"below_threshold": int((~kept).sum())})
+    tops = np.array([_highest(energies, fluxes[sample]) for sample in samples])
+    possible = np.full(len(rows), False)
+    for number, (top, mass) in enumerate(zip(tops, masses, strict=True)):
+        own = events.sample == number
+        energy = events.lepton_energy[own]
+        z = z_from_cosine(energy, events.cos_theta[own], mass)
+        possible[own] = np.asarray(is_physical(top, energy, z, mass))
+    if not possible.all() and card.far.impossible == "refuse":
+        first = int(np.argmin(possible))
+        count = int((~possible).sum())
+        shown = f"{events.lepton_energy[first]:g} GeV, {events.cos_theta[first]:g}"
+        more = f" (and {count - 1} more rows)" if count > 1 else ""
+        allowed = f"no neutrino up to {tops[events.sample[first]]:g} GeV makes such a lepton{more}"
+        allowed += '; far.impossible = "drop" leaves it out'
+        raise InputError.at(path, f"event {first}: {', '.join(COLUMNS)}", shown, allowed)
+    if not possible.any():
+        raise InputError(f"{path}: no events: no neutrino of the beam makes any of these leptons")
+    return Observed(_only(events, possible), notes | {"impossible": int((~possible).sum())})
+
+
+def _only(events: LeptonEvents, kept: np.ndarray) -> LeptonEvents:
+    return LeptonEvents(*(column[kept] for column in events))
+
+
+def _highest(energies: EnergyGrid, flux: Float) -> float:
+    """Return the upper edge of the last panel of energies that has flux."""
+    last = int(np.flatnonzero(flux)[-1])
+    return float(energies.edges[last // energies.order + 1])
+
+
+def on_edges(values: Float, edges: Float) -> int:
+    """Count values that lie on an edge of bins, where rounding decides into which they fall."""
+    above = np.clip(np.searchsorted(edges, values), 0, len(edges) - 1)
+    nearest = np.minimum(
+        np.abs(edges[above] - values), np.abs(edges[np.maximum(above - 1, 0)] - values)
+    )
+    return int(np.count_nonzero(nearest <= 1e-9 * np.maximum(np.abs(values), 1.0)))

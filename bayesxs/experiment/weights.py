@@ -1,0 +1,133 @@
+"""Weight files: the learned networks of a run, one or several per target, without pickles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bayesxs.cards.card import Card
+from bayesxs.errors import InputError, shown
+from bayesxs.learning.network import (
+    Architecture,
+    Average,
+    Network,
+    network_arrays,
+    network_from_arrays,
+)
+from bayesxs.storage.atomic import parse_json, read_arrays, write_arrays
+from bayesxs.storage.checkpoint import starting_with
+from bayesxs.storage.manifest import package_version
+
+FORMAT = "bayesxs-network-1"
+
+# A file larger than this holds no networks of this package
+MOST_BYTES = 200_000_000
+
+
+def conditions(card: Card) -> dict[str, object]:
+    """Return the beam and the range that the weights of a card's run depend on."""
+    beam = card.beam
+    return {
+        "beam": beam.mode,
+        "energy_min_GeV": beam.energy_min_GeV,
+        "energy_max_GeV": beam.energy_max_GeV,
+    }
+
+
+def write_networks(
+    path: Path,
+    networks: Mapping[str, Sequence[Network]],
+    architecture: Architecture,
+    conditions: Mapping[str, object],
+) -> None:
+    """Write the networks of every target, with the architecture and what they were trained for.
+
+    Args:
+        path: the safetensors file.
+        networks: members by target name.
+        architecture: of all of them.
+        conditions: beam mode, energy range and so on; a later use under others is refused.
+    """
+    arrays = {
+        f"{target}/{index}/{name}": array
+        for target, members in networks.items()
+        for index, member in enumerate(members)
+        for name, array in network_arrays(member).items()
+    }
+    metadata = {
+        "format": FORMAT,
+        "package": package_version(),
+        "members": json.dumps({target: len(members) for target, members in networks.items()}),
+        "conditions": json.dumps(dict(conditions), sort_keys=True),
+    }
+    write_arrays(path, arrays, metadata | architecture.as_metadata())
+
+
+def read_networks(
+    path: Path, targets: Sequence[str], conditions: Mapping[str, object]
+) -> dict[str, Average]:
+    """Read the networks of the targets asked for.
+
+    Raises:
+        InputError: the file is no weight file, lacks a target, or was trained under other
+            conditions.
+    """
+    arrays, metadata = read_arrays(path, MOST_BYTES)
+    if metadata.get("format") != FORMAT:
+        raise InputError.at(path, "format", metadata.get("format", "absent"), f"must be {FORMAT}")
+    try:
+        kind = Architecture.from_metadata(metadata)
+    except ValueError as error:
+        raise InputError(f"{path}: damaged header: {error}") from None
+    members, trained = (_table(path, name, metadata) for name in ("members", "conditions"))
+    for key, value in conditions.items():
+        if trained.get(key) != value:
+            allowed = f"the weights were trained for {shown(trained.get(key))}"
+            raise InputError.at(path, key, value, allowed)
+    out = {}
+    for target in targets:
+        if target not in members:
+            raise InputError.at(path, "target", target, f"the file holds {', '.join(members)}")
+        count = members[target]
+        if type(count) is not int or not 1 <= count <= len(arrays):
+            allowed = f"a number of networks, 1 to {len(arrays)}, as there are so many arrays"
+            raise InputError.at(path, f"members.{target}", count, allowed)
+        networks = []
+        for index in range(count):
+            own = starting_with(f"{target}/{index}/", arrays)
+            try:
+                networks.append(network_from_arrays(kind, own))
+            except ValueError as error:
+                raise InputError(f"{path}: {target}/{index}: {error}") from None
+        out[target] = Average(networks)
+        _require_values(path, target, out[target])
+    return out
+
+
+def _table(path: Path, name: str, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return an entry of the header that is a JSON table.
+
+    Raises:
+        InputError: it is missing, or none.
+    """
+    table = parse_json(f"{path}: {name}", metadata.get(name, ""))
+    if not isinstance(table, dict):
+        raise InputError.at(path, name, metadata[name], "must be a table")
+    return table
+
+
+def _require_values(path: Path, target: str, network: Average) -> None:
+    """Refuse a network that overflows, or gives nothing, where events are.
+
+    Raises:
+        InputError: it does.
+    """
+    x, q2 = np.meshgrid(np.geomspace(1e-3, 0.99, 12), np.geomspace(1e-3, 20.0, 12))
+    values = np.asarray(network(x, q2))
+    if not np.isfinite(values).all() or not np.any(values):
+        fault = "gives zero everywhere" if np.isfinite(values).all() else "gives NaN or infinity"
+        raise InputError(f"{path}: {target}: the network {fault}")

@@ -1,0 +1,255 @@
+"""The last stage: figures from the run's files, the summary, and the report."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import xarray as xr
+from matplotlib.figure import Figure
+
+from bayesxs.cards.card import load_card
+from bayesxs.errors import InputError
+from bayesxs.experiment.learn import TRAINING
+from bayesxs.inference.posterior import PUBLIC_NAMES
+from bayesxs.progress import Reporter
+from bayesxs.report.captions import OF_SAMPLE
+from bayesxs.report.html import render_budget, render_report
+from bayesxs.report.plots_chains import predictive_figure, rank_figure, trace_figure
+from bayesxs.report.plots_data import learned_cross_section_figure, near_fit_figure
+from bayesxs.report.plots_density import (
+    density_figure,
+    slices_figure,
+    structure_functions_figure,
+    total_cross_section_figure,
+    training_figure,
+)
+from bayesxs.report.plots_posterior import (
+    asimov_figure,
+    comparison_figure,
+    octant_figure,
+    posterior_figure,
+)
+from bayesxs.report.plots_systematics import (
+    budget_figure,
+    cancellation_figure,
+    pulls_figure,
+    sources_figure,
+)
+from bayesxs.report.style import to_png
+from bayesxs.runs.budget import BANDS, BUDGET
+from bayesxs.runs.results import ASIMOV, NEAR, write_summary
+from bayesxs.storage.atomic import read_json, read_text, write_bytes, write_text
+from bayesxs.storage.inner import entries, present, remove
+from bayesxs.storage.netcdf import read_tree
+from bayesxs.storage.run_folder import CONFIG, RunFolder, Stage
+
+# Of longer chains figures show about so many draws of each
+MOST_DRAWS = 5_000
+
+
+def report_stage(folder: RunFolder, stage: Stage, reporter: Reporter) -> None:
+    """Write summary, figures and report from what the other stages left."""
+    drawn = list(figures(folder))
+    images: dict[str, bytes] = {}
+    stems = {stem for stem, _ in drawn}
+    for old in entries(folder.path / "figures"):  # of an earlier card
+        if old.endswith(".png") and old.removesuffix(".png") not in stems:
+            remove(folder.path / "figures" / old)
+    with reporter.bar("figures", len(drawn)) as update:
+        for number, (stem, draw) in enumerate(drawn, 1):
+            images[stem] = to_png(draw())
+            write_bytes(stage.output(f"figures/{stem}.png"), images[stem])
+            update(number, stem)
+    summary = write_summary(folder, stage)
+    measured = _measured(folder)
+    posterior = read_tree(folder.path / "posterior_learned.nc", MOST_DRAWS)
+    page = render_report(
+        summary,
+        folder.manifest,
+        read_text(folder.path / CONFIG),
+        images,
+        name=folder.path.name,
+        true_values=_true_values(posterior),
+        budget=read_json(folder.path / BUDGET) if "budget" in folder.stages else None,
+        measured=measured,
+    )
+    write_text(stage.output("report.html"), page)
+
+
+def _measured(folder: RunFolder) -> bool:
+    """Tell whether data come from files, so that no truth is known."""
+    return not load_card(folder.path / CONFIG).simulated
+
+
+def budget_figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """List the figures of a run's budget of uncertainties."""
+    budget, bands = read_json(folder.path / BUDGET), read_tree(folder.path / BANDS)
+    yield "budget", lambda: budget_figure(budget)
+    yield "pulls", lambda: pulls_figure(budget)
+    for name, own in by_sample(bands, "spectrum"):
+        yield f"sources{name}", partial(sources_figure, own["spectrum"].dataset)
+        if "flux" in own.children:
+            yield f"cancellation{name}", partial(cancellation_figure, own["flux"].dataset)
+
+
+def by_sample(tree: xr.DataTree, group: str) -> list[tuple[str, xr.DataTree]]:
+    """List the part of each sample: what its figures' stems end with, and its groups.
+
+    Of one sample the groups are at the root, and stems end with nothing.
+
+    Args:
+        tree: of a file that describes samples.
+        group: one that every sample has.
+    """
+    if group in tree.children:
+        return [("", tree)]
+    return [(_ending(name), own) for name, own in tree.children.items()]
+
+
+def _ending(name: object) -> str:
+    """Return how stems of a sample's or a target's figures end; they become names of files.
+
+    Raises:
+        InputError: no such name.
+    """
+    if not re.fullmatch(r"(anti_)?(e|mu|tau)(_to_(e|mu|tau))?", str(name)):
+        raise InputError.at("figures", "sample", str(name), "such as mu_to_e or anti_mu_to_mu")
+    return f"{OF_SAMPLE}{name}"
+
+
+def _spectra(tree: xr.DataTree) -> Iterator[tuple[str, xr.DataTree]]:
+    """Yield the predictive spectra of each sample, as `by_sample` lists them."""
+    groups = ("observed_data", "posterior_predictive", "constant_data")
+    data = {group: tree[group].dataset for group in groups}
+    if "sample" not in data["observed_data"].dims:
+        yield "", tree
+        return
+    for name in data["observed_data"]["sample"].values:
+        yield (
+            _ending(name),
+            xr.DataTree.from_dict({g: d.sel(sample=name) for g, d in data.items()}),
+        )
+
+
+def write_budget_page(folder: RunFolder) -> Path:
+    """Write budget.html and its figures; return the page's path."""
+    images = {stem: to_png(draw()) for stem, draw in budget_figures(folder)}
+    for stem, image in images.items():
+        write_bytes(folder.path / "figures" / f"{stem}.png", image)
+    page = render_budget(
+        read_json(folder.path / BUDGET),
+        folder.manifest,
+        read_text(folder.path / CONFIG),
+        images,
+        name=folder.path.name,
+        measured=_measured(folder),
+    )
+    write_text(folder.path / "budget.html", page)
+    return folder.path / "budget.html"
+
+
+def _true_values(tree: xr.DataTree) -> dict[str, float] | None:
+    """Return what the events were simulated with; nothing where they come from a file."""
+    if not tree.attrs["source"].startswith("simulated"):
+        return None
+    constants = tree["constant_data"].dataset
+    names = [*PUBLIC_NAMES.values(), "sin2_2theta23"]
+    return {n: float(constants[f"true_{n}"]) for n in names}
+
+
+def _cross_section_figures(
+    name: str, sample: xr.DataTree
+) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """List the figures of a sample's densities and cross section; stems end with `name`."""
+    density, functions = sample["density"].dataset, sample["structure_functions"].dataset
+    total = sample["total"].dataset
+    yield f"density_near{name}", lambda: density_figure(density, "near")
+    yield f"density_far{name}", lambda: density_figure(density, "far")
+    yield f"slices{name}", lambda: slices_figure(sample["slices"].dataset)
+    yield f"total_cross_section{name}", lambda: total_cross_section_figure(total)
+    yield f"structure_functions{name}", lambda: structure_functions_figure(functions)
+    yield f"structure_functions_weighted{name}", lambda: structure_functions_figure(functions, True)
+
+
+def figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """List the figures that a run's files allow, each by its stem and how to draw it."""
+    if _measured(folder):
+        yield from _figures_of_data(folder)
+        return
+    near = read_tree(folder.path / NEAR)
+    trees = {
+        kind: read_tree(path, MOST_DRAWS)
+        for kind in ("truth", "learned", "assumed")
+        if present(path := folder.path / f"posterior_{kind}.nc")
+    }
+    asimov = read_tree(folder.path / ASIMOV, MOST_DRAWS)
+    shifts = folder.note("posterior", "summary", "asimov", "shift_sigma")
+    yield "posterior", lambda: posterior_figure(trees["truth"], trees["learned"])
+    if "octant_upper_probability" in trees["truth"]["posterior"].dataset:
+        yield "octant", lambda: octant_figure(trees["truth"], trees["learned"])
+    if "assumed" in trees:
+        yield "comparison", lambda: comparison_figure(trees, _true_values(trees["truth"]))
+    yield "asimov", lambda: asimov_figure(asimov, shifts)
+    for name, spectra in _spectra(trees["learned"]):
+        yield f"predictive{name}", partial(predictive_figure, spectra, "learned")
+    for name, spectra in _spectra(trees["truth"]):
+        yield f"predictive_truth{name}", partial(predictive_figure, spectra, "truth")
+    for name, own in by_sample(near, "density"):
+        yield from _cross_section_figures(name, own)
+    if "budget" in folder.stages:
+        yield from budget_figures(folder)
+    yield from _training(folder)
+    for kind in ("learned", "truth"):
+        yield f"trace_{kind}", lambda kind=kind: trace_figure(trees[kind])  # type: ignore[misc]
+        if trees[kind]["posterior"].sizes["chain"] > 1:  # ranks compare chains
+            yield f"rank_{kind}", lambda kind=kind: rank_figure(trees[kind])  # type: ignore[misc]
+
+
+def _training(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """Yield the figure of the first network's training of every target, if there was any."""
+    if not present(folder.path / TRAINING):
+        return
+    rows = list(csv.DictReader(read_text(folder.path / TRAINING).splitlines()))
+    samples = folder.stages["density"]["notes"].get("samples", {}).values()
+    targets = list(dict.fromkeys(own["target"] for own in samples)) or [""]
+    for number, target in enumerate(targets):
+        first = [r for r in rows if r["target"] == str(number) and r["member"] == "0"]
+        columns = {name: [float(r[name]) for r in first] for name in first[0]}
+        name = _ending(target) if len(targets) > 1 else ""
+        yield f"training{name}", partial(training_figure, columns)
+
+
+def _figures_of_data(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """List the figures of a run whose data come from files: nothing is compared with a truth."""
+    near = read_tree(folder.path / NEAR)
+    trees = {
+        kind: read_tree(folder.path / f"posterior_{kind}.nc", MOST_DRAWS)
+        for kind in ("learned", "assumed")
+        if f"posterior_{kind}.nc" in folder.stages["posterior"]["outputs"]
+    }
+    learned, draws = trees["learned"], trees["learned"]["posterior"].dataset
+    yield "posterior", lambda: posterior_figure(None, learned)
+    if "octant_upper_probability" in draws:
+        yield "octant", lambda: octant_figure(None, learned)
+    if "assumed" in trees and {"sin2_2theta23", "dm31"} <= set(draws.data_vars):
+        yield "comparison", lambda: comparison_figure(trees, _true_values(learned))
+    yield "predictive", lambda: predictive_figure(learned, "learned")
+    several = len(near["total"].children) > 1
+    for group, stem, draw in (
+        ("near", "near_fit", near_fit_figure),
+        ("total", "total_cross_section", learned_cross_section_figure),
+    ):
+        for name in near[group].children if group in near.children else ():
+            data = near[f"{group}/{name}"].dataset
+            yield f"{stem}__{name}" if several else stem, partial(draw, data)
+    if "budget" in folder.stages:
+        yield from budget_figures(folder)
+    if load_card(folder.path / CONFIG).near.file:  # else training compared with a parton model
+        yield from _training(folder)
+    yield "trace_learned", lambda: trace_figure(learned)
+    if draws.sizes["chain"] > 1:
+        yield "rank_learned", lambda: rank_figure(learned)

@@ -1,0 +1,254 @@
+"""A run: which stages there are, what each depends on, and which of them must be done again."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import jax
+
+from bayesxs.cards.card import Card, load_card, to_toml
+from bayesxs.experiment.channels import Channels
+from bayesxs.experiment.experiment import Experiment, input_files
+from bayesxs.experiment.learn import train_stage
+from bayesxs.experiment.uncertainty import uncertainty_stage
+from bayesxs.progress import Reporter
+from bayesxs.runs import results, stages
+from bayesxs.runs.budget import budget_stage, require_systematics
+from bayesxs.runs.figures import report_stage
+from bayesxs.storage.atomic import write_text
+from bayesxs.storage.manifest import package_version
+from bayesxs.storage.run_folder import CONFIG, RunFolder, Stage, content_key
+
+# Version of the embedded tables, apart from that of the code
+DATA_VERSION: Final = "1"
+
+_PHYSICS: Final = ("seed", "nature", "beam", "sample", "grid")
+
+# Each stage: the card's sections that it reads, and the stages before it
+STAGES: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    "train": ((*_PHYSICS, "network", "training", "near", "response"), ()),
+    "uncertainty": (
+        (*_PHYSICS, "oscillation", "near", "far", "response", "uncertainty", "flux_shape"),
+        ("train",),
+    ),
+    "simulate": (("seed", "nature", "beam", "sample", "oscillation", "far", "response"), ()),
+    "density": ((*_PHYSICS, "oscillation"), ("uncertainty", "simulate")),
+    "sample": (
+        (*_PHYSICS, "oscillation", "assumed", "priors", "sampler"),
+        ("uncertainty", "simulate"),
+    ),
+    "bootstrap": (
+        (*_PHYSICS, "oscillation", "assumed", "priors", "bootstrap"),
+        ("uncertainty", "simulate"),
+    ),
+    "budget": (
+        (*_PHYSICS, "oscillation", "priors", "sampler"),
+        ("uncertainty", "simulate"),
+    ),
+    "campaign": (
+        (
+            *_PHYSICS,
+            "oscillation",
+            "assumed",
+            "network",
+            "training",
+            "near",
+            "far",
+            "response",
+            "priors",
+            "campaign",
+        ),
+        (),
+    ),
+    "posterior": (("report",), ("density", "sample", "bootstrap")),
+    "report": ((), ("posterior",)),
+}
+
+# What a command of the same name brings up to date
+COMMANDS: Final[dict[str, tuple[str, ...]]] = {
+    "train": ("train", "uncertainty"),
+    "simulate": ("simulate",),
+    "sample": ("density", "sample", "posterior"),
+    "bootstrap": ("bootstrap", "posterior"),
+    "budget": ("budget",),
+    "report": ("density", "posterior", "report"),
+}
+
+
+def run(
+    card: Card,
+    folder: Path,
+    *,
+    resume: bool = False,
+    stages: tuple[str, ...] | None = None,
+    progress: bool = True,
+    source: str = "card",
+) -> Path:
+    """Run an analysis into a folder and return the path of its report.
+
+    Args:
+        card: the analysis.
+        folder: run folder, new or, with `resume`, one that holds a run.
+        resume: continue; stages whose inputs are unchanged are not run again.
+        stages: commands to carry out in place of all of them.
+        progress: show what goes on.
+        source: where the card was read from, named in messages.
+
+    Raises:
+        InputError: bad input; nothing half-written is left.
+    """
+    if stages and "budget" in stages:
+        require_systematics(card, source)
+    with RunFolder.create(folder, resume=resume) as opened:
+        analysis = Analysis(card, opened, Reporter(progress), source)
+        write_text(opened.path / CONFIG, to_toml(card))
+        opened.record(device=device(), seeds={"seed": card.seed})
+        analysis.say_whose()
+        for name in stages or ("train", "simulate", "bootstrap", "sample", "report"):
+            analysis.bring_up_to_date(name)
+        return opened.path / "report.html"
+
+
+def continue_run(folder: Path, *, stages: tuple[str, ...], progress: bool = True) -> None:
+    """Carry out commands in an existing run folder, with its own card.
+
+    Raises:
+        InputError: bad input, or an earlier stage is missing.
+    """
+    with RunFolder.reopen(folder) as opened:
+        path = opened.path / CONFIG
+        analysis = Analysis(load_card(path), opened, Reporter(progress), str(path))
+        opened.record(device=device())
+        analysis.say_whose()
+        for name in stages:
+            analysis.bring_up_to_date(name)
+
+
+def device() -> dict[str, Any]:
+    """Describe what the run computes on."""
+    first = jax.local_devices()[0]
+    return {
+        "platform": first.platform,
+        "kind": first.device_kind,
+        "count": jax.local_device_count(),
+        "host": platform.machine(),
+    }
+
+
+class Analysis:
+    """A card, its folder, and what has been built in memory so far."""
+
+    def __init__(
+        self, card: Card, folder: RunFolder, reporter: Reporter, source: str = "card"
+    ) -> None:
+        """Read the card's inputs."""
+        self.card = card
+        self.folder = folder
+        self.reporter = reporter
+        self.experiment = Experiment(card, source)
+        self._sections = card.model_dump(mode="json")
+        self._files = input_files(card)
+        self._keys: dict[str, str] = {}
+        self._seen: set[str] = set()  # stages that were spoken of
+
+    def key(self, stage: str, *, before: tuple[str, ...] | None = None) -> str:
+        """Return a stage's content key: its card sections, files and versions, and those before.
+
+        Args:
+            stage: its name.
+            before: stages whose results it uses, where they are not always the same.
+        """
+        if stage not in self._keys:
+            sections, always = STAGES[stage]
+            before = always if before is None else before
+            files = list(self._files)
+            chosen = {name: self._sections.get(name) for name in sections}
+            if "network" in chosen and self.card.network.weights:
+                files.append(Path(self.card.network.weights))
+            if "near" in chosen:
+                files += self.experiment.near_files
+            if "far" in chosen and self.card.far.file:
+                files.append(Path(self.card.far.file))
+            self._keys[stage] = content_key(
+                stage,
+                sections=_without_paths(chosen),
+                upstream={name: self.key(name) for name in before},
+                files=files,
+                versions={"bayesxs": package_version(), "data": DATA_VERSION},
+            )
+        return self._keys[stage]
+
+    def say_whose(self) -> None:
+        """Say so where another user has written the folder."""
+        if self.folder.notice:
+            self.reporter.line(f"notice: {self.folder.notice}")
+
+    def bring_up_to_date(self, command: str) -> None:
+        """Carry out what a command asks for, leaving out what is current."""
+        for name in COMMANDS[command]:
+            if name == "posterior" and not self._current("sample"):
+                continue  # nothing to assemble yet
+            if self._current(name):
+                if name not in self._seen:
+                    self.reporter.line(f"{name}: up to date")
+                self._seen.add(name)
+                continue
+            for needed in STAGES[name][1]:
+                if not (needed == "bootstrap" and name == "posterior"):
+                    self.folder.check_outputs(needed)
+            with self.folder.stage(name, self._recorded_key(name)) as stage:
+                self._run(name, stage)
+            self._seen.add(name)
+            self.reporter.line(f"{name}: {self.folder.stages[name]['seconds']:.1f} s")
+
+    def _current(self, name: str) -> bool:
+        return self.folder.stage_is_current(name, self._recorded_key(name))
+
+    def _recorded_key(self, name: str) -> str:
+        """Return a stage's key; results also depend on what else there is to include."""
+        if name in ("posterior", "report"):
+            without = "" if "bootstrap" in self.folder.stages else "-without-bootstrap"
+            budget = name == "report" and "budget" in self.folder.stages
+            return self.key(name) + without + ("-with-budget" if budget else "")
+        return self.key(name)
+
+    @cached_property
+    def channels(self) -> Channels:
+        """Data and learned cross section, read once the stages before have left them."""
+        return Channels(self.experiment, self.folder)
+
+    def _run(self, name: str, stage: Stage) -> None:
+        e, r = self.experiment, self.reporter
+        if name in ("train", "uncertainty", "simulate"):
+            self.__dict__.pop("channels", None)  # they change
+        run: dict[str, Callable[[], Any]] = {
+            "train": lambda: train_stage(e, stage, r),
+            "uncertainty": lambda: uncertainty_stage(e, self.folder, stage, r),
+            "simulate": lambda: stages.simulate_stage(e, stage, r),
+            "density": lambda: results.density_stage(e, self.channels, stage),
+            "sample": lambda: stages.sample_stage(e, self.channels, stage, r),
+            "bootstrap": lambda: stages.bootstrap_stage(e, self.channels, stage, r),
+            "budget": lambda: budget_stage(e, self.folder, self.channels, stage, r),
+            "posterior": lambda: results.posterior_stage(e, self.folder, self.channels, stage, r),
+            "report": lambda: report_stage(self.folder, stage, r),
+        }
+        run[name]()
+
+
+def _without_paths(sections: dict[str, Any]) -> dict[str, Any]:
+    """Drop the paths of input files: their content counts, not where they lie."""
+    out: dict[str, Any] = {}
+    for name, section in sections.items():
+        if isinstance(section, dict):
+            section = {
+                key: _without_paths({"": value})[""] if isinstance(value, dict) else value
+                for key, value in section.items()
+                if key not in ("path", "file", "weights")
+                and not (key == "name" and "/" in str(value))
+            }
+        out[name] = section
+    return out

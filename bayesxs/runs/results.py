@@ -1,0 +1,345 @@
+"""The stages that turn computations into results: densities, posterior files, summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bayesxs.cards.card import dotted
+from bayesxs.detector.density import Sample, density
+from bayesxs.detector.grid import Float
+from bayesxs.detector.operator import exact_cross_section
+from bayesxs.experiment.channels import Channels
+from bayesxs.experiment.experiment import Experiment
+from bayesxs.experiment.geometry import Geometry
+from bayesxs.experiment.learn import Judge
+from bayesxs.experiment.measured import density_of_data, far_summary, near_summary
+from bayesxs.experiment.predictive import add_predictive
+from bayesxs.inference.posterior import (
+    add_log_likelihood,
+    add_priors,
+    pool,
+    shift_sigma,
+    side_by_side,
+    summarize,
+    truth_values,
+)
+from bayesxs.inference.summaries import UNITS
+from bayesxs.keys import Purpose, derive
+from bayesxs.physics.cross_section import differential_cross_section
+from bayesxs.progress import Reporter
+from bayesxs.runs.chains import CHAINS
+from bayesxs.runs.stages import ESTIMATES
+from bayesxs.storage.atomic import write_csv, write_json
+from bayesxs.storage.netcdf import open_group, read_tree, tree_writer, write_netcdf
+from bayesxs.storage.run_folder import RunFolder, Stage
+
+NEAR, ASIMOV = "near_detector.nc", "asimov.nc"
+SUMMARY = "summary.json"
+# Share of the near rate that is none: CT18's antiquarks dip below zero where x is nearly one
+NO_SHARE = 1e-6
+SLICE_ENERGIES = (1.0, 2.0, 3.0, 5.0)
+_SIDES = ("low", "high")
+
+
+def density_stage(experiment: Experiment, channels: Channels, stage: Stage) -> None:
+    """Compare the learned cross section with the true one, or, if none is known, with the data.
+
+    The file has the groups of one sample at its root; of several, each sample's below its name.
+    Errors are the largest of all, with those of each sample beside them.
+    """
+    if not experiment.card.simulated:
+        groups, notes = density_of_data(experiment, channels)
+        write_netcdf(stage.output(NEAR), xr.DataTree.from_dict(groups))
+        stage.notes |= notes | {"resolution_warning": experiment.resolution_warning}
+        return
+    trees, errors = {}, {}
+    for sample in experiment.samples:
+        trees[sample.name], errors[sample.name] = _compare(experiment, channels, sample)
+    (tree, worst), *others = zip(trees.values(), errors.values(), strict=True)
+    if others:
+        tree = {f"{name}/{group}": d for name, own in trees.items() for group, d in own.items()}
+        worst = {key: max(found[key] for found in errors.values()) for key in worst}
+        targets = {sample.name: experiment.targets[sample].name for sample in experiment.samples}
+        stage.notes["samples"] = {n: {"target": targets[n]} | found for n, found in errors.items()}
+    found = xr.DataTree.from_dict(tree)
+    shares = projected_shares(experiment)
+    found.attrs |= {
+        f"projected_share_{kind}_{name}": share
+        for kind, own in shares.items()
+        for name, share in own.items()
+    }
+    write_netcdf(stage.output(NEAR), found)
+    stage.notes["projected_share"] = shares
+    stage.notes["resolution_warning"] = experiment.resolution_warning
+    stage.notes |= worst
+
+
+def _compare(
+    experiment: Experiment, channels: Channels, sample: Sample
+) -> tuple[dict[str, xr.Dataset], dict[str, float]]:
+    """Return densities and cross sections of a sample, true and learned, and their distances."""
+    target = experiment.targets[sample]
+    geometry = experiment.geometry(target)
+    values = channels.values[target.name]
+    energies = experiment.energies
+    oscillation = experiment.oscillation(sample, energies.points)
+    fluxes = {"near": target.near_flux, "far": experiment.source_flux(sample) * oscillation}
+    truth = geometry.true_bins
+    learned = geometry.learned_bins(values)
+    scale = float((truth.total @ target.near_flux) / (learned.total @ target.near_flux))
+    bins, shape = geometry.bins, geometry.bins.shape
+    plane = ("lepton_energy", "z")
+    coords = {"lepton_energy": bins.energy_centers, "z": bins.z_centers}
+    densities = {
+        f"{place}_{kind}": (plane, density(response, flux).reshape(shape))
+        for place, flux in fluxes.items()
+        for kind, response in (("truth", truth), ("model", learned))
+    }
+    edges = {
+        "lepton_energy_edges": ("lepton_energy_edge", bins.energy_edges),
+        "z_edges": ("z_edge", bins.z_edges),
+    }
+    weights = energies.weights
+    total = {
+        "truth": ("energy", truth.total / weights),
+        "model": ("energy", scale * learned.total / weights),
+        "flux": ("energy", target.near_flux),
+        "probability": ("energy", oscillation),
+    }
+    if experiment.far_flux is not experiment.flux:
+        total["far_flux"] = ("energy", experiment.source_flux(sample))
+    tree = {
+        "density": xr.Dataset(densities | edges, coords),
+        "total": xr.Dataset(total, {"energy": energies.points}),
+        "slices": _slices(experiment, geometry, channels, scale),
+        "structure_functions": _structure_functions(experiment, geometry, values, scale),
+    }
+    errors = Judge(geometry, fluxes).errors(values)
+    if experiment.card.uncertainty.type != "gaussian_process":
+        # Of the network itself, without interpolation: zero by construction with the positive head
+        own = exact_cross_section(channels.networks[target.name], geometry.quadrature)
+        errors["negative_fraction"] = float(np.mean(own < 0.0))
+    return tree, errors
+
+
+def projected_shares(experiment: Experiment) -> dict[str, dict[str, float]]:
+    """Return the part of the near rate that projecting on non-negative cross sections adds.
+
+    By kind of cross section, then by target; shares up to NO_SHARE are left out.
+    """
+    shares: dict[str, dict[str, float]] = {}
+    for target in experiment.unique_targets:
+        for kind, sf in (("truth", target.truth), ("assumed", target.assumed)):
+            share = 0.0 if sf is None else experiment.geometry(target).projected_share(sf)
+            if share > NO_SHARE:
+                shares.setdefault(kind, {})[target.name] = share
+    return shares
+
+
+def _slices(
+    experiment: Experiment,
+    geometry: Geometry,
+    channels: Channels,
+    scale: float,
+) -> xr.Dataset:
+    """Evaluate both cross sections at a few neutrino energies."""
+    low, high = experiment.energies.edges[[0, -1]]
+    energies = [e for e in SLICE_ENERGIES if low < e < high] or [0.5 * (low + high)]
+    grid = geometry.fine_bins
+    e_l, z = grid.rows
+    values = channels.values[geometry.target.name]
+    dims = ("slice_energy", "lepton_energy", "z")
+
+    def learned(x: Any, q2: Any) -> Float:
+        return geometry.nodes.interpolate(values, x, q2)
+
+    def evaluate(sf: Any) -> Float:
+        slices = [
+            differential_cross_section(sf, energy, e_l, z, geometry.lepton_mass)
+            for energy in energies
+        ]
+        return np.stack(slices).reshape(len(energies), *grid.shape)
+
+    data = {
+        "truth": (dims, evaluate(geometry.target.truth)),
+        "model": (dims, scale * evaluate(learned)),
+    }
+    axes = {"lepton_energy": grid.energy_centers, "z": grid.z_centers}
+    return xr.Dataset(data, axes | {"slice_energy": np.array(energies)})
+
+
+def _structure_functions(
+    experiment: Experiment, geometry: Geometry, values: Float, scale: float
+) -> xr.Dataset:
+    """Tabulate both sets of structure functions and the near detector's weights on the nodes.
+
+    The weights are those of arXiv:2412.16303, Eqs. 9-12: sum_i weight_i b_i is the density of
+    near-detector events in x and Q^2, up to the normalisation. They are the columns of the operator
+    of the total cross section, summed over energies with the flux, over the area of a node's cell.
+    """
+    nodes = geometry.nodes
+    shape = (len(nodes.u), len(nodes.v), 3)
+    flux = geometry.target.near_flux * experiment.energies.weights
+    columns = geometry.total_operator.near_matrix(flux).sum(axis=0).reshape(shape)
+    x, q2 = nodes.u**3, np.exp(nodes.v) - nodes.q2_scale
+    area = np.outer(np.gradient(x), np.gradient(q2))
+    weight = (
+        np.asarray(columns) / area[..., None] / (geometry.true_total @ geometry.target.near_flux)
+    )
+    seen = np.any(np.abs(columns) > 0.0, axis=-1, keepdims=True)
+    truth = np.nan_to_num(geometry.node_values(geometry.target.truth)).reshape(shape)
+    tables = {"truth": truth, "model": scale * values.reshape(shape), "weight": weight}
+    dims = ("function", "x", "q2")
+    data = {n: (dims, np.where(seen, t, np.nan).transpose(2, 0, 1)) for n, t in tables.items()}
+    return xr.Dataset(data, {"function": ["b0", "b1", "b2"], "x": x, "q2": q2})
+
+
+def posterior_stage(
+    experiment: Experiment, folder: RunFolder, channels: Channels, stage: Stage, reporter: Reporter
+) -> None:
+    """Assemble posterior files and summary from the chains and, where they exist, bootstraps.
+
+    The chains stay on the disk: they are read a variable, and copied a block of draws, at a time.
+    """
+    chains = folder.path / CHAINS
+    estimates = read_tree(folder.path / ESTIMATES) if "bootstrap" in folder.stages else None
+    summary: dict[str, Any] = _learning_summary(experiment, folder)
+    seconds = folder.note("sample", "sampling_seconds")
+    truth = truth_values(experiment.parameters)
+    for number, kind in enumerate(channels.kinds):
+        with (
+            open_group(chains, f"events_{kind}/posterior") as posterior,
+            open_group(chains, f"events_{kind}/sample_stats") as statistics,
+        ):
+            tree = xr.DataTree.from_dict({"posterior": posterior, "sample_stats": statistics})
+            data = channels.of_events(kind)
+            add_log_likelihood(tree, data, experiment.parameters)
+            add_predictive(
+                tree,
+                experiment,
+                channels,
+                kind,
+                derive(experiment.seed, Purpose.PREDICTIVE, number),
+            )
+            add_priors(tree, experiment.priors, derive(experiment.seed, Purpose.PRIOR))
+            if estimates is not None:
+                tree["bootstrap"] = xr.DataTree(estimates[kind].dataset)
+            if not experiment.card.far.file:
+                constants = {
+                    f"true_{n}": ((), v, {"units": UNITS.get(n, "1")}) for n, v in truth.items()
+                }
+                tree["constant_data"] = xr.DataTree(tree["constant_data"].dataset.assign(constants))
+            tree.attrs = {"cross_section": kind, "source": str(channels.events.attrs["source"])}
+            if kind == "learned" and not experiment.card.simulated:
+                summary["far"] = far_summary(tree, channels.events)
+            with tree_writer(stage.output(f"posterior_{kind}.nc")) as writer:
+                writer.write_tree(tree)
+            summary[kind] = summarize(tree) | {"seconds": round(seconds[f"events-{kind}"], 3)}
+    if experiment.card.simulated:
+        summary["asimov"] = _asimov(experiment, channels, chains, stage)
+    stage.notes["summary"] = summary
+
+
+def _asimov(
+    experiment: Experiment, channels: Channels, chains: Path, stage: Stage
+) -> dict[str, dict[str, float]]:
+    """Write the posteriors of expected data; return how far they are shifted."""
+    with ExitStack() as stack:
+        asimov = {
+            kind: stack.enter_context(open_group(chains, f"asimov_{kind}/posterior"))
+            for kind in channels.kinds
+        }
+        shifts = {"shift_sigma": _asimov_shift(experiment, channels, asimov, "learned")}
+        if "assumed" in channels.kinds:
+            shifts["assumed_shift_sigma"] = _asimov_shift(experiment, channels, asimov, "assumed")
+        with tree_writer(stage.output(ASIMOV)) as writer:
+            for kind, posterior in asimov.items():
+                writer.write(f"{kind}/posterior", posterior)
+    return shifts
+
+
+def _learning_summary(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
+    notes = folder.stages["density"]["notes"]
+    if not experiment.card.simulated:
+        near, warning = near_summary(notes), notes["resolution_warning"]
+        found = {"near": near, "resolution_warning": warning}
+        return {name: value for name, value in found.items() if value}
+    samples = {
+        name: {"target": own["target"]} | _distances(own)
+        for name, own in notes.get("samples", {}).items()
+    }
+    found = {name: notes[name] for name in ("projected_share", "resolution_warning")}
+    found = {name: value for name, value in found.items() if value}
+    return found | _distances(notes) | ({"samples": samples} if samples else {})
+
+
+def _distances(errors: Mapping[str, Any]) -> dict[str, Any]:
+    """Return distances of a learned from a true cross section, as the summary names them."""
+    return {
+        "near": {"rel_l2": errors["near_rel_l2"]},
+        "far": {"rel_l2": errors["far_rel_l2"]},
+        "cross_section_3d": {
+            "rel_l2": errors["cross_section_3d_rel_l2"],
+            "negative_fraction": errors["negative_fraction"],
+        },
+    }
+
+
+def _asimov_shift(
+    experiment: Experiment,
+    channels: Channels,
+    posteriors: Mapping[str, xr.Dataset],
+    kind: str,
+) -> dict[str, float]:
+    """Measure how far a cross section moves the posterior of expected data, in sd of the truth's.
+
+    Nuisances that one posterior has and the other has not leave no draws in common; each then
+    stands for itself, one parameter at a time.
+    """
+    first, second = posteriors["truth"], posteriors[kind]
+    left_out = ("octant_upper_probability", "dcp", "nuisance")
+    names = [str(n) for n in first.data_vars if n not in left_out]
+    if "nuisance" in second:
+        shifts: dict[str, float] = {}
+        for name in names:
+            shifts |= shift_sigma(side_by_side(first[[name]], second[[name]]), [name])
+        return shifts
+    thin = max(1, first.sizes["draw"] * first.sizes["chain"] // 4000)
+    data = (channels.of_asimov("truth"), channels.of_asimov(kind))
+    comparison = pool(first, second, data, experiment.parameters, thin)
+    return shift_sigma(comparison, names)
+
+
+def write_summary(folder: RunFolder, stage: Stage) -> dict[str, Any]:
+    """Write summary.json and summary.csv from what the stages noted; return the summary."""
+    stages = folder.stages
+    summary: dict[str, Any] = dict(folder.note("posterior", "summary"))
+    operator = stages["train"]["notes"].get("operator_seconds", 0.0)
+    seconds = {
+        "operator": operator,
+        "train": stages["train"]["seconds"] - operator,
+        "simulate": stages["simulate"]["seconds"],
+        "sample": stages["sample"]["seconds"],
+        "bootstrap": stages.get("bootstrap", {}).get("seconds", 0.0),
+        "report": stages["density"]["seconds"] + stages["posterior"]["seconds"] + stage.seconds,
+    }
+    seconds = {name: round(value, 3) for name, value in seconds.items()}
+    summary["seconds"] = seconds | {"total": round(sum(seconds.values()), 3)}
+    write_json(stage.output(SUMMARY), summary)
+    rows: dict[str, Any] = {}
+    for key, value in dotted(summary).items():
+        if not isinstance(value, list):
+            rows[key] = value
+        elif value and isinstance(value[0], list):  # intervals
+            for part, ends in enumerate(value):
+                rows |= {f"{key}.{part}.{n}": v for n, v in zip(_SIDES, ends, strict=True)}
+        else:  # an interval
+            rows |= {f"{key}.{side}": v for side, v in zip(_SIDES, value, strict=True)}
+    write_csv(stage.output("summary.csv"), {"key": list(rows), "value": list(rows.values())})
+    return summary
