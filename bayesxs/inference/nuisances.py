@@ -1,0 +1,46 @@
+"""The registry of nuisances: parameters besides those of oscillation, and the groups they form.
+
+A nuisance has a standard normal prior. What a unit of it changes is named by where it acts: on the
+response (rows of a cross section) or on the flux. A group is a row of the budget of uncertainties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+# Groups of nuisances and their words, in the order in which they stand
+GROUPS: Final[dict[str, str]] = {
+    "cross_section": "cross section",
+    "flux": "flux shape",
+    "response": "detector response",
+}
+
+
+@dataclass(frozen=True)
+class Nuisance:
+    """A parameter of unit prior width besides those of oscillation.
+
+    Attributes:
+        name: in files and of its NumPyro site, e.g. "flux_0".
+        group: one of `GROUPS`; another is a group of its own.
+    """
+
+    name: str
+    group: str
+
+    @property
+    def label(self) -> str:
+        """Name in words."""
+        return self.name.replace("_", " ")
+
+
+def group_label(group: str) -> str:
+    """Return a group in words; one that is not known keeps its name."""
+    return GROUPS.get(group, group.replace("_", " "))
+
+
+def of_groups(nuisances: Iterable[Nuisance], groups: Sequence[str]) -> tuple[Nuisance, ...]:
+    """Return the nuisances of some groups, in their order."""
+    return tuple(n for n in nuisances if n.group in groups)
