@@ -6,12 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from bayesxs.inference.nuisances import GROUPS
 from bayesxs.report.numbers import Row, listed, number, signed, with_unit
 from bayesxs.report.style import error_of, group, grouped, quantity
 
 PARAMETERS: Final = ("dm31", "sin2_2theta23")
 TOTAL: Final = "all"  # name of the row with every systematic on
 STATISTICS: Final = "statistics"
+
+# Rows of the budget in words
+LABELS: Final = {STATISTICS: "statistics", **GROUPS, TOTAL: "all together"}
 
 
 class BudgetTables(NamedTuple):

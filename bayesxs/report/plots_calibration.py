@@ -46,7 +46,7 @@ def ecdf_figure(
     Args:
         pits: by parameter, in [0, 1], equally many of each.
         level: of the band.
-        groups: group by name of nuisance, as in `style.GROUPS`.
+        groups: group by name of nuisance, as `bayesxs.inference.nuisances` has them.
 
     Raises:
         ValueError: nothing to draw, or not equally many.

@@ -12,6 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from bayesxs.inference.nuisances import GROUPS, group_label
+
 # Truth is dark and neutral, what is learned is warm, what is merely assumed is cold: told apart by
 # lightness and by dashes too, so that neither color blindness nor a grey printer merges them.
 TRUTH: Final = "#2f3640"
@@ -193,18 +195,18 @@ class Group(NamedTuple):
     color: str
 
 
-# What a budget is made of, in the order of its tables
-GROUPS: Final[dict[str, Group]] = {
-    "statistics": Group("statistics", GUIDE),
-    "cross_section": Group("cross section", LEARNED),
-    "flux": Group("flux shape", "#1f6f9f"),
-    "response": Group("detector response", "#9a5a94"),
+# Of the rows of a budget; `bayesxs.inference.nuisances` names the groups
+GROUP_COLORS: Final = {
+    "statistics": GUIDE,
+    "cross_section": LEARNED,
+    "flux": "#1f6f9f",
+    "response": "#9a5a94",
 }
 
 
 def group(name: str) -> Group:
     """Return how a group of nuisances is shown; one that is not known keeps its name."""
-    return GROUPS.get(name, Group(name.replace("_", " "), TRUTH))
+    return Group(group_label(name), GROUP_COLORS.get(name, TRUTH))
 
 
 def grouped(members: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
