@@ -36,15 +36,15 @@ class Purpose(IntEnum):
     RANKS = 16  # ties of ranks
 
 
-def derive(seed: int, purpose: Purpose, *numbers: int) -> Array:
+def derive(seed: int | Array, purpose: Purpose, *numbers: int) -> Array:
     """Return the key of a purpose: the seed folded with it, then with each number.
 
     Args:
-        seed: of the card.
+        seed: of the card, or a key in its place.
         purpose: what the key is for.
         numbers: of the part that it is for, as the table of purposes says.
     """
-    key = jax.random.key(seed)
+    key = jax.random.key(seed) if isinstance(seed, int) else seed
     for number in (purpose, *numbers):
         key = jax.random.fold_in(key, number)
     return key

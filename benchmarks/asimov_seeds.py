@@ -15,6 +15,7 @@ import math
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,8 @@ from bayesxs.storage.run_folder import RunFolder
 if TYPE_CHECKING:
     import xarray as xr
 
-    from bayesxs.experiment.experiment import Experiment
     from bayesxs.inference.sampling import NutsSampler
+    from bayesxs.runs.settings import RunSettings
 
 MEASURED = (
     "near_rel_l2",
@@ -51,7 +52,7 @@ HEADINGS = (
 COLUMNS = ("inputs", "seed", *MEASURED, "failure")
 
 # The code that a result depends on
-ROOMS = ("inputs", "physics", "detector", "learning", "inference", "app")
+ROOMS = ("inputs", "physics", "detector", "learning", "inference", "experiment", "cards", "runs")
 
 
 class Study:
@@ -59,14 +60,16 @@ class Study:
 
     def __init__(self, card: Card, folder: RunFolder, inputs: str) -> None:
         """Build the geometry; `inputs` marks what results depend on besides the seed."""
-        from bayesxs.experiment.experiment import Experiment
-        from bayesxs.experiment.learn import Judge
+        from bayesxs.experiment.judge import Judge
         from bayesxs.keys import Purpose, derive
         from bayesxs.progress import Reporter
+        from bayesxs.runs.pipeline import Analysis
 
         self.card, self.folder, self.inputs = card, folder, inputs
-        self.experiment: Experiment = Experiment(card)
         self.reporter = Reporter(True)
+        self.analysis = Analysis(card, folder, self.reporter)
+        self.experiment = self.analysis.experiment
+        self.settings = self.analysis.settings
         sample = self.experiment.samples[0]
         self.target = self.experiment.targets[sample]
         oscillation = self.experiment.oscillation(sample, self.experiment.energies.points)
@@ -76,10 +79,8 @@ class Study:
         }
         self.judge = Judge(self.experiment.geometry(self.target), fluxes)
         # Those of the stage `sample` on Asimov data, true and learned cross section
-        self.sampling_key = derive(self.experiment.seed, Purpose.SAMPLER, 1)
-        self.octant_keys = [
-            derive(self.experiment.seed, Purpose.OCTANT, 1, kind) for kind in (0, 1)
-        ]
+        self.sampling_key = derive(card.seed, Purpose.SAMPLER, 1)
+        self.octant_keys = [derive(card.seed, Purpose.OCTANT, 1, kind) for kind in (0, 1)]
         self._sampler: NutsSampler | None = None
         self._truth: xr.Dataset | None = None
 
@@ -90,13 +91,12 @@ class Study:
             FloatingPointError: the training diverged.
             InputError: the learned density vanishes where events are expected.
         """
-        from bayesxs.experiment.channels import Channels
         from bayesxs.inference.posterior import pool, shift_sigma
+        from bayesxs.runs.stages import read_channels
 
-        experiment: Experiment = self.experiment
-        experiment.card = self.card.model_copy(update={"seed": seed})
-        found["training_seconds"] = self._train(seed)
-        channels = Channels(experiment, self.folder)
+        experiment, settings = self.experiment, replace(self.settings, seed=seed)
+        found["training_seconds"] = self._train(settings)
+        channels = read_channels(experiment, settings, self.folder)
         errors = self.judge.errors(channels.values[self.target.name])
         found.update({name: errors[name] for name in MEASURED if name in errors})
         data = (channels.of_asimov("truth"), channels.of_asimov("learned"))
@@ -109,21 +109,20 @@ class Study:
         shifts = shift_sigma(comparison, names)
         found.update({f"{name}_shift": shifts[name] for name in names})
 
-    def _train(self, seed: int) -> float:
+    def _train(self, settings: RunSettings) -> float:
         """Train, unless the folder holds these weights; return the seconds that it took."""
-        from bayesxs.experiment.learn import TRAINING, train_stage
-        from bayesxs.experiment.uncertainty import uncertainty_stage
-        from bayesxs.runs.stages import simulate_stage
+        from bayesxs.runs.stages import simulate_stage, uncertainty_stage
+        from bayesxs.runs.training import TRAINING, train_stage
 
-        key = f"{self.inputs}-{seed}"
+        near, key = self.analysis.near, f"{self.inputs}-{settings.seed}"
         if not self.folder.stage_is_current("simulate", self.inputs):
             with self.folder.stage("simulate", self.inputs) as stage:
-                simulate_stage(self.experiment, stage, self.reporter)
+                simulate_stage(self.experiment, None, self.settings, stage, self.reporter)
         if not self.folder.stage_is_current("train", key):
             with self.folder.stage("train", key) as stage:
-                train_stage(self.experiment, stage, self.reporter)
+                train_stage(near, settings.training, settings.seed, stage, self.reporter)
         with self.folder.stage("uncertainty", key) as stage:
-            uncertainty_stage(self.experiment, self.folder, stage, self.reporter)
+            uncertainty_stage(near, settings, self.folder, stage, self.reporter)
         with (self.folder.path / TRAINING).open(newline="", encoding="utf-8") as file:
             # A later record of a member replaces the earlier ones
             last = {(r["target"], r["member"]): float(r["seconds"]) for r in csv.DictReader(file)}
@@ -134,7 +133,7 @@ class Study:
         from bayesxs.runs.stages import far_sampler
 
         if self._sampler is None:  # all channels have one shape
-            self._sampler = far_sampler(self.experiment, channels)
+            self._sampler = far_sampler(self.experiment, self.settings, channels)
         draws = self._sampler.run((channels,), self.sampling_key)
         return posterior_tree(draws, self.octant_keys[kind])["posterior"].dataset
 

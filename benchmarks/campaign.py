@@ -21,18 +21,20 @@ from shared import cold_cache, machine, markdown, say, use_cores
 
 def shared_part(batch: int, information_loss: float | None = None) -> Any:
     """Return what a campaign's pseudo-experiments share, by default with bins merged."""
+    import xarray as xr
+
     from bayesxs.campaigns.kind import sampled
+    from bayesxs.cards.build import build_experiment
     from bayesxs.cards.card import load_card
     from bayesxs.cards.sections import SbcCampaign
     from bayesxs.experiment.channels import Channels
-    from bayesxs.experiment.experiment import Experiment
 
-    experiment = Experiment(load_card(None, "default", []))
+    experiment = build_experiment(load_card(None, "default", []))
     # Of the true cross section: nothing is read from a folder
     plan = SbcCampaign(batch=batch)
     if information_loss is not None:
         plan = plan.model_copy(update={"information_loss": information_loss})
-    return sampled(experiment, Channels(experiment, None), plan)
+    return sampled(Channels(experiment, None, xr.Dataset()), plan, 0)
 
 
 def batches(options: argparse.Namespace) -> None:

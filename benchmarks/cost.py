@@ -50,11 +50,15 @@ def measure(axis: str, size: int, folder: Path) -> dict[str, float]:
 
     use_cores(1)
     prepare_jax(1)
+    import xarray as xr
+
     from bayesxs.campaigns.kind import sampled
+    from bayesxs.cards.build import build_experiment
     from bayesxs.cards.card import load_card
     from bayesxs.cards.sections import SbcCampaign
     from bayesxs.experiment.channels import Channels
-    from bayesxs.experiment.experiment import Experiment
+    from bayesxs.progress import Reporter
+    from bayesxs.runs.pipeline import Analysis
     from bayesxs.storage.run_folder import RunFolder
 
     begin = time.perf_counter()
@@ -62,11 +66,13 @@ def measure(axis: str, size: int, folder: Path) -> dict[str, float]:
     keys = [key.format(size) for key in KEYS.get(axis, ())]
     path = folder / "config.toml" if learned else None
     card = load_card(path, None if learned else "default", keys)
-    experiment = Experiment(card)
-    channels = Channels(experiment, RunFolder.view(folder))
     if learned:
-        for name, one in channels.learned.items():
-            channels.learned[name] = replace(one, modes=one.modes[:size])
+        whole = Analysis(card, RunFolder.view(folder), Reporter(False)).channels
+        found = whole.cross_section
+        targets = {n: replace(one, modes=one.modes[:size]) for n, one in found.targets.items()}
+        channels = Channels(whole.experiment, replace(found, targets=targets), whole.events)
+    else:
+        channels = Channels(build_experiment(card), None, xr.Dataset())
     plan = SbcCampaign(
         batch=size if axis == "batch" else 25,
         cross_section="learned" if learned else "truth",
@@ -74,7 +80,7 @@ def measure(axis: str, size: int, folder: Path) -> dict[str, float]:
         draws=200,
         tree_depth=4 if axis == "modes" else 3,
     )
-    detector = sampled(experiment, channels, plan)
+    detector = sampled(channels, plan, card.seed)
     detector.run(0)
     ready = time.perf_counter()
     seconds, steps = [], []

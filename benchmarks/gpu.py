@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from bayesxs.inference.sampling import NutsSampler
     from bayesxs.inputs.flux import Flux
     from bayesxs.physics.oscillation import OscillationParameters
-    from bayesxs.physics.structure_functions import QuarkParton
+    from bayesxs.physics.structure_functions import PartonFunctions
 
 # The default preset, written out here because cards need pydantic; `compare_with_card` checks it
 DEFAULT: dict[str, Any] = {
@@ -92,7 +92,7 @@ class Beam(NamedTuple):
 
     flux: Flux
     energies: EnergyGrid
-    truth: QuarkParton
+    truth: PartonFunctions
 
 
 def beam(settings: dict[str, Any]) -> Beam:
@@ -101,7 +101,7 @@ def beam(settings: dict[str, Any]) -> Beam:
     from bayesxs.detector.grid import energy_grid
     from bayesxs.inputs.flux import embedded_dune_flux
     from bayesxs.inputs.pdf import embedded_ct18nnlo
-    from bayesxs.physics.structure_functions import QuarkParton
+    from bayesxs.physics.structure_functions import PartonFunctions
 
     flux = embedded_dune_flux("neutrino")
     low, high = settings["beam.energy_min_GeV"], settings["beam.energy_max_GeV"]
@@ -109,7 +109,7 @@ def beam(settings: dict[str, Any]) -> Beam:
     return Beam(
         flux,
         energy_grid(flux.energy, low, high, settings["grid.energy_order"]),
-        QuarkParton(embedded_ct18nnlo(), *nucleons, MUON_MASS),
+        PartonFunctions(embedded_ct18nnlo(), *nucleons, MUON_MASS),
     )
 
 

@@ -19,7 +19,7 @@ from jax.typing import ArrayLike
 
 from bayesxs.inputs.pdf import PDF, embedded_ct18nnlo, embedded_les_houches
 from bayesxs.physics.modification import Modification
-from bayesxs.physics.structure_functions import PARTONS, Positive, QuarkParton
+from bayesxs.physics.structure_functions import PARTONS, PartonFunctions, Positive
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def natures(lepton_mass: float) -> dict[str, Callable[[], Positive]]:
 
     def make(pdf: Callable[[], PDF], protons: int, neutrons: int, **more: Any) -> Any:
         choice = {"form": "helicity"} | more
-        return lambda: Positive(QuarkParton(pdf(), protons, neutrons, lepton_mass, **choice))
+        return lambda: Positive(PartonFunctions(pdf(), protons, neutrons, lepton_mass, **choice))
 
     ct18, benchmark = embedded_ct18nnlo, embedded_les_houches
     return {

@@ -32,19 +32,20 @@ def calibration(options: argparse.Namespace) -> None:
     import numpy as np
     from natures import natures
 
+    from bayesxs.cards.build import build_experiment, near_sources
     from bayesxs.cards.card import load_card
-    from bayesxs.experiment.experiment import Experiment
+    from bayesxs.experiment.near import NearData
 
     card = load_card(None, options.preset, ["near.events=1000000"])
-    experiment = Experiment(card)
-    target = experiment.unique_targets[0]
-    experiment.near(target)  # built once: only the truth differs
+    experiment = build_experiment(card)
+    near_data = NearData(experiment, near_sources(card, experiment))
+    (target,) = experiment.unique_targets
     rows, figures = [], []
     for name, make in natures(target.sample.lepton_mass).items():
         if options.natures and options.natures not in name:
             continue
         pulls, width = _pulls(
-            experiment, dataclasses.replace(target, truth=make()), options.realizations
+            near_data, dataclasses.replace(target, truth=make()), options.realizations
         )
         scatter = np.sqrt(np.mean(np.var(pulls, axis=0)))
         found = [100.0 * np.mean(np.abs(pulls) < level) for level in (1.0, 2.0)]
@@ -60,7 +61,7 @@ def calibration(options: argparse.Namespace) -> None:
     print(markdown(head, rows))
 
 
-def _pulls(experiment: Any, target: Any, realizations: int, number: int = 200) -> tuple[Any, float]:
+def _pulls(near_data: Any, target: Any, realizations: int, number: int = 200) -> tuple[Any, float]:
     """Return pulls (realizations, functionals) of one nature, and the median width.
 
     Functionals of the far density over its statistical error: plane waves over its bins in
@@ -73,8 +74,8 @@ def _pulls(experiment: Any, target: Any, realizations: int, number: int = 200) -
     from bayesxs.learning.gaussian_process import fit_process, prior_mean
     from bayesxs.learning.linear_model import near_data
 
-    geometry, near = experiment.geometry(target), experiment.near(target)
-    matrix, events = near.matrix, float(experiment.card.near.events)
+    experiment, near = near_data.experiment, near_data.detectors[target.name]
+    geometry, matrix, events = near.geometry, near.matrix, near.events
     expected = near.spectrum.of_function(target.truth).rows @ target.near_flux
     truth = np.nan_to_num(geometry.node_values(target.truth)).ravel()
     truth /= (matrix @ truth).sum()
@@ -99,14 +100,13 @@ def _pulls(experiment: Any, target: Any, realizations: int, number: int = 200) -
 
 def learn(card: Any, folder: Path) -> tuple[Any, Any]:
     """Learn a card's cross section; return the experiment and its channels."""
-    from bayesxs.experiment.channels import Channels
-    from bayesxs.experiment.experiment import Experiment
-    from bayesxs.runs.pipeline import run
+    from bayesxs.progress import Reporter
+    from bayesxs.runs.pipeline import Analysis, run
     from bayesxs.storage.run_folder import RunFolder
 
     run(card, folder, resume=True, stages=("train", "simulate"), progress=False)
-    experiment = Experiment(card)
-    return experiment, Channels(experiment, RunFolder.view(folder))
+    analysis = Analysis(card, RunFolder.view(folder), Reporter(False))
+    return analysis.experiment, analysis.channels
 
 
 def estimates(experiment: Any, channels: Any) -> dict[str, dict[str, tuple[float, float]]]:

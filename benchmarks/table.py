@@ -148,20 +148,24 @@ def evaluations(card: Card, options: argparse.Namespace) -> list[Row]:
     import numpy as np
     from flax import nnx
 
-    from bayesxs.experiment.experiment import Experiment, architecture
-    from bayesxs.experiment.learn import near_data
+    from bayesxs.cards.build import build_experiment, build_training, near_sources
+    from bayesxs.experiment.learn import training_data
+    from bayesxs.experiment.near import NearData
     from bayesxs.learning.near_problem import NearProblem, near_loss
     from bayesxs.learning.network import Network, create_network
     from bayesxs.physics.kinematics import invariants, is_physical
 
-    experiment = Experiment(card)
+    experiment = build_experiment(card)
     target = experiment.unique_targets[0]
     geometry = experiment.geometry(target)
     observed = geometry.true_bins.rows @ target.near_flux
     floor = card.training.floor if card.training.weighting == "relative" else None
     dtype = jnp.dtype(card.network.precision)
     # Fields that the loss does not need are None
-    problem = jax.tree.map(lambda a: a.astype(dtype), near_data(experiment, target).nominal)
+    training = build_training(card)
+    near = NearData(experiment, near_sources(card, experiment)).detectors[target.name]
+    nominal = training_data(near, training).nominal
+    problem = jax.tree.map(lambda a: a.astype(dtype), nominal)
 
     points, operator = geometry.quadrature, geometry.operator
     x, q2, _ = invariants(points.energy, points.lepton_energy, points.z, points.lepton_mass)
@@ -182,7 +186,7 @@ def evaluations(card: Card, options: argparse.Namespace) -> list[Row]:
         residual = weights * (spectrum / spectrum.sum() - density)
         return residual @ residual
 
-    network = create_network(architecture(card), jax.random.key(card.seed))
+    network = create_network(training.architecture, jax.random.key(card.seed))
     graph, weights_of_network, rest = nnx.split(network, nnx.Param, ...)
 
     @jax.jit
@@ -231,11 +235,11 @@ def far_detector(card: Card) -> tuple[Experiment, list[FarChannel]]:
     import jax
     import numpy as np
 
+    from bayesxs.cards.build import build_experiment
     from bayesxs.detector.density import simulate_events
-    from bayesxs.experiment.experiment import Experiment
     from bayesxs.inference.channel import far_channel, probability_span
 
-    experiment = Experiment(card)
+    experiment = build_experiment(card)
     sample = experiment.samples[0]
     target = experiment.targets[sample]
     steps = card.oscillation.newton_steps

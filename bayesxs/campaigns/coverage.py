@@ -50,7 +50,7 @@ class IntervalCoverage(Kind[CoverageCampaign]):
 
     def shared(self) -> IntervalExperiment:
         """Return the far detector and what is made of its data."""
-        detector = sampled(self.experiment, self.channels, self.plan)
+        detector = sampled(self.channels, self.plan, self.settings.seed)
         return IntervalExperiment(detector, self.points, LEVELS, self.plan.replicas)
 
     def assemble(self, stored: Stored, stage: Stage) -> xr.Dataset:

@@ -13,21 +13,20 @@ import xarray as xr
 from bayesxs.campaigns.kind import Figures, Int, Kind, Stored, batches, joined
 from bayesxs.cards.sections import EnsembleCampaign
 from bayesxs.engine.results import Task
-from bayesxs.experiment.experiment import architecture, schedule
-from bayesxs.experiment.learn import NETWORK, Judge, NearData, near_data
+from bayesxs.experiment.channels import Channels
+from bayesxs.experiment.judge import Judge
+from bayesxs.experiment.learn import Training, TrainingData, train_group, training_data
 from bayesxs.experiment.weights import conditions, write_networks
 from bayesxs.keys import Purpose, derive
 from bayesxs.learning.network import (
-    Architecture,
     Network,
-    create_network,
     network_arrays,
     network_from_arrays,
 )
-from bayesxs.learning.training import Schedule, train
 from bayesxs.report.campaigns import ensemble_verdict
 from bayesxs.report.plots_systematics import sources_figure
 from bayesxs.runs.budget import FarSpectrum
+from bayesxs.runs.training import NETWORK
 from bayesxs.storage.checkpoint import starting_with
 from bayesxs.storage.run_folder import Stage
 
@@ -38,15 +37,13 @@ class TrainingExperiment:
 
     Attributes:
         near: by name of the target.
-        architecture: of the networks.
-        schedules: of the training, by name of the target.
+        training: how networks are fitted.
         members: of one task.
         seed: of the card.
     """
 
-    near: Mapping[str, NearData]
-    architecture: Architecture
-    schedules: Mapping[str, Schedule]
+    near: Mapping[str, TrainingData]
+    training: Training
     members: int
     seed: int
 
@@ -61,10 +58,11 @@ class TrainingExperiment:
         out: dict[str, list[np.ndarray]] = {}
         for number, (name, near) in enumerate(self.near.items()):
             for member in range(first, first + self.members):
-                key = derive(self.seed, Purpose.TRAINING, number, member)
-                network = create_network(self.architecture, key)
-                replica = derive(self.seed, Purpose.REPLICA, number, member)
-                network = train(network, near.problem(replica, member), self.schedules[name])
+                keys = (
+                    derive(self.seed, Purpose.TRAINING, number, member),
+                    derive(self.seed, Purpose.REPLICA, number, member),
+                )
+                (network,) = train_group(self.training, near, {member: keys})
                 for weight, values in network_arrays(network).items():
                     out.setdefault(f"{name}/{weight}", []).append(np.asarray(values))
         return {name: np.stack(values) for name, values in out.items()}
@@ -81,10 +79,9 @@ class NetworkEnsemble(Kind[EnsembleCampaign]):
 
     def shared(self) -> TrainingExperiment:
         """Return the near data and the recipe."""
-        e = self.experiment
-        near = {t.name: near_data(e, t) for t in e.unique_targets}
-        schedules = {name: schedule(e.card, data.events) for name, data in near.items()}
-        return TrainingExperiment(near, architecture(e.card), schedules, self.plan.batch, e.seed)
+        training, detectors = self.settings.training, self.analysis.near.detectors
+        near = {name: training_data(d, training) for name, d in detectors.items()}
+        return TrainingExperiment(near, training, self.plan.batch, self.settings.seed)
 
     def assemble(self, stored: Stored, stage: Stage) -> xr.Dataset:
         """Judge every network of the first sample's target, and fold it with the far flux.
@@ -95,10 +92,9 @@ class NetworkEnsemble(Kind[EnsembleCampaign]):
         are left as network.safetensors, which another run's network.weights takes.
         """
         networks, members = self._networks(stored)
-        card = self.experiment.card
-        path = stage.output(NETWORK)
-        write_networks(path, networks, architecture(card), conditions(card))
-        spectrum = FarSpectrum(self.experiment, self.channels)
+        path, kind = stage.output(NETWORK), self.settings.training.architecture
+        write_networks(path, networks, kind, conditions(self.experiment))
+        spectrum = FarSpectrum(self.experiment, self._truth_alone())
         geometry = spectrum.geometry
         fluxes = {
             "near": geometry.target.near_flux,
@@ -113,15 +109,19 @@ class NetworkEnsemble(Kind[EnsembleCampaign]):
         data |= {
             "ratio": (("member", "lepton_energy"), ratios),
             "weight": ("lepton_energy", share),
-            "statistical": ("lepton_energy", 1.0 / np.sqrt(card.far.events * share)),
+            "statistical": ("lepton_energy", 1.0 / np.sqrt(self.experiment.far_events * share)),
         }
         coordinates = {"member": members} | spectrum.coordinates()
         return xr.Dataset(data, coordinates, {"kind": self.plan.kind})
 
+    def _truth_alone(self) -> Channels:
+        """Return channels of the true cross section: nothing was learned or observed."""
+        return Channels(self.experiment, None, xr.Dataset())
+
     def _networks(self, stored: Stored) -> tuple[dict[str, list[Network]], Int]:
         """Return the trained networks by target, and the members' numbers."""
         arrays, members = joined(stored, self.plan.members, self.plan.batch)
-        kind = architecture(self.experiment.card)
+        kind = self.settings.training.architecture
         networks: dict[str, list[Network]] = {}
         for target in self.experiment.unique_targets:
             own = starting_with(f"{target.name}/", arrays)

@@ -18,10 +18,12 @@ from bayesxs.detector.grid import Float
 from bayesxs.engine.results import Task
 from bayesxs.experiment.channels import Channels
 from bayesxs.experiment.experiment import Experiment
+from bayesxs.experiment.far import sample_shares
 from bayesxs.inference.binning import bin_groups, merged
 from bayesxs.inference.pseudo_experiments import BinnedExperiment
 from bayesxs.inference.sampling import SamplerSettings
-from bayesxs.runs.stages import sample_shares
+from bayesxs.runs.pipeline import Analysis
+from bayesxs.runs.settings import RunSettings
 from bayesxs.storage.checkpoint import starting_with
 from bayesxs.storage.run_folder import Stage, content_key
 
@@ -41,16 +43,29 @@ class Kind[Plan: Campaign](ABC):
 
     Attributes:
         function: importable function of the shared object and a task's arguments.
-        experiment: the analysis.
-        channels: its far-detector channels.
+        analysis: card, experiment and what its run has left so far.
         plan: the section of the card.
     """
 
     function: ClassVar[Callable[..., Arrays]]
 
-    experiment: Experiment
-    channels: Channels
+    analysis: Analysis
     plan: Plan
+
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment."""
+        return self.analysis.experiment
+
+    @property
+    def channels(self) -> Channels:
+        """Its data and cross sections."""
+        return self.analysis.channels
+
+    @property
+    def settings(self) -> RunSettings:
+        """What the card says besides."""
+        return self.analysis.settings
 
     @abstractmethod
     def tasks(self, key: str) -> list[Task]:
@@ -130,11 +145,12 @@ def variables_of(data: xr.Dataset, prefix: str) -> list[str]:
 
 
 def sampled(
-    experiment: Experiment, channels: Channels, plan: SampledCampaign, thin: int = 1
+    channels: Channels, plan: SampledCampaign, seed: int, thin: int = 1
 ) -> BinnedExperiment:
     """Return the far detector of which a card's pseudo-experiments are made."""
+    experiment = channels.experiment
     shares = sample_shares(experiment)
-    sizes = tuple(round(experiment.card.far.events * share) for share in shares)
+    sizes = tuple(round(experiment.far_events * share) for share in shares)
     priors, fixed = experiment.priors, experiment.parameters
     bins = channels.of_bins(plan.cross_section)
     if plan.information_loss > 0.0:
@@ -154,5 +170,5 @@ def sampled(
             tree_depth=plan.tree_depth,
         ),
         thin,
-        experiment.card.seed,
+        seed,
     )

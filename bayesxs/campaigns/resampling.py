@@ -83,7 +83,9 @@ class Resampling(Kind[BootstrapCampaign]):
         """Return the events folded with every cross section."""
         channels = {kind: tuple(self.channels.of_events(kind)) for kind in self.channels.kinds}
         e = self.experiment
-        return BootstrapExperiment(channels, e.priors, e.parameters, self.plan.batch, e.seed)
+        return BootstrapExperiment(
+            channels, e.priors, e.parameters, self.plan.batch, self.settings.seed
+        )
 
     def assemble(self, stored: Stored, stage: Stage) -> xr.Dataset:
         """Collect estimates: NAME and converged over (cross_section, replica); 0 is of the data."""
@@ -133,7 +135,7 @@ class Resampling(Kind[BootstrapCampaign]):
             str(kind): xr.DataTree(replicas.sel(cross_section=kind, drop=True))
             for kind in data["cross_section"].values
         }
-        simulated = not self.experiment.card.far.file
+        simulated = not self.settings.far.file
         true = truth_values(self.experiment.parameters) if simulated else None
         return {
             f"bootstrap_{stem}": partial(comparison_figure, trees, true, names)

@@ -29,8 +29,6 @@ from bayesxs.engine.cluster import existing_scheduler, local_cluster
 from bayesxs.engine.results import Results, Task
 from bayesxs.engine.work import work
 from bayesxs.errors import InputError
-from bayesxs.experiment.channels import Channels
-from bayesxs.experiment.experiment import Experiment
 from bayesxs.progress import Reporter
 from bayesxs.report.calibration import render_campaign
 from bayesxs.report.style import to_png
@@ -70,7 +68,7 @@ def prepare_worker() -> None:
     prepare_jax(1)
 
 
-def kind_of(experiment: Experiment, channels: Channels, plan: Campaign) -> Kind[Any]:
+def kind_of(analysis: Analysis, plan: Campaign) -> Kind[Any]:
     """Return the campaign that a card plans."""
     kinds: dict[type[Campaign], Callable[..., Kind[Any]]] = {
         SbcCampaign: Sbc,
@@ -79,7 +77,7 @@ def kind_of(experiment: Experiment, channels: Channels, plan: Campaign) -> Kind[
         EnsembleCampaign: NetworkEnsemble,
         SensitivityCampaign: Sensitivity,
     }
-    return kinds[type(plan)](experiment, channels, plan)
+    return kinds[type(plan)](analysis, plan)
 
 
 def run_campaign(
@@ -129,7 +127,7 @@ def run_campaign(
             analysis.reporter.line("campaign: up to date")
         else:
             with opened.stage("campaign", key) as stage:
-                kind = kind_of(analysis.experiment, analysis.channels, plan)
+                kind = kind_of(analysis, plan)
                 campaign_stage(kind, stage, analysis.reporter, workers, scheduler)
         return write_campaign_page(opened)
 
@@ -205,8 +203,7 @@ def campaign_figures(folder: RunFolder) -> Figures:
     """Return what draws the figures of a finished campaign, by name."""
     card = load_card(folder.path / CONFIG)
     assert card.campaign is not None
-    experiment = Experiment(card)
-    kind = kind_of(experiment, Channels(experiment, folder), card.campaign)
+    kind = kind_of(Analysis(card, folder, Reporter(False)), card.campaign)
     return kind.figures(read_dataset(folder.path / COLLECTED), read_json(folder.path / CAMPAIGN))
 
 

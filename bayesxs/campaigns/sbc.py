@@ -43,7 +43,7 @@ class Sbc(Kind[SbcCampaign]):
 
     def shared(self) -> BinnedExperiment:
         """Return the far detector of the pseudo-experiments."""
-        return sampled(self.experiment, self.channels, self.plan, self.plan.thin)
+        return sampled(self.channels, self.plan, self.settings.seed, self.plan.thin)
 
     def assemble(self, stored: Stored, stage: Stage) -> xr.Dataset:
         """Collect truths, ranks, and a summary of each posterior.
@@ -53,7 +53,7 @@ class Sbc(Kind[SbcCampaign]):
         """
         plan = self.plan
         arrays, numbers = joined(stored, plan.experiments, plan.batch)
-        rng = generator(derive(self.experiment.seed, Purpose.RANKS, 0))
+        rng = generator(derive(self.settings.seed, Purpose.RANKS, 0))
         out: dict[str, Any] = {}
         for what in (*PUBLIC_NAMES.values(), "sin2_2theta23", "log_likelihood"):
             if f"truth/{what}" not in arrays:
@@ -80,7 +80,7 @@ class Sbc(Kind[SbcCampaign]):
         """Judge the ranks of every parameter."""
         judged: dict[str, Uniformity] = {}
         parameters: dict[str, dict[str, Any]] = {}
-        for name, values in pits_of(data, self.experiment.seed).items():
+        for name, values in pits_of(data, self.settings.seed).items():
             judged[name] = found = uniformity(values)
             parameters[name] = {
                 "inside": found.inside,
@@ -108,7 +108,7 @@ class Sbc(Kind[SbcCampaign]):
         if "nuisance" in data.coords:
             groups = {n.name: n.group for n in self.channels.nuisances}
         alone = {n: ranks for n, ranks in ranks_of(data).items() if n not in groups}
-        pits = pits_of(data, self.experiment.seed)
+        pits = pits_of(data, self.settings.seed)
         return {
             "ecdf": partial(ecdf_figure, pits, groups=groups),
             "ranks": partial(rank_histogram_figure, alone, kept),

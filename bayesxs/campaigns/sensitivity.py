@@ -21,10 +21,10 @@ from bayesxs.campaigns.kind import (
 )
 from bayesxs.cards.sections import SensitivityCampaign
 from bayesxs.engine.results import Task
+from bayesxs.experiment.far import sample_shares
 from bayesxs.inference.fixed_truth import WidthExperiment
 from bayesxs.report.campaigns import sensitivity_verdict
 from bayesxs.report.plots_calibration import sensitivity_figure
-from bayesxs.runs.stages import sample_shares
 from bayesxs.storage.run_folder import Stage
 
 # Parts of the pseudo-experiments below the middle one and the edges of the band
@@ -50,7 +50,7 @@ class Sensitivity(Kind[SensitivityCampaign]):
         shares = sample_shares(self.experiment)
         events = [e * self.plan.events_per_kt_MW_yr for e in self.exposures]
         sizes = tuple(tuple(max(1, round(n * share)) for share in shares) for n in events)
-        return WidthExperiment(sampled(self.experiment, self.channels, self.plan), sizes)
+        return WidthExperiment(sampled(self.channels, self.plan, self.settings.seed), sizes)
 
     def assemble(self, stored: Stored, stage: Stage) -> xr.Dataset:
         """Collect mean_NAME and sd_NAME of every posterior; exposure and events say of which."""

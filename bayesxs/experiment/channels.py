@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import combinations_with_replacement
 from typing import NamedTuple
 
@@ -16,23 +16,21 @@ from bayesxs.detector.density import Response, Sample
 from bayesxs.detector.expansion import free_parameters
 from bayesxs.detector.grid import Float
 from bayesxs.detector.spectrum import Spectrum
+from bayesxs.errors import InputError
+from bayesxs.experiment.cross_section import LearnedCrossSection, LearnedTarget
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.geometry import Geometry
-from bayesxs.experiment.learn import NETWORK
-from bayesxs.experiment.uncertainty import Learned, read_learned, response_terms
-from bayesxs.experiment.weights import conditions, read_networks
+from bayesxs.experiment.uncertainty import response_terms
 from bayesxs.inference.channel import FarChannel, far_channel, probability_span
-from bayesxs.learning.network import Average
-from bayesxs.storage.netcdf import read_dataset
-from bayesxs.storage.run_folder import RunFolder
-
-EVENTS = "events.nc"
 
 # Groups of nuisances, in the order in which they stand
 GROUPS = ("cross_section", "flux", "response")
 
 # Share of the expected events in bins that are left out of Asimov data: half an event of 6200
 NEGLIGIBLE = 1e-4
+
+# Events of a sample above which they are counted in bins, not taken one by one
+BINNED_ABOVE = 50_000
 
 # Density in 1/GeV of an event that a learned cross section says cannot happen
 EMPTY_DENSITY = 1e-6
@@ -81,49 +79,66 @@ type _Effects = tuple[dict[str, _Effect], dict[tuple[str, str], _Effect]]
 
 
 class Channels:
-    """Data and cross sections of a run, as likelihoods.
+    """Far-detector data and cross sections of an experiment, as likelihoods.
 
     Kinds of cross section: "truth" makes the events, if all data are simulated; "learned" comes
-    with the nuisances that the card switches on; "assumed" is what the card holds against it.
+    with the nuisances that are switched on; "assumed" is what an analyst holds against it.
     """
 
-    def __init__(self, experiment: Experiment, folder: RunFolder) -> None:
-        """Hold a run; what it has learned and observed is read when first needed."""
+    def __init__(
+        self,
+        experiment: Experiment,
+        cross_section: LearnedCrossSection | None,
+        events: xr.Dataset,
+        *,
+        simulated: bool = True,
+        binned_above: int = BINNED_ABOVE,
+    ) -> None:
+        """Hold what likelihoods are made of; they are folded when first asked for.
+
+        Args:
+            experiment: fluxes, samples and detectors.
+            cross_section: what was learned; None where nothing was.
+            events: at the far detector: sample, lepton_energy, z, cos_theta, and what is
+                reconstructed where there is response.
+            simulated: whether the truth made all data.
+            binned_above: events of a sample above which they are counted in bins.
+        """
         self.experiment = experiment
-        self._folder = folder
+        self._cross_section = cross_section
+        self.events = events
+        self.simulated = simulated
+        self._binned_above = binned_above
         self._spans: dict[tuple[Sample, bool], jax.Array] = {}
         self._seen_effects: dict[Sample, _Effects] = {}
-
-    @cached_property
-    def networks(self) -> dict[str, Average]:
-        """The trained networks, by target."""
-        names = [t.name for t in self.experiment.unique_targets]
-        return read_networks(self._folder.path / NETWORK, names, conditions(self.experiment.card))
-
-    @cached_property
-    def _all_learned(self) -> tuple[dict[str, Learned], Float]:
-        return read_learned(self.experiment, self._folder)
+        self._kept: dict[tuple[object, ...], list[FarChannel]] = {}
 
     @property
-    def learned(self) -> dict[str, Learned]:
+    def cross_section(self) -> LearnedCrossSection:
+        """What was learned.
+
+        Raises:
+            InputError: nothing was.
+        """
+        if self._cross_section is None:
+            raise InputError("no cross section was learned: train first")
+        return self._cross_section
+
+    @property
+    def learned(self) -> Mapping[str, LearnedTarget]:
         """The learned cross sections, by target."""
-        return self._all_learned[0]
+        return self.cross_section.targets
 
     @property
     def flux_modes(self) -> Float:
         """The flux nuisances that they follow: relative changes of unit prior width, (J, E)."""
-        return self._all_learned[1]
-
-    @cached_property
-    def events(self) -> xr.Dataset:
-        """The observed events."""
-        return read_dataset(self._folder.path / EVENTS)
+        return self.cross_section.flux_modes
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Kinds of cross section of this run."""
-        truth = ("truth",) if self.experiment.card.simulated else ()
-        return (*truth, "learned", *(("assumed",) if self.experiment.card.assumed else ()))
+        """Kinds of cross section that there are."""
+        truth = ("truth",) if self.simulated else ()
+        return (*truth, "learned", *(("assumed",) if self.experiment.assumed is not None else ()))
 
     @property
     def reference(self) -> str:
@@ -133,8 +148,8 @@ class Channels:
     @property
     def effective_parameters(self) -> dict[str, float]:
         """What each learned cross section takes from the near data, where that is known."""
-        notes = self._folder.stages["uncertainty"]["notes"]
-        return dict(notes.get("effective_parameters", {}))
+        taken = {name: own.effective_parameters for name, own in self.learned.items()}
+        return {name: value for name, value in taken.items() if value is not None}
 
     @property
     def values(self) -> dict[str, Float]:
@@ -151,35 +166,34 @@ class Channels:
             out += [Nuisance(f"{stem}_{k}", "cross_section") for k in range(len(learned.modes))]
         count = len(self.flux_modes)
         out += [Nuisance(f"flux_{j}", "flux") for j in range(count)]
-        if self._near_far > 0.0:
+        if self.experiment.near_far > 0.0:
             out += [Nuisance(f"near_far_{j}", "flux") for j in range(count)]
         return (*out, *(Nuisance(name, "response") for name in self._response_names))
 
     @property
-    def _near_far(self) -> float:
-        return float(getattr(self.experiment.card.flux_shape, "near_far", 0.0))
-
-    @property
     def _response_names(self) -> tuple[str, ...]:
-        response = self._geometry(self.experiment.samples[0]).response
-        return () if response is None else free_parameters(response.sds)
+        detector = self.experiment.detector
+        return () if detector is None else free_parameters(detector.sds)
 
     def chosen(self, groups: Sequence[str] = GROUPS) -> tuple[Nuisance, ...]:
         """Return the nuisances of some groups."""
         return tuple(n for n in self.nuisances if n.group in groups)
 
-    @cache  # noqa: B019 - lives as long as its run
     def of_events(self, kind: str) -> list[FarChannel]:
         """Return the channels of the observed events.
 
-        They are taken one by one, but in bins where there is response or where there are more than
-        far.binned_above.
+        They are taken one by one, but in bins where there is response or where they are many.
         """
+        if ("events", kind) not in self._kept:
+            self._kept["events", kind] = self._of_events(kind)
+        return self._kept["events", kind]
+
+    def _of_events(self, kind: str) -> list[FarChannel]:
         out = []
         for number, sample in enumerate(self.experiment.samples):
             own = self.events.isel(event=self.events["sample"].values == number)
             geometry = self._geometry(sample)
-            many = own.sizes["event"] > self.experiment.card.far.binned_above
+            many = own.sizes["event"] > self._binned_above
             if geometry.response is not None or many:
                 spectrum, weights = geometry.binned, _counts(geometry, own)
             else:
@@ -189,7 +203,6 @@ class Channels:
             out.append(self._channel(sample, folded, weights))
         return out
 
-    @cache  # noqa: B019 - lives as long as its run
     def of_asimov(self, kind: str, groups: tuple[str, ...] = GROUPS) -> list[FarChannel]:
         """Return the channels of the expected, unfluctuated data.
 
@@ -200,6 +213,11 @@ class Channels:
             kind: of cross section.
             groups: of nuisances to include with the learned one.
         """
+        if ("asimov", kind, groups) not in self._kept:
+            self._kept["asimov", kind, groups] = self._of_asimov(kind, groups)
+        return self._kept["asimov", kind, groups]
+
+    def _of_asimov(self, kind: str, groups: tuple[str, ...]) -> list[FarChannel]:
         sizes = np.bincount(self.events["sample"].values, minlength=len(self.experiment.samples))
         out = []
         for sample, size in zip(self.experiment.samples, sizes, strict=True):
@@ -285,8 +303,8 @@ class Channels:
         for j, shape in enumerate(self.flux_modes):
             follows = spectrum.of_values(learned.flux[j]) if len(learned.flux) else None
             single[f"flux_{j}"] = _Effect(follows, shape)
-            if self._near_far > 0.0:
-                single[f"near_far_{j}"] = _Effect(None, self._near_far * shape)
+            if self.experiment.near_far > 0.0:
+                single[f"near_far_{j}"] = _Effect(None, self.experiment.near_far * shape)
         double: dict[tuple[str, str], _Effect] = {}
         names = self._response_names
         if names:
@@ -334,7 +352,7 @@ class Channels:
             sample,
             experiment.baseline,
             self._span(sample, flux_modes),
-            experiment.card.oscillation.newton_steps,
+            experiment.newton_steps,
             modes=[_without(m, dead) for m in modes],
             flux_modes=flux_modes,
             pairs=pairs,
@@ -344,7 +362,7 @@ class Channels:
         key = (sample, bool(np.any(flux_modes)))
         if key not in self._spans:
             e = self.experiment
-            steps = e.card.oscillation.newton_steps
+            steps = e.newton_steps
             self._spans[key] = probability_span(
                 sample, e.energies.points, e.baseline, e.priors, e.parameters, steps, flux_modes
             )

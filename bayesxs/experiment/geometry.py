@@ -9,8 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
 
-from bayesxs.cards.card import Card
-from bayesxs.cards.sections import GaussianResponse
 from bayesxs.detector.bins import points_of_bins, sum_of_points
 from bayesxs.detector.density import Response, Sample
 from bayesxs.detector.grid import (
@@ -33,13 +31,13 @@ from bayesxs.detector.operator import (
 from bayesxs.detector.smearing import (
     Acceptance,
     RecoGrid,
-    ResponseParameters,
     TrueCells,
     reco_grid,
     response_matrix,
     true_cells,
 )
 from bayesxs.detector.spectrum import Spectrum
+from bayesxs.experiment.settings import GaussianDetector, Grid
 from bayesxs.physics.structure_functions import Positive, StructureFunctions
 
 # Bins in each direction of spectra that are integrated rather than looked at: their edge effects
@@ -73,18 +71,17 @@ class Target:
 class Geometry:
     """The grids of one target, and what folds its cross section."""
 
-    def __init__(self, card: Card, energies: EnergyGrid, target: Target) -> None:
+    def __init__(
+        self, grid: Grid, detector: GaussianDetector | None, energies: EnergyGrid, target: Target
+    ) -> None:
         """Lay out the grids."""
-        high, mass = card.beam.energy_max_GeV, target.sample.lepton_mass
+        high, mass = float(energies.edges[-1]), target.sample.lepton_mass
         self.energies = energies
         self.target = target
         self.lepton_mass = mass
-        self.bins: LeptonGrid = lepton_grid(high, card.grid.lepton_energies, card.grid.z, mass)
-        self.nodes: NodeGrid = node_grid(high, card.grid.nodes_x, card.grid.nodes_q2, mass)
-        chosen = card.response
-        self.response = None
-        if isinstance(chosen, GaussianResponse):
-            self.response = DetectorResponse(chosen, self)
+        self.bins: LeptonGrid = lepton_grid(high, grid.lepton_energies, grid.z, mass)
+        self.nodes: NodeGrid = node_grid(high, grid.nodes_x, grid.nodes_q2, mass)
+        self.response = None if detector is None else DetectorResponse(detector, self)
 
     @cached_property
     def quadrature(self) -> Quadrature:
@@ -236,21 +233,16 @@ class Geometry:
 
 
 class DetectorResponse:
-    """A card's response applied to the geometry of one target."""
+    """Resolutions applied to the geometry of one target."""
 
-    def __init__(self, card: GaussianResponse, geometry: Geometry) -> None:
+    def __init__(self, detector: GaussianDetector, geometry: Geometry) -> None:
         """Hold the parameters; bins and matrices are built on demand."""
         self._geometry = geometry
-        self.correlated = card.correlated
-        self.bins = (card.energy_bins, card.angle_bins)
-        angle = float(np.deg2rad(card.angle_resolution_deg))
-        self.parameters = ResponseParameters(0.0, card.energy_resolution, angle)
-        self.sds = ResponseParameters(
-            card.energy_scale_sd,
-            card.energy_resolution_sd * card.energy_resolution,
-            card.angle_resolution_sd * angle,
-        )
-        self.acceptance = Acceptance(card.threshold_GeV, card.efficiency, card.turn_on_GeV)
+        self.correlated = detector.correlated
+        self.bins = detector.bins
+        self.parameters = detector.resolutions
+        self.sds = detector.sds
+        self.acceptance = detector.acceptance
 
     @cached_property
     def spectrum(self) -> Spectrum:

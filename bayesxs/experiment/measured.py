@@ -8,12 +8,12 @@ import numpy as np
 import xarray as xr
 
 from bayesxs.experiment.channels import Channels
-from bayesxs.experiment.experiment import Experiment
+from bayesxs.experiment.near import NearData
 from bayesxs.inference.goodness import chi_square, predictive_p_value, pulls
 
 
 def density_of_data(
-    experiment: Experiment, channels: Channels
+    near_data: NearData, channels: Channels
 ) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
     """Return the learned cross section beside the near-detector data, and its goodness of fit.
 
@@ -23,8 +23,9 @@ def density_of_data(
     tree: dict[str, xr.Dataset] = {}
     notes: dict[str, Any] = {}
     observed, expected = [], []
+    experiment = near_data.experiment
     for target in experiment.unique_targets:
-        near, values = experiment.near(target), channels.values[target.name]
+        near, values = near_data.detectors[target.name], channels.values[target.name]
         geometry, weights = experiment.geometry(target), experiment.energies.weights
         total = geometry.total_operator.response(values, clamp=True).sum(axis=1)
         mean = (weights * total) @ target.near_flux / (weights @ target.near_flux)

@@ -2,45 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final, cast
+from typing import Literal, cast
 
 import jax
 import numpy as np
 from scipy import sparse
 
-from bayesxs.cards.card import Card
 from bayesxs.detector.counting import Axis, CountedBins, CountedSpectrum
 from bayesxs.detector.grid import Float
 from bayesxs.detector.smearing import RecoGrid
 from bayesxs.detector.spectrum import Spectrum
 from bayesxs.errors import InputError
+from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.geometry import Geometry
-from bayesxs.inference.goodness import chi_square
 from bayesxs.inputs.counts import CountTable, has_edges, load_counts, load_table
 from bayesxs.keys import generator
 
-# Stands for the target in the name of near.file
-TARGET: Final = "{target}"
 
+@dataclass(frozen=True)
+class NearSource:
+    """Where the near-detector data of a target come from.
 
-def near_path(card: Card, name: str) -> Path:
-    """Return the file of near-detector counts of a target."""
-    return Path(card.near.file.replace(TARGET, name))
-
-
-def require_file_per_target(card: Card, names: Sequence[str], source: str) -> None:
-    """Refuse one file of counts for several cross sections.
-
-    Raises:
-        InputError: near.file does not say where the target's name stands.
+    Attributes:
+        events: expected number, which fluctuates; infinite for the expected density.
+        key: of the fluctuation.
+        path: CSV file of counts in place of simulated ones.
+        impossible: what becomes of counts in bins that no neutrino fills.
+        source: what messages call the source.
     """
-    path = card.near.file
-    if path and len(names) > 1 and TARGET not in path:
-        allowed = f"{TARGET} must stand in the name, and a file be there for each of "
-        raise InputError.at(source, "near.file", path, allowed + ", ".join(names))
+
+    events: float = np.inf
+    key: jax.Array | None = None
+    path: Path | None = None
+    impossible: Literal["refuse", "drop"] = "refuse"
+    source: str = "near data"
+
+    @property
+    def counted(self) -> bool:
+        """Whether data are counts, which fluctuate, and not the expected density."""
+        return self.path is not None or bool(np.isfinite(self.events))
 
 
 class NearDetector:
@@ -50,30 +54,21 @@ class NearDetector:
     is compared with the density at the bins' centers. With a response, both are reconstructed.
     """
 
-    def __init__(self, card: Card, geometry: Geometry, key: jax.Array, source: str) -> None:
-        """Hold what is needed; files are read when first asked for.
-
-        Args:
-            card: the analysis.
-            geometry: of the target.
-            key: of the counts, if they are simulated.
-            source: where the card was read from, named in messages.
-        """
+    def __init__(self, source: NearSource, geometry: Geometry) -> None:
+        """Hold what is needed; files are read when first asked for."""
         self.geometry = geometry
-        self._card = card
-        self._key = key
-        self._source = source
-        self._path = near_path(card, geometry.target.name)
+        self.source = source
 
     @cached_property
     def table(self) -> CountTable | None:
         """Counts from a file in bins of its own, if there is one."""
-        if not self._card.near.file or not has_edges(self._path):
+        path = self.source.path
+        if path is None or not has_edges(path):
             return None
-        table = load_table(self._path)
+        table = load_table(path)
         if self.geometry.response is not None and table.axis == "z":
             allowed = "cos_theta or angle_rad, for reconstructed bins (response)"
-            raise InputError.at(self._path, "columns", "z_low,z_high", allowed)
+            raise InputError.at(path, "columns", "z_low,z_high", allowed)
         return table
 
     @cached_property
@@ -107,7 +102,7 @@ class NearDetector:
     def spectrum(self) -> Spectrum | CountedSpectrum:
         """What folds a cross section with the bins."""
         g = self.geometry
-        if g.response is None and self._card.near.counted:
+        if g.response is None and self.source.counted:
             return CountedSpectrum(self.bins, g.energies, g.nodes, g.lepton_mass)
         grid, summed = self._reconstructed
         if g.response is not None and grid is not None:
@@ -122,9 +117,7 @@ class NearDetector:
     @property
     def events(self) -> float:
         """Number of events; infinite for the expected density."""
-        if self._card.near.file:
-            return float(self.observed.sum())
-        return float(np.inf if self._card.near.events == "infinite" else self._card.near.events)
+        return self.source.events if self.source.path is None else float(self.observed.sum())
 
     @property
     def observed(self) -> Float:
@@ -144,14 +137,15 @@ class NearDetector:
 
     @cached_property
     def _observed_and_dropped(self) -> tuple[Float, int]:
-        near = self._card.near
-        if near.file:
-            return self._from_file()
-        expected = self._truth @ self.geometry.target.near_flux
-        if near.events == "infinite":
+        if self.source.path is not None:
+            return self._from_file(self.source.path)
+        expected, events = self._truth @ self.geometry.target.near_flux, self.source.events
+        if not np.isfinite(events):
             return expected, 0
-        rng = generator(self._key)
-        return rng.poisson(near.events * expected / expected.sum()).astype(float), 0
+        if self.source.key is None:
+            raise InputError.at(self.source.source, "key", None, "counts that fluctuate need one")
+        rng = generator(self.source.key)
+        return rng.poisson(events * expected / expected.sum()).astype(float), 0
 
     @property
     def _truth(self) -> Float:
@@ -160,46 +154,51 @@ class NearDetector:
             return self.spectrum.of_function(self.geometry.target.truth).rows
         return self.geometry.seen_truth.rows
 
-    def _from_file(self) -> tuple[Float, int]:
-        near, table = self._card.near, self.table
-        if table is not None:
-            counts = table.counts
-        else:
-            counts = load_counts(self._path, self.geometry.seen_axes)
-        if near.events not in ("infinite", int(counts.sum())):
-            allowed = f"{self._path} holds {counts.sum():.0f} events; leave the key out"
-            raise InputError.at(self._source, "near.events", near.events, allowed)
+    def _from_file(self, path: Path) -> tuple[Float, int]:
+        counts = (
+            load_counts(path, self.geometry.seen_axes) if self.table is None else self.table.counts
+        )
+        if self.source.events not in (np.inf, int(counts.sum())):
+            allowed = f"{path} holds {counts.sum():.0f} events; leave the key out"
+            raise InputError.at(self.source.source, "near.events", int(self.source.events), allowed)
         filled = np.asarray(abs(self.matrix).sum(axis=1)).ravel() > 0.0
         impossible = (counts > 0.0) & ~filled
-        if impossible.any() and near.impossible == "refuse":
+        if impossible.any() and self.source.impossible == "refuse":
             first = int(np.argmax(impossible))
             (low, high), second = self.bins.energy[first], self.bins.second[first]
             where = f"bin {low:g} to {high:g} GeV, {self.bins.axis} {second[0]:g} to {second[1]:g}"
             allowed = 'no neutrino of the beam makes such a lepton; near.impossible = "drop" leaves'
-            raise InputError.at(self._path, where, f"{counts[first]:.0f}", f"{allowed} it out")
+            raise InputError.at(path, where, f"{counts[first]:.0f}", f"{allowed} it out")
         return np.where(impossible, 0.0, counts), int(counts[impossible].sum())
 
 
-class FitJudge:
-    """Compare a learned cross section with the near-detector counts that it is learned from."""
+@dataclass(frozen=True, eq=False)
+class NearData:
+    """Near-detector data of every target of an experiment; made once, when first asked for.
 
-    def __init__(self, near: NearDetector) -> None:
-        """Hold the counts."""
-        self.near = near
+    Attributes:
+        experiment: whose near detector it is.
+        sources: where the data of each target come from, by its name.
+    """
+
+    experiment: Experiment
+    sources: Mapping[str, NearSource]
+
+    @cached_property
+    def detectors(self) -> Mapping[str, NearDetector]:
+        """What is observed, by target."""
+        e = self.experiment
+        return {t.name: NearDetector(self.sources[t.name], e.geometry(t)) for t in e.unique_targets}
 
     @property
-    def geometry(self) -> Geometry:
-        """The geometry of the target."""
-        return self.near.geometry
+    def counted(self) -> bool:
+        """Whether data are counts, which fluctuate, and not the expected density."""
+        return any(source.counted for source in self.sources.values())
 
-    def errors(self, values: Float) -> dict[str, float]:
-        """Return chi^2 per bin.
-
-        Args:
-            values: structure functions on the nodes, shape (n_nodes, 3).
-        """
-        fit = chi_square(self.near.observed, self.near.matrix @ values.ravel())
-        return {"near_chi2_per_bin": fit.chi2 / fit.bins}
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files of counts."""
+        return tuple(s.path for s in self.sources.values() if s.path is not None)
 
 
 def grid_of_bins(bins: CountedBins) -> tuple[RecoGrid, sparse.csr_array]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from bayesxs.cards.card import Card
-from bayesxs.cards.sections import GaussianResponse
-from bayesxs.detector.density import Sample
 from bayesxs.detector.grid import EnergyGrid, Float
 from bayesxs.errors import InputError
+from bayesxs.experiment.experiment import Experiment
 from bayesxs.inputs.events import COLUMNS, LeptonEvents, load_events
 from bayesxs.physics.kinematics import is_physical, z_from_cosine
 
@@ -30,31 +30,24 @@ class Observed:
 
 
 def read_observed(
-    card: Card,
-    samples: tuple[Sample, ...],
-    energies: EnergyGrid,
-    fluxes: dict[Sample, Float],
-) -> Observed | None:
-    """Read the far-detector events, if the card names a file of them.
+    experiment: Experiment, path: str | Path, impossible: Literal["refuse", "drop"] = "refuse"
+) -> Observed:
+    """Read far-detector events from a file.
 
     An event is possible where a neutrino of the beam can make its lepton: by kinematics alone, for
     no cross section is known beforehand. What a detector has reconstructed need not be possible;
     such events are judged by its bins, and by its threshold.
 
     Args:
-        card: the analysis.
-        samples: its samples.
-        energies: shared energies.
-        fluxes: unoscillated flux of each sample at the shared energies.
+        experiment: its samples and fluxes.
+        path: of the events.
+        impossible: what becomes of events that no neutrino of the beam can make.
 
     Raises:
         InputError: a bad file, or an impossible event where these are to be refused.
     """
-    path = card.far.file
-    if not path:
-        return None
-    response = card.response
-    reconstructed = isinstance(response, GaussianResponse)
+    samples, detector = experiment.samples, experiment.detector
+    reconstructed = detector is not None
     masses = [sample.lepton_mass for sample in samples]
     events = load_events(path, masses, reconstructed=reconstructed)
     # Rounding must not push events that lie exactly along the beam out of the physical region
@@ -62,17 +55,20 @@ def read_observed(
     events = events._replace(cos_theta=np.clip(events.cos_theta, -edge, edge))
     rows = np.stack([*events], axis=1)
     notes = {"read": len(rows), "repeated": len(rows) - len(np.unique(rows, axis=0))}
-    if isinstance(response, GaussianResponse):
-        kept = events.lepton_energy >= np.array(masses)[events.sample] + response.threshold_GeV
+    if detector is not None:
+        threshold = np.array(masses) + detector.acceptance.threshold
+        kept = events.lepton_energy >= threshold[events.sample]
         return Observed(_only(events, kept), notes | {"below_threshold": int((~kept).sum())})
-    tops = np.array([_highest(energies, fluxes[sample]) for sample in samples])
+    tops = np.array(
+        [_highest(experiment.energies, experiment.source_flux(sample)) for sample in samples]
+    )
     possible = np.full(len(rows), False)
     for number, (top, mass) in enumerate(zip(tops, masses, strict=True)):
         own = events.sample == number
         energy = events.lepton_energy[own]
         z = z_from_cosine(energy, events.cos_theta[own], mass)
         possible[own] = np.asarray(is_physical(top, energy, z, mass))
-    if not possible.all() and card.far.impossible == "refuse":
+    if not possible.all() and impossible == "refuse":
         first = int(np.argmin(possible))
         count = int((~possible).sum())
         shown = f"{events.lepton_energy[first]:g} GeV, {events.cos_theta[first]:g}"

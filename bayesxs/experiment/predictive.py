@@ -26,17 +26,24 @@ PREDICTIVE_BINS = 40
 
 
 def add_predictive(
-    tree: xr.DataTree, experiment: Experiment, channels: Channels, kind: str, key: Array
+    tree: xr.DataTree, channels: Channels, kind: str, key: Array, wanted: int
 ) -> None:
     """Attach observed spectra and spectra simulated from posterior draws.
 
     Each replicated spectrum has the observed number of events, spread multinomially. The axes are
     lepton energy and z, or what is reconstructed: lepton energy and angle. Several samples stand
     along a dimension of that name.
+
+    Args:
+        tree: with the group posterior.
+        channels: data and cross sections.
+        kind: of the posterior's cross section.
+        key: random key.
+        wanted: draws, about.
     """
     posterior = tree["posterior"].dataset
     draws = posterior.sizes["draw"]
-    wanted = experiment.card.report.predictive_draws
+    experiment = channels.experiment
     thin = max(1, draws * posterior.sizes["chain"] // wanted)
     points = parameters_of(posterior, experiment.parameters, thin)
     nuisances = nuisances_of(posterior, thin)

@@ -1,43 +1,33 @@
-"""The stage between training and inference: what the near detector leaves open, as linear modes."""
+"""What the near detector leaves open of a cross section, as linear modes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from scipy import sparse
 
-from bayesxs.cards.sections import (
-    CertainCard,
-    EnsembleCard,
-    GaussianProcessCard,
-    LaplaceCard,
-    ModesFileCard,
-)
 from bayesxs.detector.density import Sample
 from bayesxs.detector.expansion import free_parameters, taylor_terms
-from bayesxs.detector.grid import Float
+from bayesxs.detector.grid import Float, NodeGrid
 from bayesxs.detector.smearing import RecoGrid, smear
 from bayesxs.errors import InputError
+from bayesxs.experiment.cross_section import LearnedCrossSection, LearnedTarget
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.geometry import Geometry, Target
-from bayesxs.experiment.learn import NETWORK
-from bayesxs.experiment.near import NearDetector
-from bayesxs.experiment.weights import conditions, read_networks
-from bayesxs.learning.gaussian_process import STEPS, fit_process
+from bayesxs.experiment.near import NearData, NearDetector
+from bayesxs.learning.gaussian_process import Kernel, fit_process
 from bayesxs.learning.laplace import fit_laplace
-from bayesxs.learning.linear_model import Conditioned, Spread, near_data, select_modes
+from bayesxs.learning.linear_model import Conditioned, LinearData, Spread, near_data, select_modes
 from bayesxs.learning.network import Average
-from bayesxs.progress import Reporter
-from bayesxs.storage.netcdf import read_tree, write_netcdf
-from bayesxs.storage.run_folder import RunFolder, Stage
-
-CROSS_SECTION = "cross_section.nc"
+from bayesxs.storage.netcdf import read_tree
 
 # Random functions that span near data without fluctuations, and with them
 RANK, FINITE_RANK = 400, 300
@@ -50,151 +40,229 @@ FAR_BINS = (20, 10)
 FAR_FLOOR = 1e-6
 
 
+class NearFit(NamedTuple):
+    """What sources of modes start from: near data of a target, and networks that fit them."""
+
+    experiment: Experiment
+    near: NearDetector
+    networks: Average
+    update: Callable[..., None]
+
+    @property
+    def target(self) -> Target:
+        """What is learned."""
+        return self.near.geometry.target
+
+    @property
+    def nodes(self) -> NodeGrid:
+        """Nodes of its structure functions."""
+        return self.near.geometry.nodes
+
+    @property
+    def values(self) -> list[Float]:
+        """Each network on the nodes, scaled to a near density that sums to one."""
+        geometry, matrix = self.near.geometry, self.near.matrix
+        return [_unit_rate(geometry.node_values(n), matrix) for n in self.networks.networks]
+
+
+class Uncertainty(ABC):
+    """A source of mean and modes of a learned cross section."""
+
+    type: ClassVar[str]
+
+    @abstractmethod
+    def learned(self, fit: NearFit) -> LearnedTarget:
+        """Return mean, modes, and how the cross section follows flux and response."""
+
+
 @dataclass(frozen=True)
-class Learned:
-    """A learned cross section on the nodes, and how it may differ; unit near-detector rate.
+class Certain(Uncertainty):
+    """The mean of the networks, as if it were certain."""
+
+    type = "none"
+
+    def learned(self, fit: NearFit) -> LearnedTarget:
+        """Return the mean without modes."""
+        return LearnedTarget(
+            fit.nodes,
+            np.mean(fit.values, axis=0),
+            words="the learned cross section as it is",
+        )
+
+
+@dataclass(frozen=True)
+class ModesFile(Uncertainty):
+    """Mean and modes that a file of another analysis holds.
+
+    Attributes:
+        path: of a `cross_section.nc`.
+    """
+
+    path: str | Path
+
+    type = "file"
+
+    def learned(self, fit: NearFit) -> LearnedTarget:
+        """Read mean and modes.
+
+        Raises:
+            InputError: the file does not fit.
+        """
+        return _from_file(fit.target, fit.nodes, str(self.path))
+
+
+class Posterior(NamedTuple):
+    """A distribution of structure functions on the nodes.
 
     Attributes:
         mean: shape (n_nodes, 3).
-        modes: change per unit of each cross-section nuisance, shape (K, n_nodes, 3).
-        flux: how it follows each flux nuisance, shape (J, n_nodes, 3).
-        response: how it follows each response parameter that the near detector shares, shape
-            (R, n_nodes, 3).
+        spread: its covariance.
+        follows: what a change of the data does.
+        words: for people.
     """
 
     mean: Float
-    modes: Float
-    flux: Float
-    response: Float
-
-
-def uncertainty_stage(
-    experiment: Experiment, folder: RunFolder, stage: Stage, reporter: Reporter
-) -> None:
-    """Find mean and modes of every target's cross section, and how it follows flux and response."""
-    card = experiment.card
-    networks = read_networks(
-        folder.path / NETWORK, [t.name for t in experiment.unique_targets], conditions(card)
-    )
-    sources = {}
-    for target in experiment.unique_targets:
-        with reporter.bar(f"cross-section modes, {target.name}", STEPS) as update:
-            source = _source(experiment, target, networks[target.name], update)
-        sources[target.name] = source
-    groups: dict[str, xr.Dataset] = {}
-    for name, source in sources.items():
-        learned, nodes = source.learned, experiment.geometry(source.target).nodes
-        groups[f"target/{name}"] = xr.Dataset(
-            {
-                "mean": (("node", "function"), learned.mean),
-                "modes": (("mode", "node", "function"), learned.modes),
-                "flux": (("flux_mode", "node", "function"), learned.flux),
-                "response": (("response_mode", "node", "function"), learned.response),
-                "sizes": (("direction",), source.sizes),
-            },
-            {"x": ("node", nodes.x), "q2": ("node", nodes.q2)},
-            source.notes,
-        )
-        reporter.line(f"  {name}: {len(learned.modes)} modes, {source.notes['words']}")
-    groups["flux"] = xr.Dataset(
-        {"modes": (("flux_mode", "energy"), experiment.flux_modes)},
-        {"energy": experiment.energies.points},
-    )
-    stage.notes["modes"] = {name: len(s.learned.modes) for name, s in sources.items()}
-    stage.notes["effective_parameters"] = {
-        n: s.notes["effective_parameters"]
-        for n, s in sources.items()
-        if "effective_parameters" in s.notes
-    }
-    stage.notes["negative_mass"] = {n: s.notes["negative_mass"] for n, s in sources.items()}
-    tree = xr.DataTree.from_dict(groups)
-    tree.attrs["source"] = card.uncertainty.type
-    write_netcdf(stage.output(CROSS_SECTION), tree)
-
-
-def read_learned(experiment: Experiment, folder: RunFolder) -> tuple[dict[str, Learned], Float]:
-    """Return every target's learned cross section, and the flux modes that it follows, (J, E)."""
-    tree = read_tree(folder.path / CROSS_SECTION)
-    out = {}
-    for target in experiment.unique_targets:
-        data = tree[f"target/{target.name}"].dataset
-        out[target.name] = Learned(
-            *(data[name].values for name in ("mean", "modes", "flux", "response"))
-        )
-    return out, tree["flux"].dataset["modes"].values
+    spread: Conditioned | Spread
+    follows: Conditioned
+    words: str
 
 
 @dataclass(frozen=True)
-class _Source:
-    """What one target's source of modes found."""
+class Inferred(Uncertainty):
+    """What sources of modes by inference have in common.
 
-    target: Target
-    learned: Learned
-    sizes: Float  # of all directions in the far density, over its statistical error
-    notes: dict[str, Any]
+    Attributes:
+        share: of the far-detector variance that the modes keep.
+        modes: largest number of modes; None for no bound.
+        discretization: relative error of a near bin from quadrature, interpolation and projection.
+    """
+
+    share: float = 0.999
+    modes: int | None = None
+    discretization: float = 2e-4
+
+    @abstractmethod
+    def posterior(self, fit: NearFit, data: LinearData, mean: Float) -> Posterior:
+        """Return the distribution that the near data leave."""
+
+    def learned(self, fit: NearFit) -> LearnedTarget:
+        """Find the modes in the order of their size at the far detector."""
+        experiment, near, matrix = fit.experiment, fit.near, fit.near.matrix
+        mean = np.mean(fit.values, axis=0)
+        directions = _directions(experiment, near, mean)
+        data = near_data(
+            matrix,
+            near.observed,
+            matrix @ mean.ravel(),
+            fit.nodes,
+            events=near.events,
+            discretization=self.discretization,
+            rank=FINITE_RANK if near.source.counted else RANK,
+            directions=directions,
+        )
+        found = self.posterior(fit, data, mean)
+        far = far_directions(experiment, fit.target, found.mean)
+        cross = found.spread.covariance(jnp.asarray(far.T))
+        modes = select_modes(cross, far, self.share, self.modes)
+        changes = data.whiten @ directions
+        followed = -np.asarray(found.follows.regress(jnp.asarray(changes))).T
+        followed = followed.reshape(-1, *mean.shape)
+        count = len(experiment.flux_modes)
+        return LearnedTarget(
+            fit.nodes,
+            found.mean,
+            modes.modes.reshape(-1, *mean.shape),
+            followed[:count],
+            followed[count:],
+            modes.sizes,
+            f"{found.words}; {100.0 * modes.kept:.2f} % of the far variance kept",
+            float(modes.kept),
+            _negative_mass(near.geometry, found.mean, modes.modes),
+            found.follows.effective_parameters,
+        )
 
 
-def _source(experiment: Experiment, target: Target, networks: Average, update: Any) -> _Source:
-    """Find mean, modes and responses of one target by the card's choice."""
-    choice = experiment.card.uncertainty
-    geometry, near = experiment.geometry(target), experiment.near(target)
-    matrix = near.matrix
-    values = [_unit_rate(geometry.node_values(n), matrix) for n in networks.networks]
-    mean = np.mean(values, axis=0)
-    empty = np.zeros((0, *mean.shape))
-    count = len(experiment.flux_modes)
-    if isinstance(choice, CertainCard):
-        notes = {"words": "the learned cross section as it is", "negative_mass": 0.0, "kept": 1.0}
-        return _Source(target, Learned(mean, empty, empty, empty), np.zeros(0), notes)
-    if isinstance(choice, ModesFileCard):
-        return _from_file(experiment, target, geometry, choice.path)
-    directions = _directions(experiment, near, mean)
-    data = near_data(
-        matrix,
-        near.observed,
-        matrix @ mean.ravel(),
-        geometry.nodes,
-        events=near.events,
-        discretization=choice.discretization,
-        rank=FINITE_RANK if experiment.card.near.counted else RANK,
-        directions=directions,
-    )
-    posterior: Conditioned | Spread
-    follows: Conditioned
-    if isinstance(choice, GaussianProcessCard):
-        process = fit_process(data, geometry.nodes, choice.kernel, record=update)
-        mean = np.asarray(process.mean).reshape(mean.shape)
-        posterior = follows = process.posterior
+@dataclass(frozen=True)
+class GaussianProcess(Inferred):
+    """A Gaussian process conditioned on the near data, in closed form.
+
+    Attributes:
+        kernel: roughest first, "matern32", "matern52" or "squared_exponential".
+    """
+
+    kernel: Kernel = "matern32"
+
+    type = "gaussian_process"
+
+    def posterior(self, fit: NearFit, data: LinearData, mean: Float) -> Posterior:
+        """Return the process."""
+        process = fit_process(data, fit.nodes, self.kernel, record=fit.update)
         scales = ", ".join(f"{k} {np.exp(v):.2g}" for k, v in process.scales._asdict().items())
-        words = f"Gaussian process: {scales}"
-    else:
-        first = networks.networks[0]
-        rate = float((matrix @ geometry.node_values(first).ravel()).sum())
-        laplace = fit_laplace(first, data, geometry.nodes, 1.0 / rate)
-        follows = laplace.posterior
-        if isinstance(choice, LaplaceCard):
-            posterior, words = follows, f"Laplace: weights of prior sd {laplace.prior_sd:.2g}"
-        else:
-            assert isinstance(choice, EnsembleCard)
-            posterior = Spread.of(np.stack([v.ravel() for v in values]))
-            words = f"{len(values)} networks"
-    far = far_directions(experiment, target, mean)
-    cross = posterior.covariance(jnp.asarray(far.T))
-    modes = select_modes(cross, far, choice.share, choice.modes)
-    changes = data.whiten @ directions
-    followed = -np.asarray(follows.regress(jnp.asarray(changes))).T.reshape(-1, *mean.shape)
-    notes = {
-        "words": f"{words}; {100.0 * modes.kept:.2f} % of the far variance kept",
-        "kept": modes.kept,
-        "effective_parameters": follows.effective_parameters,
-        "negative_mass": _negative_mass(geometry, mean, modes.modes),
-    }
-    return _Source(
-        target,
-        Learned(mean, modes.modes.reshape(-1, *mean.shape), followed[:count], followed[count:]),
-        modes.sizes,
-        notes,
+        mean = np.asarray(process.mean).reshape(mean.shape)
+        return Posterior(mean, process.posterior, process.posterior, f"Gaussian process: {scales}")
+
+
+def _laplace(fit: NearFit, data: LinearData) -> tuple[Conditioned, float]:
+    first, matrix = fit.networks.networks[0], fit.near.matrix
+    rate = float((matrix @ fit.near.geometry.node_values(first).ravel()).sum())
+    laplace = fit_laplace(first, data, fit.nodes, 1.0 / rate)
+    return laplace.posterior, laplace.prior_sd
+
+
+@dataclass(frozen=True)
+class Laplace(Inferred):
+    """Laplace's approximation around the trained network."""
+
+    type = "laplace"
+
+    def posterior(self, fit: NearFit, data: LinearData, mean: Float) -> Posterior:
+        """Return the network's linearisation, its weights by their curvature."""
+        found, prior_sd = _laplace(fit, data)
+        return Posterior(mean, found, found, f"Laplace: weights of prior sd {prior_sd:.2g}")
+
+
+@dataclass(frozen=True)
+class Ensemble(Inferred):
+    """The spread of several networks: other initial weights, other replicas of the near data."""
+
+    type = "ensemble"
+
+    def posterior(self, fit: NearFit, data: LinearData, mean: Float) -> Posterior:
+        """Return the covariance of the networks; the first one says what follows the flux."""
+        values = fit.values
+        spread = Spread.of(np.stack([v.ravel() for v in values]))
+        return Posterior(mean, spread, _laplace(fit, data)[0], f"{len(values)} networks")
+
+
+type Bar = Callable[[str], AbstractContextManager[Callable[..., None]]]
+
+
+def learned_cross_section(
+    near: NearData,
+    networks: Mapping[str, Average],
+    uncertainty: Uncertainty,
+    bar: Bar | None = None,
+) -> LearnedCrossSection:
+    """Return mean and modes of every target's cross section.
+
+    Args:
+        near: data that it is learned from.
+        networks: fitted to them, by target.
+        uncertainty: source of the modes.
+        bar: makes a progress bar of a target.
+    """
+    e = near.experiment
+    targets = {}
+    for name, detector in near.detectors.items():
+        with nullcontext(_silent) if bar is None else bar(name) as update:
+            targets[name] = uncertainty.learned(NearFit(e, detector, networks[name], update))
+    return LearnedCrossSection(
+        targets, e.flux_modes, e.energies.points, uncertainty.type, dict(networks)
     )
+
+
+def _silent(*_: object) -> None:
+    pass
 
 
 def _unit_rate(values: Float, matrix: sparse.csr_array) -> Float:
@@ -256,7 +324,7 @@ def far_directions(experiment: Experiment, target: Target, mean: Float) -> Float
         density = expected / total
         slopes = (matrix - np.outer(density, matrix.sum(axis=0))) / total
         kept = density > FAR_FLOOR
-        error = np.sqrt(density[kept] / experiment.card.far.events)
+        error = np.sqrt(density[kept] / experiment.far_events)
         rows.append(slopes[kept] / error[:, None])
     return np.concatenate(rows)
 
@@ -284,7 +352,7 @@ def _negative_mass(geometry: Geometry, mean: Float, modes: Float, draws: int = 2
     return float(np.mean(fractions))
 
 
-def _from_file(experiment: Experiment, target: Target, geometry: Geometry, path: str) -> _Source:
+def _from_file(target: Target, nodes: NodeGrid, path: str) -> LearnedTarget:
     """Take mean and modes from the cross_section.nc of another run."""
     tree = read_tree(Path(path))
     if (
@@ -293,7 +361,6 @@ def _from_file(experiment: Experiment, target: Target, geometry: Geometry, path:
     ):
         raise InputError.at(path, "target", target.name, "the file has no such cross section")
     data = tree[f"target/{target.name}"].dataset
-    nodes = geometry.nodes
     _check_file(path, data)
     same = data.sizes["node"] == nodes.size and all(
         np.allclose(data[name].values, getattr(nodes, name), rtol=1e-9) for name in ("x", "q2")
@@ -302,18 +369,19 @@ def _from_file(experiment: Experiment, target: Target, geometry: Geometry, path:
         allowed = "modes of another node grid: grid.nodes_x, grid.nodes_q2 and the beam must agree"
         raise InputError.at(path, "nodes", data.sizes["node"], allowed)
     mean, modes = data["mean"].values, data["modes"].values
-    empty = np.zeros((0, *mean.shape))
-    notes = {key: data.attrs[key] for key in ("words", "kept", "negative_mass")}
-    return _Source(
-        target,
-        Learned(mean, modes, empty, empty),
-        data["sizes"].values,
-        notes,
+    return LearnedTarget(
+        nodes,
+        mean,
+        modes,
+        sizes=data["sizes"].values,
+        words=str(data.attrs["words"]),
+        kept=float(data.attrs["kept"]),
+        negative_mass=float(data.attrs["negative_mass"]),
     )
 
 
 def _check_file(path: str, data: xr.Dataset) -> None:
-    """Check that a dataset is what `uncertainty_stage` writes of a target.
+    """Check that a dataset is that of a target in a `cross_section.nc`.
 
     Raises:
         InputError: a variable or an attribute is missing or of another kind.

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from bayesxs.cards.card import Card
 from bayesxs.errors import InputError, shown
+from bayesxs.experiment.experiment import Experiment
 from bayesxs.learning.network import (
     Architecture,
     Average,
@@ -28,13 +28,13 @@ FORMAT = "bayesxs-network-1"
 MOST_BYTES = 200_000_000
 
 
-def conditions(card: Card) -> dict[str, object]:
-    """Return the beam and the range that the weights of a card's run depend on."""
-    beam = card.beam
+def conditions(experiment: Experiment) -> dict[str, object]:
+    """Return the beam and the range that the weights of an experiment depend on."""
+    low, high = experiment.energy_range
     return {
-        "beam": beam.mode,
-        "energy_min_GeV": beam.energy_min_GeV,
-        "energy_max_GeV": beam.energy_max_GeV,
+        "beam": experiment.samples[0].beam,
+        "energy_min_GeV": low,
+        "energy_max_GeV": high,
     }
 
 

@@ -56,6 +56,11 @@ class SamplerSettings:
     first_chain: int = 0
 
     @property
+    def steps(self) -> int:
+        """Steps of each chain, warm-up included."""
+        return self.warmup + self.draws
+
+    @property
     def ends(self) -> list[int]:
         """Steps done, warm-up included, at the end of each piece; warm-up ends with one."""
         total = self.warmup + self.draws

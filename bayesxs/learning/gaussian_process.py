@@ -21,7 +21,7 @@ from jax.scipy.linalg import solve_triangular
 from scipy.optimize import minimize
 
 from bayesxs.detector.grid import NodeGrid
-from bayesxs.learning.linear_model import Conditioned, Covariance, NearData, condition
+from bayesxs.learning.linear_model import Conditioned, Covariance, LinearData, condition
 
 type Kernel = Literal["matern32", "matern52", "squared_exponential"]
 
@@ -122,7 +122,7 @@ def prior_covariance(nodes: NodeGrid, scales: Scales, kernel: Kernel) -> Covaria
     return apply
 
 
-def log_evidence(data: NearData, nodes: NodeGrid, scales: Scales, kernel: Kernel) -> Array:
+def log_evidence(data: LinearData, nodes: NodeGrid, scales: Scales, kernel: Kernel) -> Array:
     """Return log N(y; A m, A C A^T + 1) (Rasmussen and Williams, Eq. 2.30)."""
     design = data.design
     outer = design @ prior_covariance(nodes, scales, kernel)(design.T)
@@ -138,7 +138,7 @@ def _spread(nodes: NodeGrid, scales: Scales) -> Array:
 
 
 def fit_process(
-    data: NearData,
+    data: LinearData,
     nodes: NodeGrid,
     kernel: Kernel = "matern32",
     scales: Scales | None = None,
@@ -162,7 +162,7 @@ def fit_process(
 
 
 def _maximize(
-    data: NearData, nodes: NodeGrid, kernel: Kernel, record: Callable[[int], None] | None
+    data: LinearData, nodes: NodeGrid, kernel: Kernel, record: Callable[[int], None] | None
 ) -> Scales:
     """Maximise evidence times prior over the scales by L-BFGS."""
     image = np.asarray(data.design @ _spread(nodes, MEDIANS))
@@ -170,7 +170,7 @@ def _maximize(
     start = np.array(MEDIANS._replace(size=float(size)))
 
     @jax.jit
-    def objective(values: Array, data: NearData) -> tuple[Array, Array]:
+    def objective(values: Array, data: LinearData) -> tuple[Array, Array]:
         def cost(values: Array) -> Array:
             away = (values - start) / jnp.array(WIDTHS)
             return 0.5 * away @ away - log_evidence(data, nodes, Scales(*values), kernel)

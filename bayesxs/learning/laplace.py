@@ -20,7 +20,7 @@ from jax.flatten_util import ravel_pytree
 from scipy.optimize import minimize_scalar
 
 from bayesxs.detector.grid import NodeGrid
-from bayesxs.learning.linear_model import Conditioned, NearData, condition
+from bayesxs.learning.linear_model import Conditioned, LinearData, condition
 from bayesxs.learning.network import Network
 
 # Nodes whose derivatives are taken at once
@@ -58,7 +58,7 @@ def node_jacobian(network: Network, nodes: NodeGrid) -> tuple[Array, Array, Arra
     return values(weights, points).ravel(), slopes.reshape(3 * nodes.size, -1), weights
 
 
-def fit_laplace(network: Network, data: NearData, nodes: NodeGrid, scale: float) -> Laplace:
+def fit_laplace(network: Network, data: LinearData, nodes: NodeGrid, scale: float) -> Laplace:
     """Approximate the posterior of a network's node values by a Gaussian.
 
     sigma maximises the evidence -|theta_0|^2/(2 sigma^2) - log det(1 + sigma^2 A J J^T A^T)/2,

@@ -26,7 +26,7 @@ from bayesxs.learning.near_problem import smooth_functions
 type Covariance = Callable[[Array], Array]
 
 
-class NearData(NamedTuple):
+class LinearData(NamedTuple):
     """Near-detector data with unit noise, y = A w + N(0, 1).
 
     Attributes:
@@ -52,7 +52,7 @@ def near_data(
     floor: float = 0.02,
     rank: int = 500,
     directions: ArrayLike | None = None,
-) -> NearData:
+) -> LinearData:
     """Whiten near-detector data and project them on what smooth structure functions reach.
 
     The variance of a bin's density is Poisson's, p/N, plus a small term for what quadrature,
@@ -84,7 +84,7 @@ def near_data(
     whiten = np.zeros((basis.shape[1], len(observed)))
     whiten[:, seen] = basis.T * precision
     y = whiten @ (observed / observed[seen].sum())
-    return NearData(jnp.asarray((scaled.T @ basis).T), jnp.asarray(y), whiten)
+    return LinearData(jnp.asarray((scaled.T @ basis).T), jnp.asarray(y), whiten)
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ class Positive:
 
 
 @dataclass(frozen=True)
-class QuarkParton:
+class PartonFunctions:
     """Leading-order quark-parton structure functions of a nucleus, Z p + N n.
 
     F2^p = 2x (d + s + ubar + cbar), x F3^p = 2x (d + s - ubar - cbar) for neutrinos, the neutron by

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
@@ -15,16 +16,16 @@ from bayesxs.errors import InputError
 from bayesxs.experiment.channels import GROUPS, NEGLIGIBLE, Channels, Folded
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.predictive import along
-from bayesxs.experiment.uncertainty import read_learned
 from bayesxs.inference.posterior import nuisances_of, posterior_tree, summarize
 from bayesxs.inference.sampling import joined
 from bayesxs.keys import Purpose, derive
 from bayesxs.progress import Reporter
 from bayesxs.report.budget import PARAMETERS, STATISTICS, TOTAL
-from bayesxs.runs.stages import far_sampler, sample_far, sampler_steps
+from bayesxs.runs.settings import RunSettings
+from bayesxs.runs.stages import far_sampler, sample_far
 from bayesxs.storage.atomic import write_csv, write_json
 from bayesxs.storage.netcdf import write_netcdf
-from bayesxs.storage.run_folder import RunFolder, Stage
+from bayesxs.storage.run_folder import Stage
 
 BUDGET, BANDS = "budget.json", "budget.nc"
 
@@ -50,19 +51,18 @@ def require_systematics(card: Card, source: str) -> None:
 
 
 def budget_stage(
-    experiment: Experiment, folder: RunFolder, channels: Channels, stage: Stage, reporter: Reporter
+    channels: Channels, settings: RunSettings, stage: Stage, reporter: Reporter
 ) -> None:
     """Sample Asimov data with no nuisances, each group alone, and all; tabulate what they cost."""
+    experiment, sampling = channels.experiment, _Sampling(channels, settings, stage, reporter)
     present = [g for g in GROUPS if channels.chosen((g,))]
     sets: dict[str, tuple[str, ...]] = {STATISTICS: ()} | {g: (g,) for g in present}
     if len(present) > 1:
         sets[TOTAL] = tuple(present)
-    reference = _sample(experiment, channels, stage, reporter, channels.reference, "truth", ())
+    reference = sampling.run(channels.reference, "truth", ())
     trees, results = {}, {}
     for name, groups in sets.items():
-        trees[name], results[name] = _sample(
-            experiment, channels, stage, reporter, "learned", name, groups
-        )
+        trees[name], results[name] = sampling.run("learned", name, groups)
     budget = _tabulate(results, reference[1])
     last = list(sets)[-1]
     budget["nuisances"] = _nuisances(trees[last], channels, sets[last])
@@ -82,32 +82,39 @@ def budget_stage(
         place = f"{sample.name}/" if len(experiment.samples) > 1 else ""
         bands[f"{place}spectrum"] = spectrum.band()
         if "flux" in present:
-            bands[f"{place}flux"] = _cancellation(spectrum, folder)
+            bands[f"{place}flux"] = _cancellation(spectrum, channels)
     write_netcdf(stage.output(BANDS), xr.DataTree.from_dict(bands))
 
 
-def _sample(
-    experiment: Experiment,
-    channels: Channels,
-    stage: Stage,
-    reporter: Reporter,
-    kind: str,
-    name: str,
-    groups: tuple[str, ...],
-) -> tuple[xr.DataTree, dict[str, Any]]:
-    """Sample Asimov data with some groups of nuisances; return the draws and their summary."""
-    clock = time.perf_counter()
-    data = channels.of_asimov(kind, groups)
-    key = derive(experiment.seed, Purpose.BUDGET)
-    with reporter.bar(f"budget, {name}", sampler_steps(experiment)) as update:
-        pieces = sample_far(far_sampler(experiment, data), data, key, stage, name, update)
-    names = [n.name for n in channels.chosen(groups)] if kind == "learned" else []
-    octant_key = derive(experiment.seed, Purpose.OCTANT, 2)
-    first = experiment.card.sampler.first_chain
-    tree = posterior_tree(
-        joined(pieces.draws()), octant_key, names, first_chain=first, priors=experiment.priors
-    )
-    return tree, summarize(tree) | {"seconds": round(time.perf_counter() - clock, 3)}
+@dataclass(frozen=True)
+class _Sampling:
+    """What all rows of a budget are sampled with."""
+
+    channels: Channels
+    settings: RunSettings
+    stage: Stage
+    reporter: Reporter
+
+    def run(
+        self, kind: str, name: str, groups: tuple[str, ...]
+    ) -> tuple[xr.DataTree, dict[str, Any]]:
+        """Sample Asimov data with some groups of nuisances; return the draws and their summary."""
+        clock = time.perf_counter()
+        experiment, settings = self.channels.experiment, self.settings
+        data = self.channels.of_asimov(kind, groups)
+        key = derive(settings.seed, Purpose.BUDGET)
+        with self.reporter.bar(f"budget, {name}", settings.sampler.steps) as update:
+            sampler = far_sampler(experiment, settings, data)
+            pieces = sample_far(sampler, data, key, self.stage, name, update)
+        names = [n.name for n in self.channels.chosen(groups)] if kind == "learned" else []
+        tree = posterior_tree(
+            joined(pieces.draws()),
+            derive(settings.seed, Purpose.OCTANT, 2),
+            names,
+            first_chain=settings.sampler.first_chain,
+            priors=experiment.priors,
+        )
+        return tree, summarize(tree) | {"seconds": round(time.perf_counter() - clock, 3)}
 
 
 def _tabulate(results: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
@@ -225,7 +232,7 @@ class FarSpectrum:
                 "weight": ("lepton_energy", share[kept]),
                 "statistical": ("lepton_energy", 1.0 / np.sqrt(events * share[kept])),
             },
-            {"source": [self.experiment.card.uncertainty.type]} | self.coordinates(),
+            {"source": [self._channels.cross_section.source]} | self.coordinates(),
             {"reference": self._channels.reference},
         )
 
@@ -236,13 +243,13 @@ def _relative(nominal: Float, changes: Float) -> Float:
     return np.reshape([c / nominal - c.sum() / total for c in changes], (-1, len(nominal)))
 
 
-def _cancellation(spectrum: FarSpectrum, folder: RunFolder) -> xr.Dataset:
+def _cancellation(spectrum: FarSpectrum, channels: Channels) -> xr.Dataset:
     """Return relative errors of the far spectrum from the flux shape, before the fit.
 
     With the cross section held fixed, and relearned.
     """
     experiment = spectrum.experiment
-    learned, flux_modes = read_learned(experiment, folder)
+    learned, flux_modes = channels.learned, channels.flux_modes
     own, seen = learned[experiment.targets[spectrum.sample].name], spectrum.geometry.seen
     folded = spectrum.folded._replace(
         response=seen.of_values(own.mean, clamp=True),

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 
 from bayesxs.cards.card import load_card
 from bayesxs.errors import InputError
-from bayesxs.experiment.learn import TRAINING
 from bayesxs.inference.posterior import PUBLIC_NAMES
 from bayesxs.progress import Reporter
 from bayesxs.report.captions import OF_SAMPLE
@@ -42,6 +41,7 @@ from bayesxs.report.plots_systematics import (
 from bayesxs.report.style import to_png
 from bayesxs.runs.budget import BANDS, BUDGET
 from bayesxs.runs.results import ASIMOV, NEAR, write_summary
+from bayesxs.runs.training import TRAINING
 from bayesxs.storage.atomic import read_json, read_text, write_bytes, write_text
 from bayesxs.storage.inner import entries, present, remove
 from bayesxs.storage.netcdf import read_tree

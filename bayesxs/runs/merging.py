@@ -15,10 +15,10 @@ from typing import Any, Final, NamedTuple
 from bayesxs.cards.card import Card, differing_keys, load_card, to_toml
 from bayesxs.cards.cardfile import show
 from bayesxs.errors import InputError
-from bayesxs.experiment.learn import TRAINING
 from bayesxs.progress import Reporter
 from bayesxs.runs.chains import CHAINS
 from bayesxs.runs.pipeline import STAGES, Analysis, device
+from bayesxs.runs.training import TRAINING
 from bayesxs.storage.atomic import disk_is_full, write_text
 from bayesxs.storage.inner import entries
 from bayesxs.storage.netcdf import open_group, second_level_groups, tree_writer

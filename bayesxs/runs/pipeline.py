@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import jax
 
+from bayesxs.cards.build import build_experiment, input_files, near_sources
 from bayesxs.cards.card import Card, load_card, to_toml
 from bayesxs.experiment.channels import Channels
-from bayesxs.experiment.experiment import Experiment, input_files
-from bayesxs.experiment.learn import train_stage
-from bayesxs.experiment.uncertainty import uncertainty_stage
+from bayesxs.experiment.near import NearData
+from bayesxs.experiment.observed import Observed, read_observed
 from bayesxs.progress import Reporter
 from bayesxs.runs import results, stages
 from bayesxs.runs.budget import budget_stage, require_systematics
 from bayesxs.runs.figures import report_stage
+from bayesxs.runs.settings import run_settings
+from bayesxs.runs.training import pinned_stage, train_stage
 from bayesxs.storage.atomic import write_text
 from bayesxs.storage.manifest import package_version
 from bayesxs.storage.run_folder import CONFIG, RunFolder, Stage, content_key
@@ -149,9 +150,13 @@ class Analysis:
         self.card = card
         self.folder = folder
         self.reporter = reporter
-        self.experiment = Experiment(card, source)
+        self.experiment = build_experiment(card, source)
+        self.near = NearData(self.experiment, near_sources(card, self.experiment))
+        self.settings = run_settings(card)
+        self.observed = self._read_observed()
         self._sections = card.model_dump(mode="json")
         self._files = input_files(card)
+        self._channels: Channels | None = None
         self._keys: dict[str, str] = {}
         self._seen: set[str] = set()  # stages that were spoken of
 
@@ -170,7 +175,7 @@ class Analysis:
             if "network" in chosen and self.card.network.weights:
                 files.append(Path(self.card.network.weights))
             if "near" in chosen:
-                files += self.experiment.near_files
+                files += self.near.files
             if "far" in chosen and self.card.far.file:
                 files.append(Path(self.card.far.file))
             self._keys[stage] = content_key(
@@ -216,27 +221,41 @@ class Analysis:
             return self.key(name) + without + ("-with-budget" if budget else "")
         return self.key(name)
 
-    @cached_property
+    @property
     def channels(self) -> Channels:
         """Data and learned cross section, read once the stages before have left them."""
-        return Channels(self.experiment, self.folder)
+        if self._channels is None:
+            self._channels = stages.read_channels(self.experiment, self.settings, self.folder)
+        return self._channels
+
+    def _read_observed(self) -> Observed | None:
+        """Read the far-detector events, if the card names a file of them."""
+        far = self.settings.far
+        return read_observed(self.experiment, far.file, far.impossible) if far.file else None
+
+    def _train(self, stage: Stage) -> None:
+        if self.settings.weights is not None:
+            pinned_stage(self.near, self.settings.weights, stage)
+        else:
+            s = self.settings
+            train_stage(self.near, s.training, s.seed, stage, self.reporter)
 
     def _run(self, name: str, stage: Stage) -> None:
-        e, r = self.experiment, self.reporter
-        if name in ("train", "uncertainty", "simulate"):
-            self.__dict__.pop("channels", None)  # they change
+        e, n, s, r, f = self.experiment, self.near, self.settings, self.reporter, self.folder
         run: dict[str, Callable[[], Any]] = {
-            "train": lambda: train_stage(e, stage, r),
-            "uncertainty": lambda: uncertainty_stage(e, self.folder, stage, r),
-            "simulate": lambda: stages.simulate_stage(e, stage, r),
-            "density": lambda: results.density_stage(e, self.channels, stage),
-            "sample": lambda: stages.sample_stage(e, self.channels, stage, r),
-            "bootstrap": lambda: stages.bootstrap_stage(e, self.channels, stage, r),
-            "budget": lambda: budget_stage(e, self.folder, self.channels, stage, r),
-            "posterior": lambda: results.posterior_stage(e, self.folder, self.channels, stage, r),
-            "report": lambda: report_stage(self.folder, stage, r),
+            "train": lambda: self._train(stage),
+            "uncertainty": lambda: stages.uncertainty_stage(n, s, f, stage, r),
+            "simulate": lambda: stages.simulate_stage(e, self.observed, s, stage, r),
+            "density": lambda: results.density_stage(n, self.channels, stage),
+            "sample": lambda: stages.sample_stage(self.channels, s, stage, r),
+            "bootstrap": lambda: stages.bootstrap_stage(self.channels, s, stage, r),
+            "budget": lambda: budget_stage(self.channels, s, stage, r),
+            "posterior": lambda: results.posterior_stage(self.channels, s, f, stage),
+            "report": lambda: report_stage(f, stage, r),
         }
         run[name]()
+        if name in ("train", "uncertainty", "simulate"):
+            self._channels = None  # they have changed
 
 
 def _without_paths(sections: dict[str, Any]) -> dict[str, Any]:

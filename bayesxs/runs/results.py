@@ -17,8 +17,9 @@ from bayesxs.detector.operator import exact_cross_section
 from bayesxs.experiment.channels import Channels
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.geometry import Geometry
-from bayesxs.experiment.learn import Judge
+from bayesxs.experiment.judge import Judge
 from bayesxs.experiment.measured import density_of_data, far_summary, near_summary
+from bayesxs.experiment.near import NearData
 from bayesxs.experiment.predictive import add_predictive
 from bayesxs.inference.posterior import (
     add_log_likelihood,
@@ -32,8 +33,8 @@ from bayesxs.inference.posterior import (
 from bayesxs.inference.summaries import UNITS
 from bayesxs.keys import Purpose, derive
 from bayesxs.physics.cross_section import differential_cross_section
-from bayesxs.progress import Reporter
 from bayesxs.runs.chains import CHAINS
+from bayesxs.runs.settings import RunSettings
 from bayesxs.runs.stages import ESTIMATES
 from bayesxs.storage.atomic import write_csv, write_json
 from bayesxs.storage.netcdf import open_group, read_tree, tree_writer, write_netcdf
@@ -47,14 +48,15 @@ SLICE_ENERGIES = (1.0, 2.0, 3.0, 5.0)
 _SIDES = ("low", "high")
 
 
-def density_stage(experiment: Experiment, channels: Channels, stage: Stage) -> None:
+def density_stage(near: NearData, channels: Channels, stage: Stage) -> None:
     """Compare the learned cross section with the true one, or, if none is known, with the data.
 
     The file has the groups of one sample at its root; of several, each sample's below its name.
     Errors are the largest of all, with those of each sample beside them.
     """
-    if not experiment.card.simulated:
-        groups, notes = density_of_data(experiment, channels)
+    experiment = channels.experiment
+    if not channels.simulated:
+        groups, notes = density_of_data(near, channels)
         write_netcdf(stage.output(NEAR), xr.DataTree.from_dict(groups))
         stage.notes |= notes | {"resolution_warning": experiment.resolution_warning}
         return
@@ -112,7 +114,7 @@ def _compare(
         "flux": ("energy", target.near_flux),
         "probability": ("energy", oscillation),
     }
-    if experiment.far_flux is not experiment.flux:
+    if experiment.far_flux is not None:
         total["far_flux"] = ("energy", experiment.source_flux(sample))
     tree = {
         "density": xr.Dataset(densities | edges, coords),
@@ -121,9 +123,9 @@ def _compare(
         "structure_functions": _structure_functions(experiment, geometry, values, scale),
     }
     errors = Judge(geometry, fluxes).errors(values)
-    if experiment.card.uncertainty.type != "gaussian_process":
+    if channels.cross_section.source != "gaussian_process":
         # Of the network itself, without interpolation: zero by construction with the positive head
-        own = exact_cross_section(channels.networks[target.name], geometry.quadrature)
+        own = exact_cross_section(channels.cross_section.networks[target.name], geometry.quadrature)
         errors["negative_fraction"] = float(np.mean(own < 0.0))
     return tree, errors
 
@@ -201,15 +203,15 @@ def _structure_functions(
 
 
 def posterior_stage(
-    experiment: Experiment, folder: RunFolder, channels: Channels, stage: Stage, reporter: Reporter
+    channels: Channels, settings: RunSettings, folder: RunFolder, stage: Stage
 ) -> None:
     """Assemble posterior files and summary from the chains and, where they exist, bootstraps.
 
     The chains stay on the disk: they are read a variable, and copied a block of draws, at a time.
     """
-    chains = folder.path / CHAINS
+    experiment, chains = channels.experiment, folder.path / CHAINS
     estimates = read_tree(folder.path / ESTIMATES) if "bootstrap" in folder.stages else None
-    summary: dict[str, Any] = _learning_summary(experiment, folder)
+    summary: dict[str, Any] = _learning_summary(channels.simulated, folder)
     seconds = folder.note("sample", "sampling_seconds")
     truth = truth_values(experiment.parameters)
     for number, kind in enumerate(channels.kinds):
@@ -220,28 +222,23 @@ def posterior_stage(
             tree = xr.DataTree.from_dict({"posterior": posterior, "sample_stats": statistics})
             data = channels.of_events(kind)
             add_log_likelihood(tree, data, experiment.parameters)
-            add_predictive(
-                tree,
-                experiment,
-                channels,
-                kind,
-                derive(experiment.seed, Purpose.PREDICTIVE, number),
-            )
-            add_priors(tree, experiment.priors, derive(experiment.seed, Purpose.PRIOR))
+            key = derive(settings.seed, Purpose.PREDICTIVE, number)
+            add_predictive(tree, channels, kind, key, settings.predictive_draws)
+            add_priors(tree, experiment.priors, derive(settings.seed, Purpose.PRIOR))
             if estimates is not None:
                 tree["bootstrap"] = xr.DataTree(estimates[kind].dataset)
-            if not experiment.card.far.file:
+            if not settings.far.file:
                 constants = {
                     f"true_{n}": ((), v, {"units": UNITS.get(n, "1")}) for n, v in truth.items()
                 }
                 tree["constant_data"] = xr.DataTree(tree["constant_data"].dataset.assign(constants))
             tree.attrs = {"cross_section": kind, "source": str(channels.events.attrs["source"])}
-            if kind == "learned" and not experiment.card.simulated:
+            if kind == "learned" and not channels.simulated:
                 summary["far"] = far_summary(tree, channels.events)
             with tree_writer(stage.output(f"posterior_{kind}.nc")) as writer:
                 writer.write_tree(tree)
             summary[kind] = summarize(tree) | {"seconds": round(seconds[f"events-{kind}"], 3)}
-    if experiment.card.simulated:
+    if channels.simulated:
         summary["asimov"] = _asimov(experiment, channels, chains, stage)
     stage.notes["summary"] = summary
 
@@ -264,9 +261,9 @@ def _asimov(
     return shifts
 
 
-def _learning_summary(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
+def _learning_summary(simulated: bool, folder: RunFolder) -> dict[str, Any]:
     notes = folder.stages["density"]["notes"]
-    if not experiment.card.simulated:
+    if not simulated:
         near, warning = near_summary(notes), notes["resolution_warning"]
         found = {"near": near, "resolution_warning": warning}
         return {name: value for name, value in found.items() if value}

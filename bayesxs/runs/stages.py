@@ -4,76 +4,100 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from contextlib import AbstractContextManager
 
 import jax
-import numpy as np
 import xarray as xr
 
-from bayesxs.detector.density import Sample, simulate_events
-from bayesxs.detector.grid import Float
-from bayesxs.detector.smearing import smear_events
-from bayesxs.experiment.channels import EVENTS, Channels
+from bayesxs.experiment.channels import Channels
+from bayesxs.experiment.cross_section import read_cross_section
 from bayesxs.experiment.experiment import Experiment
-from bayesxs.experiment.observed import on_edges
+from bayesxs.experiment.far import observed_events, simulated_events
+from bayesxs.experiment.near import NearData
+from bayesxs.experiment.observed import Observed
+from bayesxs.experiment.uncertainty import learned_cross_section
+from bayesxs.experiment.weights import conditions, read_networks
 from bayesxs.inference import bootstrap as boot
 from bayesxs.inference.channel import FarChannel
 from bayesxs.inference.model import far_detector_model, initial_values
 from bayesxs.inference.posterior import add_bootstrap
-from bayesxs.inference.sampling import NutsSampler, SamplerSettings, curvature_covariance
-from bayesxs.inputs.events import RECONSTRUCTED
+from bayesxs.inference.sampling import NutsSampler, curvature_covariance
 from bayesxs.keys import Purpose, derive
-from bayesxs.physics.kinematics import cosine_from_z, z_from_cosine
+from bayesxs.learning.gaussian_process import STEPS
 from bayesxs.progress import Reporter
 from bayesxs.runs.chains import CHAINS, ChainPieces, Posterior, write_posterior
-from bayesxs.storage.netcdf import tree_writer, write_netcdf
-from bayesxs.storage.run_folder import Stage
+from bayesxs.runs.settings import RunSettings
+from bayesxs.runs.training import NETWORK
+from bayesxs.storage.netcdf import read_dataset, tree_writer, write_netcdf
+from bayesxs.storage.run_folder import RunFolder, Stage
 
-ESTIMATES = "bootstrap.nc"
+CROSS_SECTION, EVENTS, ESTIMATES = "cross_section.nc", "events.nc", "bootstrap.nc"
 
 
-# simulate
+def uncertainty_stage(
+    near: NearData, settings: RunSettings, folder: RunFolder, stage: Stage, reporter: Reporter
+) -> None:
+    """Find mean and modes of every target's cross section, and how it follows flux and response."""
+    networks = read_networks(
+        folder.path / NETWORK, list(near.detectors), conditions(near.experiment)
+    )
+
+    def bar(name: str) -> AbstractContextManager[Callable[..., None]]:
+        return reporter.bar(f"cross-section modes, {name}", STEPS)
+
+    found = learned_cross_section(near, networks, settings.uncertainty, bar)
+    for name, own in found.targets.items():
+        reporter.line(f"  {name}: {len(own.modes)} modes, {own.words}")
+    targets = found.targets.items()
+    stage.notes["modes"] = {name: len(own.modes) for name, own in targets}
+    stage.notes["effective_parameters"] = {
+        name: own.effective_parameters
+        for name, own in targets
+        if own.effective_parameters is not None
+    }
+    stage.notes["negative_mass"] = {name: own.negative_mass for name, own in targets}
+    found.save(stage.output(CROSS_SECTION))
 
 
-def simulate_stage(experiment: Experiment, stage: Stage, reporter: Reporter) -> None:
-    """Draw far-detector events from the true cross section's continuous density, or read them."""
-    card = experiment.card
-    pieces = []
-    if experiment.observed is not None:
-        energy, cosine, samples = experiment.observed.events
-        for number, sample in enumerate(experiment.samples):
-            own, mass = samples == number, sample.lepton_mass
-            z = z_from_cosine(energy[own], cosine[own], mass)
-            pieces.append(_event_columns(number, energy[own], z, mass))
+def read_channels(experiment: Experiment, settings: RunSettings, folder: RunFolder) -> Channels:
+    """Return data and cross sections that earlier stages left."""
+    learned = None
+    if "uncertainty" in folder.stages:
+        nodes = {t.name: experiment.geometry(t).nodes for t in experiment.unique_targets}
+        networks = read_networks(folder.path / NETWORK, list(nodes), conditions(experiment))
+        learned = read_cross_section(folder.path / CROSS_SECTION, nodes, networks)
+    return Channels(
+        experiment,
+        learned,
+        read_dataset(folder.path / EVENTS),
+        simulated=settings.simulated,
+        binned_above=settings.far.binned_above,
+    )
+
+
+def simulate_stage(
+    experiment: Experiment,
+    observed: Observed | None,
+    settings: RunSettings,
+    stage: Stage,
+    reporter: Reporter,
+) -> None:
+    """Draw far-detector events from the true cross section, or take those of a file."""
+    if observed is not None:
+        data = observed_events(experiment, observed)
     else:
-        numbers = event_numbers(card.far.events, sample_shares(experiment))
-        for number, sample in enumerate(experiment.samples):
-            events = simulate_events(
-                derive(experiment.seed, Purpose.SIMULATION, number),
-                experiment.targets[sample].truth,
-                _oscillated(experiment, sample),
-                (card.beam.energy_min_GeV, card.beam.energy_max_GeV),
-                sample.lepton_mass,
-                numbers[number],
-            )
-            columns = _event_columns(number, events.lepton_energy, events.z, sample.lepton_mass)
-            pieces.append(columns | {"energy": events.energy})
-    columns = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-    data = xr.Dataset({name: ("event", values) for name, values in columns.items()})
-    data = _reconstructed(experiment, data)
-    made = "true cross section" if card.simulated else "cross section of [nature]"
-    data.attrs["source"] = card.far.file or f"simulated with the {made}"
-    if experiment.observed is not None:
-        data.attrs |= experiment.observed.notes | {"on_bin_edges": _on_edges(experiment, data)}
+        data = simulated_events(experiment, settings.far.events, settings.seed)
+    made = "true cross section" if settings.simulated else "cross section of [nature]"
+    data.attrs["source"] = settings.far.file or f"simulated with the {made}"
     write_netcdf(stage.output(EVENTS), data)
     if experiment.resolution_warning is not None:
         reporter.line(f"  warning: {experiment.resolution_warning}")
-    reporter.line(f"  {len(data.event)} events{_remarks(experiment)}")
+    reporter.line(f"  {len(data.event)} events{_remarks(observed)}")
 
 
-def _remarks(experiment: Experiment) -> str:
+def _remarks(observed: Observed | None) -> str:
     """Return what the events of a file have that somebody may not expect."""
-    notes = {} if experiment.observed is None else experiment.observed.notes
+    notes = {} if observed is None else observed.notes
     words = {
         "impossible": "dropped, as no neutrino of the beam makes them",
         "below_threshold": "dropped, below the detector's threshold",
@@ -82,91 +106,16 @@ def _remarks(experiment: Experiment) -> str:
     return "".join(f"; {notes[k]} {text}" for k, text in words.items() if notes.get(k))
 
 
-def _on_edges(experiment: Experiment, data: xr.Dataset) -> int:
-    """Count the events on an edge of the bins that spectra are shown in."""
-    geometry = experiment.geometry(experiment.targets[experiment.samples[0]])
-    names = ("lepton_energy", "z") if geometry.response is None else RECONSTRUCTED
-    edges = geometry.seen_axes.values()
-    return sum(on_edges(data[name].values, e) for name, e in zip(names, edges, strict=True))
-
-
-def event_numbers(total: int, shares: Float) -> list[int]:
-    """Round shares of a number of events to integers that add up to it."""
-    numbers = np.round(total * shares).astype(int)
-    while (missing := total - int(numbers.sum())) != 0:
-        step = 1 if missing > 0 else -1
-        numbers[np.argmax(step * (total * shares - numbers))] += step
-    return [int(number) for number in numbers]
-
-
-def sample_shares(experiment: Experiment) -> Float:
-    """Return the part of the events that each sample is expected to have."""
-    rates = []
-    for sample in experiment.samples:
-        total = experiment.geometry(experiment.targets[sample]).true_total
-        oscillation = experiment.oscillation(sample, experiment.energies.points)
-        rates.append(total @ (experiment.source_flux(sample) * oscillation))
-    return np.array(rates) / np.sum(rates)
-
-
-def _reconstructed(experiment: Experiment, data: xr.Dataset) -> xr.Dataset:
-    """Add what the far detector reconstructs, and drop the events that it does not see.
-
-    Events from a file are what a detector has reconstructed already.
-    """
-    pieces = []
-    for number, sample in enumerate(experiment.samples):
-        response = experiment.geometry(experiment.targets[sample]).response
-        if response is None:
-            return data
-        own = data.isel(event=data["sample"].values == number)
-        energy, angle = own["lepton_energy"].values, np.arccos(own["cos_theta"].values)
-        kept = np.full(len(energy), True)
-        if experiment.observed is None:
-            energy, angle, kept = smear_events(
-                derive(experiment.seed, Purpose.SMEARING, number),
-                energy,
-                angle,
-                response.parameters,
-                response.acceptance,
-                sample.lepton_mass,
-            )
-        own = own.assign(reco_lepton_energy=("event", energy), reco_angle=("event", angle))
-        pieces.append(own.isel(event=kept))
-    return xr.concat(pieces, "event")
-
-
-def _oscillated(experiment: Experiment, sample: Sample) -> Callable[[Float], Float]:
-    def flux(energy: Float) -> Float:
-        source = experiment.far_flux(sample.flux_id, energy)
-        return source * experiment.oscillation(sample, energy)
-
-    return flux
-
-
-def _event_columns(number: int, lepton_energy: Float, z: Float, mass: float) -> dict[str, Any]:
-    return {
-        "sample": np.full(len(z), number, dtype=np.int8),
-        "lepton_energy": lepton_energy,
-        "z": z,
-        "cos_theta": cosine_from_z(lepton_energy, z, mass),
-    }
-
-
-# sample
-
-
 def sample_stage(
-    experiment: Experiment, channels: Channels, stage: Stage, reporter: Reporter
+    channels: Channels, settings: RunSettings, stage: Stage, reporter: Reporter
 ) -> None:
     """Sample the posterior of each cross section, on the events and, if simulated, on Asimov data.
 
     Memory holds one piece of the chains; the file is assembled from those on the disk.
     """
-    posteriors = []
-    seconds = {}
+    experiment, posteriors, seconds = channels.experiment, [], {}
     sets = [("events", channels.of_events)]
-    if experiment.card.simulated:  # else there is no truth to compare with
+    if channels.simulated:  # else there is no truth to compare with
         sets.append(("asimov", channels.of_asimov))
     for data_number, (data, make) in enumerate(sets):
         # Kinds without nuisances share what is compiled
@@ -176,12 +125,12 @@ def sample_stage(
             nuisances = channels.nuisances if kind == "learned" else ()
             far = make(kind)
             if len(nuisances) not in samplers:
-                samplers[len(nuisances)] = far_sampler(experiment, far)
+                samplers[len(nuisances)] = far_sampler(experiment, settings, far)
             label = f"{data}-{kind}"
-            key = derive(experiment.seed, Purpose.SAMPLER, data_number)
-            with reporter.bar(f"sampling {data}, {kind}", sampler_steps(experiment)) as update:
+            key = derive(settings.seed, Purpose.SAMPLER, data_number)
+            with reporter.bar(f"sampling {data}, {kind}", settings.sampler.steps) as update:
                 pieces = sample_far(samplers[len(nuisances)], far, key, stage, label, update)
-            octant_key = derive(experiment.seed, Purpose.OCTANT, data_number, kind_number)
+            octant_key = derive(settings.seed, Purpose.OCTANT, data_number, kind_number)
             names = [n.name for n in nuisances]
             posteriors.append(
                 Posterior(f"{data}_{kind}", pieces, octant_key, names, experiment.priors)
@@ -191,11 +140,6 @@ def sample_stage(
     with tree_writer(stage.output(CHAINS)) as writer:
         for posterior in posteriors:
             write_posterior(writer, posterior)
-
-
-def sampler_steps(experiment: Experiment) -> int:
-    """Return how many steps each chain takes."""
-    return experiment.card.sampler.warmup + experiment.card.sampler.draws
 
 
 def sample_far(
@@ -214,18 +158,11 @@ def sample_far(
     return pieces
 
 
-def far_sampler(experiment: Experiment, channels: list[FarChannel]) -> NutsSampler:
-    """Return a sampler, with the card's settings, of channels shaped like those given."""
-    chosen = experiment.card.sampler
-    settings = SamplerSettings(
-        chosen.chains,
-        chosen.warmup,
-        chosen.draws,
-        chosen.target_accept,
-        record_every=chosen.checkpoint_every,
-        first_chain=chosen.first_chain,
-    )
-    marginalize = chosen.octant == "marginalized"
+def far_sampler(
+    experiment: Experiment, settings: RunSettings, channels: list[FarChannel]
+) -> NutsSampler:
+    """Return a sampler of channels shaped like those given."""
+    marginalize = settings.marginalize_octant
     nuisances = channels[0].nuisances
     start = initial_values(experiment.priors, experiment.parameters, nuisances, marginalize)
 
@@ -233,24 +170,23 @@ def far_sampler(experiment: Experiment, channels: list[FarChannel]) -> NutsSampl
         far_detector_model(data, experiment.priors, experiment.parameters, marginalize)
 
     if not nuisances:
-        return NutsSampler(model, settings, start)
-    return NutsSampler(model, settings, start, curvature_covariance(model, start, (channels,)))
-
-
-# bootstrap
+        return NutsSampler(model, settings.sampler, start)
+    return NutsSampler(
+        model, settings.sampler, start, curvature_covariance(model, start, (channels,))
+    )
 
 
 def bootstrap_stage(
-    experiment: Experiment, channels: Channels, stage: Stage, reporter: Reporter
+    channels: Channels, settings: RunSettings, stage: Stage, reporter: Reporter
 ) -> None:
     """Bootstrap the maximum-likelihood estimates of both cross sections on the same resamplings."""
-    replicas = experiment.card.bootstrap.replicas
+    experiment, replicas = channels.experiment, settings.replicas
     trees = {}
     for kind in channels.kinds:
         with reporter.bar(f"bootstrap, {kind}", replicas) as update:
             tree = xr.DataTree()
             result = boot.bootstrap(
-                derive(experiment.seed, Purpose.BOOTSTRAP),
+                derive(settings.seed, Purpose.BOOTSTRAP),
                 channels.of_events(kind),
                 experiment.priors,
                 experiment.parameters,

@@ -14,7 +14,7 @@ from bayesxs.constants import MUON_MASS
 from bayesxs.detector.grid import EnergyGrid, node_grid
 from bayesxs.detector.operator import build_operator, exact_response, total_quadrature
 from bayesxs.inputs.pdf import embedded_ct18nnlo
-from bayesxs.physics.structure_functions import QuarkParton
+from bayesxs.physics.structure_functions import PartonFunctions
 
 # PDG 2024, GeV, and CODATA, (hbar c)^2 in GeV^2 cm^2: written down again, so that nothing is shared
 G_F = 1.1663788e-5
@@ -52,7 +52,7 @@ def textbook(energy, antineutrino):
 
 
 def isoscalar(antineutrino, mass=MUON_MASS):
-    return QuarkParton(PDF, 0.5, 0.5, mass, antineutrino)
+    return PartonFunctions(PDF, 0.5, 0.5, mass, antineutrino)
 
 
 def at_one_energy(energy):

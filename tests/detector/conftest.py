@@ -21,7 +21,7 @@ from bayesxs.detector.operator import Operator, Quadrature, build_operator, row_
 from bayesxs.inputs.flux import Flux, embedded_dune_flux
 from bayesxs.inputs.pdf import embedded_ct18nnlo
 from bayesxs.physics.oscillation import nufit_6_0, probability
-from bayesxs.physics.structure_functions import QuarkParton
+from bayesxs.physics.structure_functions import PartonFunctions
 
 
 @pytest.fixture(scope="session")
@@ -61,9 +61,9 @@ def far_flux(near_flux: np.ndarray, energies: EnergyGrid) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def truth() -> QuarkParton:
+def truth() -> PartonFunctions:
     """Quark-parton argon with the embedded CT18NNLO."""
-    return QuarkParton(embedded_ct18nnlo(), 18.0, 22.0, MUON_MASS)
+    return PartonFunctions(embedded_ct18nnlo(), 18.0, 22.0, MUON_MASS)
 
 
 class Smooth:

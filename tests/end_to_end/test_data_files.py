@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from bayesxs.cards.build import build_experiment, near_sources
 from bayesxs.cards.card import load_card
-from bayesxs.experiment.experiment import Experiment
+from bayesxs.experiment.near import NearData
 from bayesxs.runs.pipeline import STAGES
 
 EDGES = "lepton_energy_GeV_low,lepton_energy_GeV_high,z_low,z_high,counts\n"
@@ -21,8 +22,9 @@ EDGES = "lepton_energy_GeV_low,lepton_energy_GeV_high,z_low,z_high,counts\n"
 def measured(bayesxs, card: Path, finished: Path, tmp_path_factory) -> Path:
     """The folder of a run of the tiny card on its own events, and on counts with their edges."""
     folder = tmp_path_factory.mktemp("files")
-    experiment = Experiment(load_card(card, overrides=["near.events=300000"]))
-    near = experiment.near(experiment.unique_targets[0])
+    changed = load_card(card, overrides=["near.events=300000"])
+    experiment = build_experiment(changed)
+    (near,) = NearData(experiment, near_sources(changed, experiment)).detectors.values()
     rows = np.column_stack([near.bins.energy, near.bins.second, near.observed])
     text = "".join(",".join(f"{v:.12g}" for v in row) + "\n" for row in rows)
     (folder / "near.csv").write_text(EDGES + text + "20,30,0.1,0.2,5\n")

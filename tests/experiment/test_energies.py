@@ -7,14 +7,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from bayesxs.cards.build import build_experiment
 from bayesxs.cards.card import load_card
 from bayesxs.detector.grid import EnergyGrid, energy_grid, unresolved
 from bayesxs.errors import InputError
-from bayesxs.experiment.experiment import UNRESOLVED, Experiment
+from bayesxs.experiment.experiment import UNRESOLVED
 
 
 def experiment(*changes, preset="default"):
-    return Experiment(load_card(None, preset, changes))
+    return build_experiment(load_card(None, preset, changes))
 
 
 def oscillated(built, energy):

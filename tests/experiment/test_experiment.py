@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bayesxs.cards.build import build_experiment, input_files
 from bayesxs.cards.card import Card, load_card
 from bayesxs.errors import InputError
-from bayesxs.experiment.channels import Channels
-from bayesxs.experiment.experiment import Experiment, input_files
+from bayesxs.experiment.far import sample_shares
 from bayesxs.inputs.flux import embedded_dune_flux
-from bayesxs.runs.pipeline import run
-from bayesxs.runs.stages import sample_shares
+from bayesxs.progress import Reporter
+from bayesxs.runs.pipeline import Analysis, run
 from bayesxs.storage.run_folder import RunFolder
 
 FEW = ["grid.lepton_energies=30", "grid.z=30", "grid.nodes_x=24", "grid.nodes_q2=24"]
@@ -38,11 +38,11 @@ def table(tmp_path: Path):
 
 
 def test_the_near_flux_is_the_far_one_unless_a_card_says_otherwise():
-    experiment = Experiment(card_of())
+    experiment = build_experiment(card_of())
     sample = experiment.samples[0]
     near = experiment.targets[sample].near_flux
     np.testing.assert_array_equal(experiment.source_flux(sample), near)
-    other = Experiment(card_of('beam.far_flux="dune"'))
+    other = build_experiment(card_of('beam.far_flux="dune"'))
     np.testing.assert_array_equal(other.energies.points, experiment.energies.points)
     np.testing.assert_array_equal(other.targets[sample].near_flux, near)
     far = embedded_dune_flux("neutrino", "far")(14, experiment.energies.points)
@@ -52,7 +52,7 @@ def test_the_near_flux_is_the_far_one_unless_a_card_says_otherwise():
 def test_quadrature_sees_the_kinks_of_both_fluxes(table):
     """Gauss points between all kinks integrate either piecewise linear flux exactly."""
     peaks = [(0.1, 0.0), (2.03, 1.0), (3.71, 0.2), (4.44, 3.0), (20.0, 0.0)]
-    experiment = Experiment(card_of(table(*peaks)))
+    experiment = build_experiment(card_of(table(*peaks)))
     energies, sample = experiment.energies, experiment.samples[0]
     inside = [0.5, 2.03, 3.71, 4.44, 10.0]
     heights = np.interp(inside, *zip(*peaks, strict=True))
@@ -74,7 +74,7 @@ def test_quadrature_sees_the_kinks_of_both_fluxes(table):
 )
 def test_a_far_flux_that_does_not_cover_the_analysis_is_refused(table, rows, changes, expected):
     with pytest.raises(InputError) as caught:
-        Experiment(card_of(table(*rows), *changes))
+        build_experiment(card_of(table(*rows), *changes))
     assert expected in str(caught.value)
     assert "far.csv" in str(caught.value)
 
@@ -91,8 +91,8 @@ def test_events_and_expectations_follow_the_far_flux(tmp_path):
     card = card_of('beam.far_flux="dune"', "far.events=20000", TWO)
     folder = tmp_path / "run"
     run(card, folder, stages=("simulate",), progress=False)
-    experiment = Experiment(card)
-    events = Channels(experiment, RunFolder.view(folder)).events
+    experiment = build_experiment(card)
+    events = Analysis(card, RunFolder.view(folder), Reporter(False)).channels.events
     shares = sample_shares(experiment)
     edges = np.array([0.5, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 8.0, 10.0])
     energy = experiment.energies.points

@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bayesxs.cards.build import build_experiment
 from bayesxs.cards.card import load_card
 from bayesxs.constants import MUON_MASS
 from bayesxs.detector.operator import exact_cross_section, fold, row_quadrature
 from bayesxs.detector.smearing import true_cells
 from bayesxs.experiment.channels import Channels
-from bayesxs.experiment.experiment import Experiment
 from bayesxs.inference.bootstrap import bootstrap
 from bayesxs.inference.priors import Flat
 from bayesxs.physics.cross_section import differential_cross_section
 from bayesxs.physics.kinematics import lepton_from_invariants, x_min, y_range
 from bayesxs.physics.oscillation import probability
-from bayesxs.runs.pipeline import run
+from bayesxs.progress import Reporter
+from bayesxs.runs.pipeline import Analysis, run
 from bayesxs.runs.results import projected_shares
 from bayesxs.storage.run_folder import RunFolder
 
@@ -40,7 +41,7 @@ def information(events: np.ndarray, slopes: np.ndarray) -> np.ndarray:
 def test_reconstructed_bins_lose_less_than_two_per_cent_of_sigma():
     """Without smearing, where there is most to lose, against the unbinned likelihood."""
     changes = ['response={type="gaussian"}', "grid.lepton_energies=60", "grid.z=40"]
-    experiment = Experiment(load_card(None, "default", changes))
+    experiment = build_experiment(load_card(None, "default", changes))
     sample = experiment.samples[0]
     target = experiment.targets[sample]
     geometry = experiment.geometry(target)
@@ -78,7 +79,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Channels, Chann
     cards = [load_card(None, "default", [f"far.binned_above={n}"]) for n in (50_000, 0)]
     run(cards[0], folder, stages=("simulate",), progress=False)
     opened = RunFolder.view(folder)
-    one_by_one, counted = (Channels(Experiment(card), opened) for card in cards)
+    one_by_one, counted = (Analysis(card, opened, Reporter(False)).channels for card in cards)
     return one_by_one, counted
 
 
@@ -125,7 +126,9 @@ ANTINEUTRINO = ('beam.mode="antineutrino"', "sample=[{antineutrino=true}]")
 @pytest.mark.parametrize("form", ["collinear", "helicity"])
 def test_projection_adds_what_is_negative(form):
     """The paper's form is negative for antineutrinos; quarks as T+ and antiquarks as T- are not."""
-    experiment = Experiment(load_card(None, "quick", [*ANTINEUTRINO, f'nature.form="{form}"']))
+    experiment = build_experiment(
+        load_card(None, "quick", [*ANTINEUTRINO, f'nature.form="{form}"'])
+    )
     (target,) = experiment.unique_targets
     geometry = experiment.geometry(target)
     shares = projected_shares(experiment)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from bayesxs.cards.card import load_card
 from bayesxs.errors import InputError
+from bayesxs.experiment.far import event_numbers
 from bayesxs.experiment.observed import on_edges
 from bayesxs.runs.pipeline import run
-from bayesxs.runs.stages import event_numbers
 
 SMALL = [
     "preset=quick",

@@ -6,8 +6,8 @@ from math import pi
 
 import pytest
 
+from bayesxs.cards.build import build_experiment, true_parameters
 from bayesxs.cards.card import load_card
-from bayesxs.experiment.experiment import Experiment, true_parameters
 
 # NuFit-6.0, arXiv:2410.05380, table 1: s2_12, s2_13, s2_23, dcp in degrees, dm21
 NUFIT = {
@@ -41,7 +41,7 @@ def test_the_set_follows_the_ordering(variant, dm31, ordering):
 @pytest.mark.parametrize(("sign", "ordering"), [(1, "normal"), (-1, "inverted")])
 def test_priors_of_the_same_name_lie_on_the_truth(sign, ordering):
     free = [f'priors.{name}={{type="nufit"}}' for name in (*NAMES, "dm31")]
-    experiment = Experiment(card("ic24", f"oscillation.dm31={sign * 2.45e-3}", *free))
+    experiment = build_experiment(card("ic24", f"oscillation.dm31={sign * 2.45e-3}", *free))
     for name in NAMES:
         assert experiment.priors[name].mean == getattr(experiment.parameters, name)
     assert sign * experiment.priors["dm31"].mean > 0.0

@@ -19,7 +19,7 @@ from bayesxs.learning.gaussian_process import (
     prior_covariance,
     prior_mean,
 )
-from bayesxs.learning.linear_model import NearData
+from bayesxs.learning.linear_model import LinearData
 
 KERNELS = ("matern32", "matern52", "squared_exponential")
 
@@ -31,12 +31,12 @@ def small() -> NodeGrid:
 
 
 @pytest.fixture(scope="module")
-def data(truth, small) -> NearData:
+def data(truth, small) -> LinearData:
     """Forty sums over the truth's node values, each with unit noise."""
     rng = np.random.default_rng(0)
     design = 20.0 * rng.standard_normal((40, 3 * small.size))
     observed = design @ np.asarray(truth(small.x, small.q2)).ravel() + rng.standard_normal(40)
-    return NearData(jnp.asarray(design), jnp.asarray(observed), np.eye(40))
+    return LinearData(jnp.asarray(design), jnp.asarray(observed), np.eye(40))
 
 
 def moments(nodes: NodeGrid, scales: Scales, kernel: str) -> tuple[np.ndarray, np.ndarray]:
@@ -127,7 +127,7 @@ def test_precise_data_are_interpolated(truth, small):
     values = np.asarray(truth(small.x, small.q2)).ravel()
     seen = np.arange(0, 3 * small.size, 7)
     design = 1e6 * np.eye(3 * small.size)[seen]
-    data = NearData(jnp.asarray(design), jnp.asarray(design @ values), np.eye(len(seen)))
+    data = LinearData(jnp.asarray(design), jnp.asarray(design @ values), np.eye(len(seen)))
     process = fit_process(data, small, scales=MEDIANS)
     np.testing.assert_allclose(process.mean[seen], values[seen], rtol=0.0, atol=1e-5)
     variance = np.diag(process.posterior.covariance(jnp.eye(3 * small.size)))

@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from bayesxs.constants import MUON_MASS
 from bayesxs.detector.grid import NodeGrid, node_grid
 from bayesxs.learning.laplace import fit_laplace, node_jacobian
-from bayesxs.learning.linear_model import NearData
+from bayesxs.learning.linear_model import LinearData
 from bayesxs.learning.network import Architecture, Network, create_network
 
 
@@ -28,10 +28,10 @@ def network() -> Network:
 
 
 @pytest.fixture(scope="module")
-def data(small) -> NearData:
+def data(small) -> LinearData:
     rng = np.random.default_rng(0)
     design = rng.standard_normal((30, 3 * small.size))
-    return NearData(jnp.asarray(design), jnp.asarray(rng.standard_normal(30)), np.eye(30))
+    return LinearData(jnp.asarray(design), jnp.asarray(rng.standard_normal(30)), np.eye(30))
 
 
 def test_the_jacobian_agrees_with_finite_differences(network, small):

@@ -19,7 +19,7 @@ from bayesxs.physics.cross_section import (
     propagator,
 )
 from bayesxs.physics.kinematics import invariants, lepton_from_invariants, x_min, y_range
-from bayesxs.physics.structure_functions import QuarkParton
+from bayesxs.physics.structure_functions import PartonFunctions
 
 M = NUCLEON_MASS
 d2s_jit = jax.jit(differential_cross_section, static_argnums=(0, 4))
@@ -56,7 +56,7 @@ def test_one_parton_scatters_like_its_matrix_element(analytic_pdf, mass, antineu
     # is what the tensor of a nucleon of mass M has over that of a massless parton.
     pid = {(False, True): 1, (False, False): -2, (True, True): -1, (True, False): 2}
     pdf = analytic_pdf({pid[antineutrino, like]: lambda x, q2: x * (1.0 - x) ** 3})
-    sf = QuarkParton(pdf, 1.0, 0.0, mass, antineutrino)
+    sf = PartonFunctions(pdf, 1.0, 0.0, mass, antineutrino)
     rng = np.random.default_rng(1)
     energy, lepton_energy, z = physical_points(rng, 200, (4.5, 60.0), mass)
     x, q2, y = invariants(energy, lepton_energy, z, mass)
@@ -73,7 +73,7 @@ def test_one_parton_scatters_like_its_matrix_element(analytic_pdf, mass, antineu
 def test_quark_spectrum_is_flat_in_y_and_goes_like_s_hat_minus_m2(analytic_pdf, mass):
     # The limit M x/E -> 0 of the above, the W propagator taken out: d s/dy ~ s_hat - m^2
     pdf = analytic_pdf({1: lambda x, q2: x * jnp.ones_like(q2)})
-    sf = QuarkParton(pdf, 1.0, 0.0, mass)
+    sf = PartonFunctions(pdf, 1.0, 0.0, mass)
     for energy in (1e3, 1e4):
         x, y = 0.02, np.linspace(0.2, 0.9, 8)
         lepton_energy, z = lepton_from_invariants(energy, x, y, mass)
@@ -88,7 +88,7 @@ def test_quark_spectrum_is_flat_in_y_and_goes_like_s_hat_minus_m2(analytic_pdf, 
 @given(seed=st.integers(0, 2**32 - 1), antineutrino=st.booleans())
 def test_it_is_the_five_function_formula(nucleon_pdf, seed, antineutrino):
     # d2s/dE_l dz = d2s/dxdy / nu
-    sf = QuarkParton(nucleon_pdf, 18.0, 22.0, MUON_MASS, antineutrino)
+    sf = PartonFunctions(nucleon_pdf, 18.0, 22.0, MUON_MASS, antineutrino)
     points = physical_points(np.random.default_rng(seed), 50, (0.5, 50.0), MUON_MASS)
     x, q2, y = invariants(*points, MUON_MASS)
     sign = -1 if antineutrino else 1
@@ -107,7 +107,7 @@ def test_propagator():
 
 
 def test_zero_outside_the_physical_region(nucleon_pdf):
-    sf = QuarkParton(nucleon_pdf, 18.0, 22.0, MUON_MASS)
+    sf = PartonFunctions(nucleon_pdf, 18.0, 22.0, MUON_MASS)
     outside = np.array(
         [
             (2.0, 2.5, 0.3),  # more energy than the neutrino has
@@ -123,7 +123,7 @@ def test_zero_outside_the_physical_region(nucleon_pdf):
 
 
 def test_gradients_are_finite_inside_and_outside(nucleon_pdf):
-    sf = QuarkParton(nucleon_pdf, 18.0, 22.0, MUON_MASS)
+    sf = PartonFunctions(nucleon_pdf, 18.0, 22.0, MUON_MASS)
     grid = np.meshgrid([0.5, 2.0, 5.0], np.linspace(0.0, 5.0, 21), np.linspace(-0.1, 1.1, 21))
     points = np.stack([v.ravel() for v in grid], axis=1)
 
@@ -153,7 +153,7 @@ def test_coefficients_are_non_negative():
 
 
 def test_arguments_broadcast(nucleon_pdf):
-    sf = QuarkParton(nucleon_pdf, 18.0, 22.0, MUON_MASS)
+    sf = PartonFunctions(nucleon_pdf, 18.0, 22.0, MUON_MASS)
     lepton_energy, z = np.linspace(0.2, 2.0, 4)[:, None], np.linspace(0.1, 0.5, 3)
     together = d2s_jit(sf, 2.5, lepton_energy, z, MUON_MASS)
     alone = [[d2s_jit(sf, 2.5, e, v, MUON_MASS) for v in z] for e in lepton_energy[:, 0]]
@@ -166,7 +166,7 @@ def test_arguments_broadcast(nucleon_pdf):
 @pytest.mark.parametrize(("antineutrino", "measured"), [(False, 0.677), (True, 0.334)])
 def test_leading_order_reaches_the_measured_total_to_5_percent(antineutrino, measured):
     energy = np.array([75.0, 100.0])[:, None, None]
-    sf = QuarkParton(embedded_ct18nnlo(), 0.5, 0.5, MUON_MASS, antineutrino)
+    sf = PartonFunctions(embedded_ct18nnlo(), 0.5, 0.5, MUON_MASS, antineutrino)
     t, weights = np.polynomial.legendre.leggauss(32)
     lowest = np.cbrt(x_min(energy, MUON_MASS))
     u = lowest + 0.5 * (1.0 - lowest) * (t[:, None] + 1.0)

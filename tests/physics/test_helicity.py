@@ -23,8 +23,8 @@ from bayesxs.physics.helicity import (
 from bayesxs.physics.kinematics import x_min, y_max, y_range
 from bayesxs.physics.modification import Modification
 from bayesxs.physics.structure_functions import (
+    PartonFunctions,
     Positive,
-    QuarkParton,
     bernstein_basis,
     project_onto_cone,
 )
@@ -242,7 +242,7 @@ X, Q2 = (
 
 def nature(antineutrino, form="helicity", mass=MUON_MASS, modification=None):
     pdf = embedded_ct18nnlo()
-    return QuarkParton(pdf, 18.0, 22.0, mass, antineutrino, modification, form)
+    return PartonFunctions(pdf, 18.0, 22.0, mass, antineutrino, modification, form)
 
 
 @pytest.mark.parametrize("antineutrino", [False, True])
@@ -251,7 +251,7 @@ def test_quarks_are_one_helicity_and_antiquarks_the_other(analytic_pdf, antineut
     quark, antiquark = (2, -1) if antineutrino else (1, -2)
     pdf = analytic_pdf({quark: lambda x, q2: x * (1 - x), antiquark: lambda x, q2: x * x})
     x, q2 = np.array([0.1, 0.4, 0.8]), 0.7
-    sf = QuarkParton(pdf, 1.0, 0.0, MUON_MASS, antineutrino, form="helicity")
+    sf = PartonFunctions(pdf, 1.0, 0.0, MUON_MASS, antineutrino, form="helicity")
     found = helicity_from_five(sf.five(x, q2), x, q2)
     np.testing.assert_allclose(found.plus, 2.0 * (1.0 - x), rtol=1e-13)
     np.testing.assert_allclose(found.minus, 2.0 * x, rtol=1e-13)
@@ -271,7 +271,7 @@ def test_both_forms_agree_where_the_target_is_light(antineutrino):
 @pytest.mark.parametrize("mass", MASSES)
 @pytest.mark.parametrize("modification", [None, Modification(0.3, 0.0, 40)])
 def test_helicity_nature_needs_no_projection(nucleon_pdf, antineutrino, mass, modification):
-    sf = QuarkParton(nucleon_pdf, 18.0, 22.0, mass, antineutrino, modification, "helicity")
+    sf = PartonFunctions(nucleon_pdf, 18.0, 22.0, mass, antineutrino, modification, "helicity")
     b = np.asarray(sf(X, Q2))
     assert np.abs(np.asarray(Positive(sf)(X, Q2)) - b).max() <= 1e-13 * np.abs(b).max()
 

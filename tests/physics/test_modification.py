@@ -20,7 +20,7 @@ from bayesxs.physics.modification import (
     scale_f3,
     suppress_low_q2,
 )
-from bayesxs.physics.structure_functions import QuarkParton
+from bayesxs.physics.structure_functions import PartonFunctions
 
 X = np.array([[0.003, 0.1], [0.3, 0.85]])
 Q2 = np.array([[0.05, 0.7], [2.0, 30.0]])
@@ -119,9 +119,9 @@ def test_values_out_of_range(values: dict[str, float], message: str) -> None:
 
 @pytest.mark.parametrize("antineutrino", [False, True])
 def test_structure_functions_of_modified_nature(nucleon_pdf, antineutrino: bool) -> None:
-    plain = QuarkParton(nucleon_pdf, 18.0, 22.0, MUON_MASS, antineutrino)
-    neutral = QuarkParton(nucleon_pdf, 18.0, 22.0, MUON_MASS, antineutrino, Modification())
-    other = QuarkParton(nucleon_pdf, 18.0, 22.0, MUON_MASS, antineutrino, EVERYTHING)
+    plain = PartonFunctions(nucleon_pdf, 18.0, 22.0, MUON_MASS, antineutrino)
+    neutral = PartonFunctions(nucleon_pdf, 18.0, 22.0, MUON_MASS, antineutrino, Modification())
+    other = PartonFunctions(nucleon_pdf, 18.0, 22.0, MUON_MASS, antineutrino, EVERYTHING)
     np.testing.assert_array_equal(neutral(X, Q2), plain(X, Q2))
     five = other.five(X, Q2)
     np.testing.assert_allclose(five, EVERYTHING.apply(plain.five(X, Q2), X, Q2), rtol=1e-12)
@@ -132,6 +132,6 @@ def test_structure_functions_of_modified_nature(nucleon_pdf, antineutrino: bool)
 
 
 def test_one_q2_for_many_x(nucleon_pdf) -> None:
-    other = QuarkParton(nucleon_pdf, 18.0, 22.0, MUON_MASS, modification=EVERYTHING)
+    other = PartonFunctions(nucleon_pdf, 18.0, 22.0, MUON_MASS, modification=EVERYTHING)
     x = np.array([0.1, 0.3, 0.5])
     np.testing.assert_allclose(other.five(x, 2.0), other.five(x, np.full(3, 2.0)), rtol=1e-14)

@@ -14,7 +14,7 @@ from bayesxs.inputs.pdf import embedded_ct18nnlo
 from bayesxs.physics.cross_section import five_function_bracket
 from bayesxs.physics.kinematics import x_min, y_max, y_range
 from bayesxs.physics.structure_functions import (
-    QuarkParton,
+    PartonFunctions,
     bernstein_basis,
     bernstein_from_polynomial,
     polynomial_from_bernstein,
@@ -111,7 +111,7 @@ def test_a_negative_end_makes_the_bracket_negative_there(end):
 
 
 def truth(pdf, protons=18.0, neutrons=22.0, mass=MUON_MASS, antineutrino=False):
-    return QuarkParton(pdf, protons, neutrons, mass, antineutrino)
+    return PartonFunctions(pdf, protons, neutrons, mass, antineutrino)
 
 
 @pytest.mark.parametrize("antineutrino", [False, True])

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from bayesxs.cards.build import build_experiment
 from bayesxs.cards.card import load_card
 from bayesxs.detector.density import Sample, density
 from bayesxs.errors import InputError
-from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.predictive import _joined
 from bayesxs.report.captions import caption, sample_words
 from bayesxs.runs import figures, results
@@ -36,14 +36,20 @@ class FakeStage:
 
 def compared(folder: Path, samples: str, wrong: dict[str, float]):
     """Compare cross sections that are wrong by a known amount; return experiment, notes, file."""
-    experiment = Experiment(load_card(None, "quick", [*FEW, CERTAIN, f"sample={samples}"]))
+    experiment = build_experiment(load_card(None, "quick", [*FEW, CERTAIN, f"sample={samples}"]))
     values = {}
     for target in experiment.unique_targets:
         geometry = experiment.geometry(target)
         truth = np.nan_to_num(geometry.node_values(target.truth))
         values[target.name] = truth * (1.0 + wrong[target.name] * geometry.nodes.x[:, None])
     stage = FakeStage(folder)
-    results.density_stage(experiment, SimpleNamespace(values=values), stage)
+    channels = SimpleNamespace(
+        values=values,
+        experiment=experiment,
+        simulated=True,
+        cross_section=SimpleNamespace(source="gaussian_process"),
+    )
+    results.density_stage(None, channels, stage)
     return experiment, values, stage.notes, read_tree(folder / results.NEAR)
 
 

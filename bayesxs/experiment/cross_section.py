@@ -1,0 +1,170 @@
+"""The learned cross section: structure functions on nodes, what is open of them, and its file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax import Array
+from jax.typing import ArrayLike
+
+from bayesxs.detector.grid import Float, NodeGrid
+from bayesxs.errors import InputError
+from bayesxs.learning.network import Average
+from bayesxs.storage.netcdf import read_tree, write_netcdf
+
+
+def _none() -> Float:
+    return np.zeros((0, 0, 3))
+
+
+@dataclass(frozen=True)
+class LearnedTarget:
+    """A learned cross section on the nodes, and how it may differ; unit near-detector rate.
+
+    Attributes:
+        nodes: x and Q^2 of the nodes.
+        mean: structure functions (b0, b1, b2), shape (n_nodes, 3).
+        modes: change per unit of each cross-section nuisance, shape (K, n_nodes, 3).
+        flux: how it follows each flux nuisance, shape (J, n_nodes, 3).
+        response: how it follows each response parameter that the near detector shares, shape
+            (R, n_nodes, 3).
+        sizes: of all directions in the far density, over its statistical error.
+        words: about the source, for people.
+        kept: part of the far variance that the modes hold.
+        negative_mass: mean fraction of the near rate that draws of the modes make negative.
+        effective_parameters: number that the fit takes from the near data; None where unknown.
+    """
+
+    nodes: NodeGrid
+    mean: Float
+    modes: Float = field(default_factory=_none)
+    flux: Float = field(default_factory=_none)
+    response: Float = field(default_factory=_none)
+    sizes: Float = field(default_factory=lambda: np.zeros(0))
+    words: str = ""
+    kept: float = 1.0
+    negative_mass: float = 0.0
+    effective_parameters: float | None = None
+
+    def dataset(self) -> xr.Dataset:
+        """Return what a file holds of it."""
+        notes: dict[str, str | float] = {
+            "words": self.words,
+            "kept": self.kept,
+            "negative_mass": self.negative_mass,
+        }
+        if self.effective_parameters is not None:
+            notes["effective_parameters"] = self.effective_parameters
+        shape = self.mean.shape
+        dims = {"modes": "mode", "flux": "flux_mode", "response": "response_mode"}
+        stacked = {
+            name: ((dim, "node", "function"), getattr(self, name).reshape(-1, *shape))
+            for name, dim in dims.items()
+        }
+        return xr.Dataset(
+            {"mean": (("node", "function"), self.mean)}
+            | stacked
+            | {"sizes": (("direction",), self.sizes)},
+            {"x": ("node", self.nodes.x), "q2": ("node", self.nodes.q2)},
+            notes,
+        )
+
+
+@dataclass(frozen=True)
+class LearnedCrossSection:
+    """What was learned from near-detector data, of every target.
+
+    Attributes:
+        targets: by name: "mu", "anti_mu", "e", ...
+        flux_modes: relative changes of the flux that the cross section follows, shape (J, E).
+        energies: shared energies of these changes in GeV, shape (E,).
+        source: of the modes, "none" without.
+        networks: that were trained, by target; empty where it was read from a file.
+    """
+
+    targets: Mapping[str, LearnedTarget]
+    flux_modes: Float
+    energies: Float
+    source: str = "none"
+    networks: Mapping[str, Average] = field(default_factory=dict)
+
+    def structure_functions(self, target: str = "") -> Callable[[ArrayLike, ArrayLike], Array]:
+        """Return the mean as a callable of (x, Q^2 in GeV^2), values (b0, b1, b2), shape (..., 3).
+
+        Args:
+            target: name; may be left out where there is one.
+
+        Raises:
+            InputError: there is no such target.
+        """
+        name = target or next(iter(self.targets))
+        if name not in self.targets or (not target and len(self.targets) > 1):
+            allowed = f"one of {', '.join(self.targets)}"
+            raise InputError.at("structure_functions", "target", target, allowed)
+        if name in self.networks:
+            return self.networks[name]
+        own = self.targets[name]
+        return lambda x, q2: jnp.asarray(own.nodes.interpolate(own.mean, x, q2))
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write mean and modes to a netCDF file."""
+        groups = {f"target/{name}": own.dataset() for name, own in self.targets.items()}
+        groups["flux"] = xr.Dataset(
+            {"modes": (("flux_mode", "energy"), self.flux_modes)}, {"energy": self.energies}
+        )
+        tree = xr.DataTree.from_dict(groups)
+        tree.attrs["source"] = self.source
+        write_netcdf(Path(path), tree)
+
+
+def read_cross_section(
+    path: Path, nodes: Mapping[str, NodeGrid], networks: Mapping[str, Average] | None = None
+) -> LearnedCrossSection:
+    """Read what `LearnedCrossSection.save` wrote.
+
+    Args:
+        path: the file.
+        nodes: of each target that is wanted.
+        networks: trained ones that belong to it.
+
+    Raises:
+        InputError: it is no such file, lacks a target, or its nodes are others.
+    """
+    tree = read_tree(path)
+    targets = {}
+    for name, own in nodes.items():
+        if f"/target/{name}" not in tree.groups:
+            raise InputError.at(path, "target", name, "the file has no such cross section")
+        data = tree[f"target/{name}"].dataset
+        same = data.sizes["node"] == own.size and np.allclose(data["x"].values, own.x, rtol=1e-9)
+        if not same:
+            allowed = f"{own.size} nodes: grid and energy range must be those it was learned with"
+            raise InputError.at(path, "nodes", data.sizes["node"], allowed)
+        notes = data.attrs
+        effective = notes.get("effective_parameters")
+        targets[name] = LearnedTarget(
+            own,
+            data["mean"].values,
+            data["modes"].values,
+            data["flux"].values,
+            data["response"].values,
+            data["sizes"].values,
+            words=str(notes.get("words", "")),
+            kept=float(notes.get("kept", 1.0)),
+            negative_mass=float(notes.get("negative_mass", 0.0)),
+            effective_parameters=None if effective is None else float(effective),
+        )
+    flux = tree["flux"].dataset
+    return LearnedCrossSection(
+        targets,
+        flux["modes"].values,
+        flux["energy"].values,
+        str(tree.attrs.get("source", "none")),
+        networks or {},
+    )

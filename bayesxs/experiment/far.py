@@ -1,0 +1,152 @@
+"""Far-detector events: drawn from the true cross section, or read from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from bayesxs.detector.density import Sample, simulate_events
+from bayesxs.detector.grid import Float
+from bayesxs.detector.smearing import smear_events
+from bayesxs.experiment.experiment import Experiment
+from bayesxs.experiment.observed import Observed, on_edges
+from bayesxs.inputs.events import RECONSTRUCTED
+from bayesxs.keys import Purpose, derive
+from bayesxs.physics.kinematics import cosine_from_z, z_from_cosine
+from bayesxs.physics.oscillation import OscillationParameters
+
+
+def simulated_events(
+    experiment: Experiment,
+    events: int,
+    seed: int | jax.Array,
+    parameters: OscillationParameters | None = None,
+) -> xr.Dataset:
+    """Draw far-detector events from the true cross section's continuous density.
+
+    Args:
+        experiment: fluxes, nature and detector.
+        events: number, of all samples together.
+        seed: or a random key.
+        parameters: of the oscillation; the experiment's true ones if None.
+
+    Returns:
+        Over event: sample, lepton_energy and energy in GeV, z, cos_theta, and with a detector what
+        it reconstructs of the events that it sees.
+    """
+    pieces = []
+    numbers = event_numbers(events, sample_shares(experiment, parameters))
+    for number, sample in enumerate(experiment.samples):
+        drawn = simulate_events(
+            derive(seed, Purpose.SIMULATION, number),
+            experiment.targets[sample].truth,
+            _oscillated(experiment, sample, parameters),
+            experiment.energy_range,
+            sample.lepton_mass,
+            numbers[number],
+        )
+        columns = _event_columns(number, drawn.lepton_energy, drawn.z, sample.lepton_mass)
+        pieces.append(columns | {"energy": drawn.energy})
+    return _reconstructed(experiment, _joined(pieces), seed)
+
+
+def observed_events(experiment: Experiment, observed: Observed) -> xr.Dataset:
+    """Return the events of a file, as `simulated_events` does; what is odd is in the attributes."""
+    energy, cosine, samples = observed.events
+    pieces = []
+    for number, sample in enumerate(experiment.samples):
+        own, mass = samples == number, sample.lepton_mass
+        z = z_from_cosine(energy[own], cosine[own], mass)
+        pieces.append(_event_columns(number, energy[own], z, mass))
+    data = _reconstructed(experiment, _joined(pieces), None)
+    data.attrs |= observed.notes | {"on_bin_edges": _on_edges(experiment, data)}
+    return data
+
+
+def _joined(pieces: list[dict[str, Any]]) -> xr.Dataset:
+    columns = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    return xr.Dataset({name: ("event", values) for name, values in columns.items()})
+
+
+def _on_edges(experiment: Experiment, data: xr.Dataset) -> int:
+    """Count the events on an edge of the bins that spectra are shown in."""
+    geometry = experiment.geometry(experiment.targets[experiment.samples[0]])
+    names = ("lepton_energy", "z") if geometry.response is None else RECONSTRUCTED
+    edges = geometry.seen_axes.values()
+    return sum(on_edges(data[name].values, e) for name, e in zip(names, edges, strict=True))
+
+
+def event_numbers(total: int, shares: Float) -> list[int]:
+    """Round shares of a number of events to integers that add up to it."""
+    numbers = np.round(total * shares).astype(int)
+    while (missing := total - int(numbers.sum())) != 0:
+        step = 1 if missing > 0 else -1
+        numbers[np.argmax(step * (total * shares - numbers))] += step
+    return [int(number) for number in numbers]
+
+
+def sample_shares(experiment: Experiment, parameters: OscillationParameters | None = None) -> Float:
+    """Return the part of the events that each sample is expected to have.
+
+    Args:
+        experiment: fluxes and nature.
+        parameters: of the oscillation; the true ones if None.
+    """
+    rates = []
+    for sample in experiment.samples:
+        total = experiment.geometry(experiment.targets[sample]).true_total
+        oscillation = experiment.oscillation(sample, experiment.energies.points, parameters)
+        rates.append(total @ (experiment.source_flux(sample) * oscillation))
+    return np.array(rates) / np.sum(rates)
+
+
+def _reconstructed(
+    experiment: Experiment, data: xr.Dataset, seed: int | jax.Array | None
+) -> xr.Dataset:
+    """Add what the far detector reconstructs, and drop the events that it does not see.
+
+    Without a seed the events are what a detector has reconstructed already.
+    """
+    pieces = []
+    for number, sample in enumerate(experiment.samples):
+        response = experiment.geometry(experiment.targets[sample]).response
+        if response is None:
+            return data
+        own = data.isel(event=data["sample"].values == number)
+        energy, angle = own["lepton_energy"].values, np.arccos(own["cos_theta"].values)
+        kept = np.full(len(energy), True)
+        if seed is not None:
+            energy, angle, kept = smear_events(
+                derive(seed, Purpose.SMEARING, number),
+                energy,
+                angle,
+                response.parameters,
+                response.acceptance,
+                sample.lepton_mass,
+            )
+        own = own.assign(reco_lepton_energy=("event", energy), reco_angle=("event", angle))
+        pieces.append(own.isel(event=kept))
+    return xr.concat(pieces, "event")
+
+
+def _oscillated(
+    experiment: Experiment, sample: Sample, parameters: OscillationParameters | None
+) -> Callable[[Float], Float]:
+    def flux(energy: Float) -> Float:
+        source = experiment.flux_at_far(sample.flux_id, energy)
+        return source * experiment.oscillation(sample, energy, parameters)
+
+    return flux
+
+
+def _event_columns(number: int, lepton_energy: Float, z: Float, mass: float) -> dict[str, Any]:
+    return {
+        "sample": np.full(len(z), number, dtype=np.int8),
+        "lepton_energy": lepton_energy,
+        "z": z,
+        "cos_theta": cosine_from_z(lepton_energy, z, mass),
+    }

@@ -1,0 +1,111 @@
+"""Choices of an experiment, each with a default that is right for DUNE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from bayesxs.detector.grid import EnergyGrid, Float
+from bayesxs.detector.smearing import Acceptance, ResponseParameters
+from bayesxs.inference.priors import Flat, Prior
+from bayesxs.inputs.covariance import flux_modes, load_covariance, parametric_covariance
+
+# The sampled parameters; others stay at the truth
+DEFAULT_PRIORS: Final[Mapping[str, Prior]] = {
+    "dm31": Flat(2.0e-3, 3.0e-3),
+    "s2_23": Flat(0.0, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Sizes of quadrature and interpolation grids.
+
+    Attributes:
+        energy_order: Gauss points on each panel of neutrino energies.
+        lepton_energies: near-detector bins in lepton energy.
+        z: near-detector bins in z = (E_l - p_l cos theta)/M.
+        nodes_x: nodes in x.
+        nodes_q2: nodes in Q^2.
+    """
+
+    energy_order: int = 3
+    lepton_energies: int = 80
+    z: int = 80
+    nodes_x: int = 48
+    nodes_q2: int = 48
+
+
+@dataclass(frozen=True)
+class GaussianDetector:
+    """Gaussian resolutions with threshold and efficiency; defaults are DUNE's for muons.
+
+    Attributes:
+        resolutions: energy scale, sigma(E)/E and resolution of the angle in rad, nominal.
+        sds: prior standard deviations of the three; 0 for what is known.
+        acceptance: threshold, efficiency and turn-on.
+        correlated: whether the near detector shares the far detector's deviations.
+        bins: in reconstructed energy and angle.
+    """
+
+    resolutions: ResponseParameters
+    sds: ResponseParameters
+    acceptance: Acceptance
+    correlated: bool = False
+    bins: tuple[int, int] = (40, 30)
+
+
+class FluxUncertainty(Protocol):
+    """How the flux may differ from the one assumed."""
+
+    @property
+    def near_far(self) -> float:
+        """Error of the far flux over the near flux, over the error that they share."""
+
+    def modes(self, energies: EnergyGrid) -> Float:
+        """Return relative changes of unit prior width at the shared energies, shape (K, E)."""
+
+
+@dataclass(frozen=True)
+class ParametricFluxUncertainty:
+    """Relative covariance amplitude^2 exp(-(ln E - ln E')^2 / (2 correlation_length^2)).
+
+    Attributes:
+        amplitude: relative standard deviation at every energy.
+        correlation_length: in ln E.
+        share: of the variance that the modes keep.
+        near_far: error of the far flux over the near flux, over the error that they share.
+    """
+
+    amplitude: float = 0.08
+    correlation_length: float = 0.7
+    share: float = 0.999
+    near_far: float = 0.0
+
+    def modes(self, energies: EnergyGrid) -> Float:
+        """Return relative changes of unit prior width at the shared energies, shape (K, E)."""
+        points = energies.points
+        covariance = parametric_covariance(points, self.amplitude, self.correlation_length)
+        return flux_modes(covariance, points, 1.0 - self.share)
+
+
+@dataclass(frozen=True)
+class TabulatedFluxUncertainty:
+    """Relative covariance in bins of energy, from a CSV or NPZ file.
+
+    Attributes:
+        path: of the file.
+        share: of the variance that the modes keep.
+        near_far: error of the far flux over the near flux, over the error that they share.
+    """
+
+    path: str | Path
+    share: float = 0.999
+    near_far: float = 0.0
+
+    def modes(self, energies: EnergyGrid) -> Float:
+        """Return relative changes of unit prior width at the shared energies, shape (K, E)."""
+        ends = (float(energies.edges[0]), float(energies.edges[-1]))
+        return flux_modes(load_covariance(self.path, ends), energies.points, 1.0 - self.share)

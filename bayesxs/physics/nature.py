@@ -1,0 +1,87 @@
+"""Natures: what gives the structure functions of a nucleus for every neutrino and lepton."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from jax import Array
+from jax.typing import ArrayLike
+
+from bayesxs.inputs.pdf import PDF
+from bayesxs.physics.modification import Modification
+from bayesxs.physics.structure_functions import (
+    PARTONS,
+    Form,
+    PartonFunctions,
+    Positive,
+    StructureFunctions,
+)
+
+
+class Nature(Protocol):
+    """Anything that gives structure functions for a lepton mass and a sign of the neutrino."""
+
+    def structure_functions(self, lepton_mass: float, antineutrino: bool) -> StructureFunctions:
+        """Return a callable of (x, Q^2 in GeV^2) with values (b0, b1, b2); lepton mass in GeV."""
+
+
+@dataclass(frozen=True)
+class OwnPDF:
+    """Parton distributions from a callable.
+
+    Attributes:
+        function: of x, Q^2 in GeV^2 and a tuple of PDG ids; returns x f(x, Q^2) of shape
+            broadcast(x, q2) + (len(ids),), in operations of JAX.
+        name: shown in messages.
+    """
+
+    function: Callable[[ArrayLike, ArrayLike, tuple[int, ...]], Array]
+    name: str = "own PDF"
+    q2_min: float = 0.0
+    flavors: tuple[int, ...] = PARTONS
+
+    def xf(self, x: ArrayLike, q2: ArrayLike, flavors: tuple[int, ...]) -> Array:
+        """Return x f(x, Q^2), shape broadcast(x, q2) + (len(flavors),)."""
+        return self.function(x, q2, flavors)
+
+
+@dataclass(frozen=True)
+class QuarkParton:
+    """Leading-order quark-parton model of a nucleus, projected onto non-negative cross sections.
+
+    F2^p = 2x (d + s + ubar + cbar), x F3^p = 2x (d + s - ubar - cbar), the neutron by isospin,
+    antineutrinos by charge conjugation (Bjorken-Paschos 1969; per nucleon as in Ruiz et al.,
+    arXiv:2301.07715). Structure functions are per nucleus.
+
+    Attributes:
+        pdf: parton distributions: an object with `xf`, such as `bayesxs.ct18nnlo()`, or a callable
+            xf(x, q2, ids) of PDG ids.
+        protons: Z.
+        neutrons: N.
+        form: "helicity", quarks are T+ and antiquarks T-; or "collinear", 2x F1 = F2
+            (arXiv:2412.16303).
+        modification: how nature departs from this.
+    """
+
+    pdf: PDF | Callable[[ArrayLike, ArrayLike, tuple[int, ...]], Array]
+    protons: float = 18
+    neutrons: float = 22
+    form: Form = "helicity"
+    modification: Modification | None = None
+
+    def structure_functions(self, lepton_mass: float, antineutrino: bool) -> Positive:
+        """Return a callable of (x, Q^2 in GeV^2) with values (b0, b1, b2); lepton mass in GeV."""
+        pdf = OwnPDF(self.pdf) if callable(self.pdf) else self.pdf
+        return Positive(
+            PartonFunctions(
+                pdf,
+                self.protons,
+                self.neutrons,
+                lepton_mass,
+                antineutrino,
+                self.modification,
+                self.form,
+            )
+        )

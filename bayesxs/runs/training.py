@@ -1,0 +1,149 @@
+"""The first stage: learn every target's structure functions from its near-detector density."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bayesxs.detector.grid import Float
+from bayesxs.errors import InputError
+from bayesxs.experiment.judge import FitJudge, Judge
+from bayesxs.experiment.learn import Training, groups, train_group, training_data
+from bayesxs.experiment.near import NearData
+from bayesxs.experiment.weights import conditions, read_networks, write_networks
+from bayesxs.keys import Purpose, derive
+from bayesxs.learning.network import Network
+from bayesxs.progress import Reporter
+from bayesxs.storage.atomic import read_bytes, write_bytes, write_csv
+from bayesxs.storage.checkpoint import starting_with
+from bayesxs.storage.inner import remove
+from bayesxs.storage.run_folder import Stage
+
+NETWORK, TRAINING = "network.safetensors", "training.csv"
+
+
+def train_stage(
+    near: NearData, training: Training, seed: int, stage: Stage, reporter: Reporter
+) -> None:
+    """Learn every target's structure functions."""
+    networks: dict[str, list[Network]] = {}
+    rows: list[dict[str, Any]] = []
+    for number, (name, detector) in enumerate(near.detectors.items()):
+        clock = time.perf_counter()
+        data = training_data(detector, training)
+        judge = judge_of(near, name)
+        stage.notes["operator_seconds"] = time.perf_counter() - clock
+        networks[name] = []
+        for group in groups(training.members):
+            keys = {
+                member: (
+                    derive(seed, Purpose.TRAINING, number, member),
+                    derive(seed, Purpose.REPLICA, number, member),
+                )
+                for member in group
+            }
+            log = TrainingLog(stage, judge, name, group)
+            steps = training.schedule_for(data.events).steps
+            with reporter.bar(f"training {log.label}", steps) as update:
+
+                def record(
+                    step: int,
+                    losses: Float,
+                    best: list[Network],
+                    state: dict[str, Float],
+                    log: TrainingLog = log,
+                    update: Any = update,
+                ) -> None:
+                    update(step, log.remark(log.add(step, losses, best, state)))
+
+                networks[name] += train_group(training, data, keys, log.resume(), record)
+            rows += [{"target": number} | row for row in log.rows]
+    write_networks(
+        stage.output(NETWORK), networks, training.architecture, conditions(near.experiment)
+    )
+    write_csv(stage.output(TRAINING), {name: [row[name] for row in rows] for name in rows[0]})
+
+
+def pinned_stage(near: NearData, source: Path, stage: Stage) -> None:
+    """Take over the weights of a file in place of training.
+
+    Raises:
+        InputError: they are not those of these targets and conditions.
+    """
+    path = stage.output(NETWORK)
+    read_networks(source, list(near.detectors), conditions(near.experiment))
+    remove(path.with_name(TRAINING))  # of an earlier training, now replaced
+    write_bytes(path, read_bytes(source))
+
+
+def judge_of(near: NearData, name: str) -> Judge | FitJudge:
+    """Return what tells how well a network does, by the truth where near data are made with one."""
+    detector = near.detectors[name]
+    if detector.source.path is not None:
+        return FitJudge(detector)
+    return Judge(detector.geometry, {"near": detector.geometry.target.near_flux})
+
+
+class TrainingLog:
+    """The rows of training.csv of networks trained together, kept with their checkpoint."""
+
+    def __init__(self, stage: Stage, judge: Judge | FitJudge, target: str, members: range) -> None:
+        """Start an empty log."""
+        self.stage = stage
+        self.judge = judge
+        self.members = members
+        last = f"-{members[-1]}" if len(members) > 1 else ""
+        self.label = f"{target}-{members[0]}{last}"
+        self.rows: list[dict[str, Any]] = []
+        self._clock = time.perf_counter()
+
+    @staticmethod
+    def remark(rows: Sequence[Mapping[str, Any]]) -> str:
+        """Return in a few words how near the networks are to the near-detector data."""
+        if "near_rel_l2" in rows[0]:
+            return f"near rel-L2 {max(row['near_rel_l2'] for row in rows):.1e}"
+        return f"near chi2 per bin {max(row['near_chi2_per_bin'] for row in rows):.2f}"
+
+    def resume(self) -> dict[str, Float] | None:
+        """Return the state that an interrupted training left, and take up its rows."""
+        kept = self.stage.load_checkpoint(self.label)
+        if kept is None:
+            return None
+        log = starting_with("log/", kept[0])
+        lengths = {len(column) if column.ndim == 1 else 0 for column in log.values()}
+        if not {"step", "seconds"} <= set(log) or len(lengths) != 1 or 0 in lengths:
+            raise InputError(
+                f"{self.stage.folder.checkpoint_path(self.stage.name, self.label)}: no state of "
+                "a training: delete it, then --resume"
+            )
+        length = lengths.pop()
+        self.rows = [
+            {name: column[i].item() for name, column in log.items()} for i in range(length)
+        ]
+        self._clock -= self.rows[-1]["seconds"]
+        return starting_with("state/", kept[0])
+
+    def add(
+        self,
+        step: int,
+        losses: Float,
+        best: Sequence[Network],
+        state: Mapping[str, Float],
+    ) -> list[dict[str, Any]]:
+        """Judge the best networks so far, write a checkpoint, return the new rows."""
+        seconds = time.perf_counter() - self._clock
+        rows = [
+            {"member": member, "step": step, "loss": float(loss)}
+            | self.judge.errors(self.judge.geometry.node_values(network))
+            | {"seconds": seconds}
+            for member, loss, network in zip(self.members, losses, best, strict=True)
+        ]
+        self.rows += rows
+        arrays = {f"state/{name}": value for name, value in state.items()}
+        arrays |= {f"log/{name}": np.array([r[name] for r in self.rows]) for name in rows[0]}
+        self.stage.save_checkpoint(arrays, label=self.label)
+        return rows
