@@ -158,6 +158,7 @@ def _energy(
     first: int,
 ) -> Float:
     """Return the neutrino's energy in each event, GeV; see `read_block`."""
+    beam = np.where(beam == inner, _NONE, beam)  # the same particle states it once
     stated = [
         np.where(index == _NONE, np.nan, particles.momentum[index, 3]) for index in (beam, inner)
     ]

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow.csv
-import pyarrow.parquet
 import pytest
 from writers import (
     ARGON,
@@ -264,7 +262,7 @@ def test_neutrinos_that_contradict_each_other_are_refused(tmp_path: Path) -> Non
         read_events(path)
     # Alone, but below its lepton
     write_nuhepmc(path, events, beam=np.full(5, 0.02), lost=0.03)
-    with pytest.raises(InputError, match=r"status 4 0.02.*momentum is not conserved"):
+    with pytest.raises(InputError, match=r"at the vertex 0.02.*momentum is not conserved"):
         read_events(path)
 
 

@@ -108,7 +108,7 @@ def write_flat(path: Path, events: Simulated, scale: float, **more: np.ndarray) 
 
 def write_tree(path: Path, name: str, columns: Mapping[str, np.ndarray]) -> Path:
     with uproot.recreate(path) as root:
-        root.mktree(name, {branch: values.dtype for branch, values in columns.items()})
+        root.mktree(name, {b: (values.dtype, values.shape[1:]) for b, values in columns.items()})
         root[name].extend(dict(columns))
     return path
 
