@@ -19,6 +19,13 @@ MUON_MASS: Final = 0.1056583755  # GeV
 # PDG 2024, summary tables
 TAU_MASS: Final = 1.77693  # GeV
 W_MASS: Final = 80.3692  # GeV
+PION_MASS: Final = 0.13957039  # GeV, charged
+DELTA_MASS: Final = 1.232  # GeV, Breit-Wigner mass of Delta(1232)
+DELTA_WIDTH: Final = 0.117  # GeV, its Breit-Wigner width
+PROTON_MOMENT: Final = 2.7928473446  # nuclear magnetons
+NEUTRON_MOMENT: Final = -1.9130427  # nuclear magnetons
+AXIAL_COUPLING: Final = 1.2754  # g_A/g_V of neutron decay
+CABIBBO: Final = 0.97367  # |V_ud|
 
 # The unit in which cross sections are given
 CROSS_SECTION_UNIT: Final = 1e-38  # cm^2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -15,7 +16,7 @@ from bayesxs.constants import (
     NUCLEON_MASS,
     W_MASS,
 )
-from bayesxs.physics.kinematics import invariants, is_physical, y_max
+from bayesxs.physics.kinematics import invariants, is_physical, lepton_momentum, y_max
 from bayesxs.physics.structure_functions import StructureFunctions, bernstein_basis
 
 # G_F^2 M / pi, from natural units to 1e-38 cm^2 / GeV
@@ -96,3 +97,63 @@ def differential_cross_section(
         coefficients(safe_energy, safe_lepton, safe_z, lepton_mass) * sf(x, q2), axis=-1
     )
     return jnp.where(inside, value, 0.0)
+
+
+def density_of_transfer(
+    sf: StructureFunctions, energy: ArrayLike, nu: ArrayLike, q2: ArrayLike, lepton_mass: float
+) -> Array:
+    """Return d2s/dnu dQ^2 = d2s/dxdy / (2 M E nu) in 1e-38 cm^2/GeV^3, at any x.
+
+    Args:
+        sf: structure functions.
+        energy: neutrino energy E in GeV.
+        nu: energy transfer in GeV.
+        q2: Q^2 in GeV^2, in the physical region.
+        lepton_mass: m in GeV.
+    """
+    energy, nu, q2 = map(jnp.asarray, (energy, nu, q2))
+    x = q2 / (2.0 * NUCLEON_MASS * nu)
+    basis = bernstein_basis(nu / energy / y_max(x, q2, lepton_mass))
+    bracket = jnp.sum(basis * sf(x, q2), axis=-1)
+    return propagator(energy, q2) * bracket / (2.0 * NUCLEON_MASS * energy * nu)
+
+
+def transfer_points(
+    energy: ArrayLike, lepton_mass: float, points: int = 96
+) -> tuple[Array, Array, Array]:
+    """Return Gauss-Legendre points (nu, Q^2) of all leptons, whatever x, and their weights.
+
+    nu = (E - m) u^(3/2), and ln(Q^2 + 0.02 GeV^2) runs between cos theta = 1 and -1. Each has the
+    shape of `energy`, in GeV, and two more axes of `points`.
+    """
+    energy = jnp.asarray(energy, float)[..., None]
+    t, share = np.polynomial.legendre.leggauss(points)
+    u = 0.5 * (t + 1.0)
+    nu = (energy - lepton_mass) * u**1.5
+    lepton = energy - nu
+    momentum = lepton_momentum(lepton, lepton_mass)
+    # 2E(E_l - p_l) - m^2 without its difference
+    low = lepton_mass**2 * (2.0 * energy / (lepton + momentum) - 1.0)
+    high = 2.0 * energy * (lepton + momentum) - lepton_mass**2
+    start, length = jnp.log(low + 0.02), jnp.log((high + 0.02) / (low + 0.02))
+    shifted = jnp.exp(start[..., None] + length[..., None] * u)
+    outer = 0.75 * jnp.asarray(share) * (energy - lepton_mass) * np.sqrt(u)
+    weight = (outer * length)[..., None] * 0.5 * share * shifted
+    return jnp.broadcast_to(nu[..., None], shifted.shape), shifted - 0.02, weight
+
+
+def total_cross_section(
+    sf: StructureFunctions, energy: ArrayLike, lepton_mass: float, points: int = 96
+) -> Array:
+    """Return the cross section in 1e-38 cm^2 over all leptons, whatever x.
+
+    Args:
+        sf: structure functions that hold at any x > 0.
+        energy: neutrino energies above the threshold, in GeV.
+        lepton_mass: m in GeV.
+        points: Gauss-Legendre points along each of two axes.
+    """
+    energy = jnp.asarray(energy, float)
+    nu, q2, weight = transfer_points(energy, lepton_mass, points)
+    density = density_of_transfer(sf, energy[..., None, None], nu, q2, lepton_mass)
+    return jnp.sum(weight * density, axis=(-2, -1))
