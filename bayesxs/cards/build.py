@@ -75,6 +75,15 @@ from bayesxs.physics.oscillation import (
 )
 from bayesxs.physics.structure_functions import PARTONS
 
+# Keys of a card that stand for arguments of an experiment
+NAMES = {
+    "energy_range[0]": "beam.energy_min_GeV",
+    "energy_range[1]": "beam.energy_max_GeV",
+    "samples.flavor_in": "sample.flavor_in",
+    "samples.flavor_out": "sample.flavor_out",
+    "baseline.length": "oscillation.baseline_km",
+}
+
 # Stands for the target in the name of near.file
 TARGET = "{target}"
 
@@ -110,6 +119,7 @@ def build_experiment(card: Card, source: str = "card") -> Experiment:
         far_events=card.far.events,
         newton_steps=o.newton_steps,
         source=source,
+        names=NAMES,
     )
 
 
@@ -130,6 +140,7 @@ def near_sources(card: Card, experiment: Experiment) -> dict[str, NearSource]:
             Path(near.file.replace(TARGET, name)) if near.file else None,
             near.impossible,
             experiment.source,
+            "near.",
         )
         for number, name in enumerate(names)
     }

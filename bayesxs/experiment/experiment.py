@@ -61,6 +61,7 @@ class Experiment:
         far_events: expected at the far detector, all samples together; decides what is resolved.
         newton_steps: of the oscillation probability.
         source: what messages call the experiment.
+        names: what messages call an argument, where that is not its own name.
 
     Raises:
         InputError: energies beyond the flux, a sample that the beam does not feed, a true value
@@ -83,6 +84,7 @@ class Experiment:
     far_events: float = 6200
     newton_steps: NewtonSteps = 1
     source: str = "Experiment"
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check what can be checked before anything is computed."""
@@ -92,16 +94,19 @@ class Experiment:
         low, high = self.energy_range
         for flux in (self.flux, self.flux_at_far):
             first, last = flux.support
-            for key, value in (("lowest energy", low), ("highest energy", high)):
+            for key, value in (("energy_range[0]", low), ("energy_range[1]", high)):
                 if not first <= value <= last:
                     allowed = f"must lie within the flux {flux.source}: {first:g} to {last:g} GeV"
-                    raise InputError.at(self.source, key, value, allowed)
+                    raise self._at_fault(key, value, allowed)
         for sample in self.samples:
             if not np.any(self.source_flux(sample)):
                 name = self.flux_at_far.source
                 allowed = f"{name} has no such neutrinos between {low:g} and {high:g} GeV"
-                raise InputError.at(self.source, "sample.flavor_in", sample.flavor_in, allowed)
+                raise self._at_fault("samples.flavor_in", sample.flavor_in, allowed)
         _ = self.targets
+
+    def _at_fault(self, argument: str, value: object, allowed: str) -> InputError:
+        return InputError.at(self.source, self.names.get(argument, argument), value, allowed)
 
     @cached_property
     def energies(self) -> EnergyGrid:
@@ -119,7 +124,7 @@ class Experiment:
             )
         except ValueError as error:
             allowed = f"the phase turns too often between {low:g} and {high:g} GeV: {error}"
-            raise InputError.at(self.source, "baseline", length, allowed) from None
+            raise self._at_fault("baseline.length", length, allowed) from None
 
     @cached_property
     def flux_modes(self) -> Float:
@@ -181,7 +186,7 @@ class Experiment:
             allowed = (
                 f"{self.flux.source} has no near-detector flux to learn this cross section from"
             )
-            raise InputError.at(self.source, "sample.flavor_out", sample.flavor_out, allowed)
+            raise self._at_fault("samples.flavor_out", sample.flavor_out, allowed)
         assumed = None if self.assumed is None else structure_functions(self.assumed, near)
         return Target(near, structure_functions(self.nature, near), flux, assumed)
 

@@ -33,6 +33,7 @@ class NearSource:
         path: CSV file of counts in place of simulated ones.
         impossible: what becomes of counts in bins that no neutrino fills.
         source: what messages call the source.
+        prefix: of the names that messages give to these fields.
     """
 
     events: float = np.inf
@@ -40,6 +41,7 @@ class NearSource:
     path: Path | None = None
     impossible: Literal["refuse", "drop"] = "refuse"
     source: str = "near data"
+    prefix: str = ""
 
     @property
     def counted(self) -> bool:
@@ -160,15 +162,18 @@ class NearDetector:
         )
         if self.source.events not in (np.inf, int(counts.sum())):
             allowed = f"{path} holds {counts.sum():.0f} events; leave the key out"
-            raise InputError.at(self.source.source, "near.events", int(self.source.events), allowed)
+            raise InputError.at(
+                self.source.source, f"{self.source.prefix}events", int(self.source.events), allowed
+            )
         filled = np.asarray(abs(self.matrix).sum(axis=1)).ravel() > 0.0
         impossible = (counts > 0.0) & ~filled
         if impossible.any() and self.source.impossible == "refuse":
             first = int(np.argmax(impossible))
             (low, high), second = self.bins.energy[first], self.bins.second[first]
             where = f"bin {low:g} to {high:g} GeV, {self.bins.axis} {second[0]:g} to {second[1]:g}"
-            allowed = 'no neutrino of the beam makes such a lepton; near.impossible = "drop" leaves'
-            raise InputError.at(path, where, f"{counts[first]:.0f}", f"{allowed} it out")
+            mend = f'{self.source.prefix}impossible = "drop" leaves it out'
+            allowed = f"no neutrino of the beam makes such a lepton; {mend}"
+            raise InputError.at(path, where, f"{counts[first]:.0f}", allowed)
         return np.where(impossible, 0.0, counts), int(counts[impossible].sum())
 
 

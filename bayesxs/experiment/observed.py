@@ -30,7 +30,10 @@ class Observed:
 
 
 def read_observed(
-    experiment: Experiment, path: str | Path, impossible: Literal["refuse", "drop"] = "refuse"
+    experiment: Experiment,
+    path: str | Path,
+    impossible: Literal["refuse", "drop"] = "refuse",
+    prefix: str = "",
 ) -> Observed:
     """Read far-detector events from a file.
 
@@ -42,6 +45,7 @@ def read_observed(
         experiment: its samples and fluxes.
         path: of the events.
         impossible: what becomes of events that no neutrino of the beam can make.
+        prefix: of the name that messages give to `impossible`.
 
     Raises:
         InputError: a bad file, or an impossible event where these are to be refused.
@@ -74,7 +78,7 @@ def read_observed(
         shown = f"{events.lepton_energy[first]:g} GeV, {events.cos_theta[first]:g}"
         more = f" (and {count - 1} more rows)" if count > 1 else ""
         allowed = f"no neutrino up to {tops[events.sample[first]]:g} GeV makes such a lepton{more}"
-        allowed += '; far.impossible = "drop" leaves it out'
+        allowed += f'; {prefix}impossible = "drop" leaves it out'
         raise InputError.at(path, f"event {first}: {', '.join(COLUMNS)}", shown, allowed)
     if not possible.any():
         raise InputError(f"{path}: no events: no neutrino of the beam makes any of these leptons")

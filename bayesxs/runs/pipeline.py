@@ -231,7 +231,9 @@ class Analysis:
     def _read_observed(self) -> Observed | None:
         """Read the far-detector events, if the card names a file of them."""
         far = self.settings.far
-        return read_observed(self.experiment, far.file, far.impossible) if far.file else None
+        if not far.file:
+            return None
+        return read_observed(self.experiment, far.file, far.impossible, "far.")
 
     def _train(self, stage: Stage) -> None:
         if self.settings.weights is not None:

@@ -20,7 +20,7 @@ def experiment(*changes, preset="default"):
 
 def oscillated(built, energy):
     (sample,) = built.samples
-    return built.far_flux(sample.flux_id, energy) * built.oscillation(sample, energy)
+    return built.flux_at_far(sample.flux_id, energy) * built.oscillation(sample, energy)
 
 
 def integrals(built, grid, power):
