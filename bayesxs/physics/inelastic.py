@@ -24,7 +24,7 @@ from jax.typing import ArrayLike
 from bayesxs.constants import NUCLEON_MASS
 from bayesxs.inputs.pdf import PDF
 from bayesxs.physics.helicity import Helicity
-from bayesxs.physics.structure_functions import PARTONS
+from bayesxs.physics.structure_functions import PARTONS, struck_partons
 
 # arXiv:2108.09240, table 2 and section 11.2, in GeV^2
 SCALING_A, SCALING_B = 0.621, 0.380
@@ -99,32 +99,6 @@ def low_q2_factors(q2: ArrayLike, nu: ArrayLike, antineutrino: bool) -> tuple[Ar
 
 def _table(rows: list[list[Array]]) -> Array:
     return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
-
-
-def struck_partons(
-    partons: Array, protons: float, neutrons: float, antineutrino: bool
-) -> tuple[Array, Array]:
-    """Sum x f of the quarks and of the antiquarks that a W can strike in Z p + N n.
-
-    Args:
-        partons: x f of the proton's `PARTONS`, shape (..., 8); the neutron's by isospin.
-        protons: Z.
-        neutrons: N.
-        antineutrino: whether the boson is a W-.
-    """
-    down, up, strange, charm = (partons[..., i] for i in range(4))
-    antidown, antiup, antistrange, anticharm = (partons[..., i] for i in range(4, 8))
-    if antineutrino:
-        light, antilight = (up, down), (antidown, antiup)
-        heavy, antiheavy = charm, antistrange
-    else:
-        light, antilight = (down, up), (antiup, antidown)
-        heavy, antiheavy = strange, anticharm
-    nucleons = protons + neutrons
-    return (
-        protons * light[0] + neutrons * light[1] + nucleons * heavy,
-        protons * antilight[0] + neutrons * antilight[1] + nucleons * antiheavy,
-    )
 
 
 def parton_tensor(

@@ -47,6 +47,14 @@ class OwnPDF:
         return self.function(x, q2, flavors)
 
 
+type XF = Callable[[ArrayLike, ArrayLike, tuple[int, ...]], Array]
+
+
+def as_pdf(pdf: PDF | XF) -> PDF:
+    """Return an object with `xf`; a callable xf(x, Q^2, ids) becomes an `OwnPDF`."""
+    return OwnPDF(pdf) if callable(pdf) else pdf
+
+
 @dataclass(frozen=True)
 class QuarkParton:
     """Leading-order quark-parton model of a nucleus, projected onto non-negative cross sections.
@@ -65,7 +73,7 @@ class QuarkParton:
         modification: how nature departs from this.
     """
 
-    pdf: PDF | Callable[[ArrayLike, ArrayLike, tuple[int, ...]], Array]
+    pdf: PDF | XF
     protons: float = 18
     neutrons: float = 22
     form: Form = "helicity"
@@ -73,10 +81,9 @@ class QuarkParton:
 
     def structure_functions(self, lepton_mass: float, antineutrino: bool) -> Positive:
         """Return a callable of (x, Q^2 in GeV^2) with values (b0, b1, b2); lepton mass in GeV."""
-        pdf = OwnPDF(self.pdf) if callable(self.pdf) else self.pdf
         return Positive(
             PartonFunctions(
-                pdf,
+                as_pdf(self.pdf),
                 self.protons,
                 self.neutrons,
                 lepton_mass,

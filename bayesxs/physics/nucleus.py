@@ -23,6 +23,7 @@ from bayesxs.physics.delta_resonance import Delta
 from bayesxs.physics.fermi_motion import FermiSphere
 from bayesxs.physics.helicity import Helicity, bernstein_from_helicity
 from bayesxs.physics.inelastic import parton_tensor
+from bayesxs.physics.nature import XF, as_pdf
 from bayesxs.physics.nucleon_form_factors import Vector
 from bayesxs.physics.quasielastic import QuasiElastic, Scaling
 
@@ -63,11 +64,23 @@ class Nucleus:
 
     k_F and E_shift default to the superscaling fit to (e,e') data for A about 40 (Maieron, Donnelly
     and Sick, nucl-th/0109032, table I: 241 and 28 MeV).
+
+    Attributes:
+        pdf: parton distributions, as in `QuarkParton`.
+        protons: Z.
+        neutrons: N.
+        fermi_momentum_GeV: radius of the sphere of momenta.
+        energy_shift_GeV: energy that the nucleus keeps.
+        axial_mass_GeV: of the quasi-elastic axial form factor.
+        quasi_elastic: "superscaling" or "fermi_gas".
+        vector: vector form factors, "bbba05" or "dipole".
+        delta: transition form factors of the Delta.
+        transition_GeV: range of W in which the Delta hands over to partons.
     """
 
-    pdf: PDF
-    protons: float
-    neutrons: float
+    pdf: PDF | XF
+    protons: float = 18.0
+    neutrons: float = 22.0
     fermi_momentum_GeV: float = 0.241
     energy_shift_GeV: float = 0.028
     axial_mass_GeV: float = 1.03
@@ -142,7 +155,7 @@ class Nucleus:
 
     def _partons(self, w2: Array, q2: Array, antineutrino: bool) -> Helicity:
         w2 = jnp.maximum(w2, self.transition_GeV[0] ** 2)  # where partons begin
-        tensor = parton_tensor(self.pdf, self.protons, self.neutrons, antineutrino, w2, q2)
+        tensor = parton_tensor(as_pdf(self.pdf), self.protons, self.neutrons, antineutrino, w2, q2)
         return scaled(tensor, self._rise(w2))
 
 

@@ -119,6 +119,28 @@ class Positive:
         return project_onto_cone(self.original(x, q2))
 
 
+def struck_partons(
+    partons: Array, protons: float, neutrons: float, antineutrino: bool
+) -> tuple[Array, Array]:
+    """Sum x f of the quarks and of the antiquarks that a W can strike in Z p + N n.
+
+    Args:
+        partons: x f of the proton's `PARTONS`, shape (..., 8); the neutron's by isospin.
+        protons: Z.
+        neutrons: N.
+        antineutrino: whether the boson is a W-.
+    """
+    d, u, s, c, dbar, ubar, sbar, cbar = (partons[..., i] for i in range(8))
+    nucleons = protons + neutrons
+    if antineutrino:  # u, c and the antiquarks of the other isospin carry the W-
+        quarks = protons * u + neutrons * d + nucleons * c
+        antiquarks = protons * dbar + neutrons * ubar + nucleons * sbar
+    else:
+        quarks = protons * d + neutrons * u + nucleons * s
+        antiquarks = protons * ubar + neutrons * dbar + nucleons * cbar
+    return quarks, antiquarks
+
+
 @dataclass(frozen=True)
 class PartonFunctions:
     """Leading-order quark-parton structure functions of a nucleus, Z p + N n.
@@ -152,15 +174,9 @@ class PartonFunctions:
     def five(self, x: ArrayLike, q2: ArrayLike) -> Array:
         """Return F1..F5 per nucleus, shape (..., 5)."""
         x, q2 = jnp.broadcast_arrays(jnp.asarray(x), jnp.asarray(q2))
-        partons = self.pdf.xf(x, q2, PARTONS)
-        d, u, s, c, dbar, ubar, sbar, cbar = (partons[..., i] for i in range(8))
-        nucleons = self.protons + self.neutrons
-        if self.antineutrino:  # u, c and the antiquarks of the other isospin carry the W-
-            quarks = self.protons * u + self.neutrons * d + nucleons * c
-            antiquarks = self.protons * dbar + self.neutrons * ubar + nucleons * sbar
-        else:
-            quarks = self.protons * d + self.neutrons * u + nucleons * s
-            antiquarks = self.protons * ubar + self.neutrons * dbar + nucleons * cbar
+        quarks, antiquarks = struck_partons(
+            self.pdf.xf(x, q2, PARTONS), self.protons, self.neutrons, self.antineutrino
+        )
         if self.form == "helicity":
             zero = jnp.zeros_like(quarks)
             tensor = Helicity(2.0 * quarks / x, 2.0 * antiquarks / x, zero, zero, zero)

@@ -22,6 +22,7 @@ from bayesxs.physics.cross_section import (
 )
 from bayesxs.physics.helicity import bernstein_from_helicity
 from bayesxs.physics.kinematics import invariants
+from bayesxs.physics.nature import Nature
 from bayesxs.physics.nucleus import CHANNELS, Nucleus
 
 M = NUCLEON_MASS
@@ -81,11 +82,12 @@ def test_no_lepton_sees_a_negative_cross_section(mass, antineutrino):
     assert np.all(b1 >= -np.sqrt(b0 * b2))
 
 
-def test_structure_functions_are_a_call_of_x_and_q2():
-    x, q2 = np.array([[0.2], [0.5]]), np.array([1.0, 2.0, 4.0])
-    ours = ARGON.structure_functions(MUON_MASS)(x, q2)
+def test_a_nucleus_is_a_nature():
+    nature: Nature = Nucleus(lambda x, q2, ids: PDF.xf(x, q2, ids))  # checked by mypy
+    x, q2 = np.array([[0.2], [0.5]]), np.array([2.0, 3.0, 4.0])  # where its continuation is none
+    ours = jax.jit(nature.structure_functions(MUON_MASS, antineutrino=True))(x, q2)
     assert ours.shape == (2, 3, 3)
-    np.testing.assert_allclose(ours, bernstein_of(MUON_MASS, False)(x, q2), rtol=1e-10)
+    np.testing.assert_allclose(ours, bernstein_of(MUON_MASS, True)(x, q2), rtol=1e-10)
 
 
 def test_channels_add_up():
