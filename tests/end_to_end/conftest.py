@@ -123,14 +123,9 @@ class Commands:
 
 
 @pytest.fixture(scope="session")
-def compiling(fast_compilation: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Environment in which programs are compiled fast, and kept for the session."""
-    return {
-        "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "XLA_FLAGS": fast_compilation,
-    }
+def compiling(fast_compilation: str) -> dict[str, str]:
+    """Environment in which programs are compiled fast; all tests share what is compiled."""
+    return {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": fast_compilation}
 
 
 @pytest.fixture(scope="session")
@@ -194,9 +189,13 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished(bayesxs: Commands, card: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(
+    bayesxs: Commands, card: Path, made_once: Callable[[str, Callable[[Path], None]], Path]
+) -> Path:
     """The folder of a finished run of the tiny card. Copy it to change it."""
-    folder = tmp_path_factory.mktemp("runs") / "finished"
-    done = bayesxs("run", card, "--out", folder, "--quiet")
-    assert (done.code, done.stdout, done.stderr) == (0, "", "")
-    return folder
+
+    def make(folder: Path) -> None:
+        done = bayesxs("run", card, "--out", folder, "--quiet")
+        assert (done.code, done.stdout, done.stderr) == (0, "", "")
+
+    return made_once("finished", make)

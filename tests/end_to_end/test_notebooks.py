@@ -17,8 +17,8 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 # Warm-up and draws where dozens of nuisances are sampled six times over
 SHORT = """
-warmup = 40
-draws = 40
+warmup = 20
+draws = 20
 """
 
 
