@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,10 @@ from bayesxs.detector.density import Events, Response, Sample, simulate_events
 from bayesxs.detector.grid import EnergyGrid, energy_grid
 from bayesxs.detector.operator import exact_response, row_quadrature, total_quadrature
 from bayesxs.inference.channel import FarChannel, far_channel, probability_span
+from bayesxs.inference.far_data import FarBins, FarData
+from bayesxs.inference.likelihood import Likelihood, far_likelihood
 from bayesxs.inference.model import far_detector_model
+from bayesxs.inference.nuisances import Nuisance
 from bayesxs.inference.priors import Flat, Prior
 from bayesxs.inference.pseudo_experiments import BinnedExperiment
 from bayesxs.inference.sampling import Draws, NutsSampler, SamplerSettings
@@ -166,3 +170,85 @@ def experiment(response, events, flux, energies, nature, priors) -> BinnedExperi
     )
     settings = SamplerSettings(chains=4, warmup=10, draws=10)
     return BinnedExperiment((channel,), (2000,), priors, nature, settings, 1, 7)
+
+
+class ToyRows(NamedTuple):
+    """A sample of the toy likelihood: energies, T[row, E] of events and bins, changes by a unit."""
+
+    energy: np.ndarray
+    response: np.ndarray
+    bins: np.ndarray
+    mode: np.ndarray
+    flux_mode: np.ndarray
+
+
+@pytest.fixture(scope="session")
+def toy_rows() -> tuple[ToyRows, ...]:
+    """Sixty muons and twenty electrons, seen as Gaussians about their neutrino's energy."""
+    energy = np.linspace(0.6, 5.0, 40)
+    rng = np.random.default_rng(0)
+
+    def rows(seen: np.ndarray) -> np.ndarray:
+        return np.exp(-0.5 * ((energy - 1.1 * seen[:, None]) / 0.3) ** 2)
+
+    return tuple(
+        ToyRows(
+            energy,
+            rows(rng.uniform(0.7, 4.3, number)),
+            rows(np.linspace(0.8, 4.2, 8)),
+            0.1 * np.log(energy),
+            0.1 * np.sin(energy),
+        )
+        for number in (60, 20)
+    )
+
+
+@pytest.fixture(scope="session")
+def toy_likelihood(toy_rows, nature, priors) -> Callable[..., Likelihood]:
+    """Make a likelihood of up to two samples, two nuisances, compressed for a box."""
+    samples = (Sample(), Sample(flavor_out="e"))
+    edges = {"lepton_energy": jnp.linspace(0.5, 5.0, 6), "cos_theta": jnp.array([0.0, 0.8, 1.0])}
+    cells = jnp.array([7, 1, 2, 0, 4, 9, 8, 3])
+
+    def fold(sample: Sample, toy: ToyRows, rows: np.ndarray, span: np.ndarray) -> FarChannel:
+        one = np.ones(len(toy.energy))
+        changes = np.stack([0.0 * one, toy.flux_mode])
+        return far_channel(
+            Response(rows, one),
+            one,
+            toy.energy,
+            np.ones(len(rows)),
+            sample,
+            DUNE,
+            span,
+            modes=[Response(rows * toy.mode, toy.mode), None],
+            flux_modes=changes,
+        )
+
+    def make(box: Mapping[str, tuple[float, float]] | None = None, number: int = 2) -> Likelihood:
+        box = {name: (p.low, p.high) for name, p in priors.items()} if box is None else box
+        ranges = {name: Flat(*ends) for name, ends in box.items()}
+        whole = np.eye(len(toy_rows[0].energy))
+        channels, exact, bins = [], [], []
+        for sample, toy in zip(samples[:number], toy_rows[:number], strict=True):
+            modes = np.stack([0.0 * toy.flux_mode, toy.flux_mode])
+            span = probability_span(sample, toy.energy, DUNE, ranges, nature, 1, modes)
+            channels.append(fold(sample, toy, toy.response, np.asarray(span)))
+            exact.append(fold(sample, toy, toy.response, whole))
+            bins.append(FarBins(fold(sample, toy, toy.bins, whole), edges, cells))
+        sizes = [len(toy.response) for toy in toy_rows[:number]]
+        total = sum(sizes)
+        which = np.repeat(np.arange(number), sizes)
+        data = FarData(np.arange(total), np.linspace(0.5, 1.0, total), which)
+        return far_likelihood(
+            channels,
+            exact,
+            bins,
+            data,
+            box=box,
+            parameters=nature,
+            sizes=sizes,
+            nuisances=(Nuisance("cross_section_0", "cross_section"), Nuisance("flux_0", "flux")),
+        )
+
+    return make
