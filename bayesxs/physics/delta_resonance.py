@@ -1,7 +1,7 @@
 """The Delta(1232): transition form factors, helicity amplitudes, and a Breit-Wigner mass.
 
-The current (Llewellyn Smith, Phys. Rept. 3 (1972) 261; Lalakulich and Paschos, hep-ph/0501109,
-equation 2.4) is
+The current (Llewellyn Smith, Phys. Rept. 3 (1972) 261; Lalakulich and Paschos, hep-ph/0501109)
+is
 
     J^mu = ubar_alpha [ (C3V/M (g^{alpha mu} qslash - q^alpha gamma^mu)
                        + C4V/M^2 (g^{alpha mu} q.p' - q^alpha p'^mu)
@@ -56,7 +56,7 @@ def breit_wigner(w2: ArrayLike) -> Array:
     """Return the density of W^2 in 1/GeV^2, zero below the pion's threshold.
 
     (1/pi) M_D G/((W^2 - M_D^2)^2 + M_D^2 G^2) with the width of a p wave, G = G_D (k/k_D)^3, k the
-    momentum of the pion (Lalakulich and Paschos, hep-ph/0501109, section III).
+    momentum of the pion (Lalakulich and Paschos, hep-ph/0501109).
     """
     w2 = jnp.maximum(jnp.asarray(w2), THRESHOLD**2)
 
@@ -74,7 +74,7 @@ def breit_wigner(w2: ArrayLike) -> Array:
 class Delta:
     """The tensor of n -> Delta+ (antineutrinos: p -> Delta0); p -> Delta++ is three times larger.
 
-    Vector form factors of Lalakulich, Paschos and Piranishvili (hep-ph/0602210, equation 3.9), from
+    Vector form factors of Lalakulich, Paschos and Piranishvili (hep-ph/0602210), from
     electroproduction; C5A = C5A(0)/(1 + Q^2/M_A^2)^2 with C5A(0) = 1.19 and M_A = 0.94 GeV
     (Graczyk, Kielczewska, Przewlocki and Sobczyk, arXiv:0908.2175, fit to both bubble chambers).
     """

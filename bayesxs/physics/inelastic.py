@@ -26,7 +26,7 @@ from bayesxs.inputs.pdf import PDF
 from bayesxs.physics.helicity import Helicity
 from bayesxs.physics.structure_functions import PARTONS, struck_partons
 
-# arXiv:2108.09240, table 2 and section 11.2, in GeV^2
+# arXiv:2108.09240 (the axial current: section 11.2), in GeV^2
 SCALING_A, SCALING_B = 0.621, 0.380
 SEA_DOWN, SEA_UP = 0.561, 0.369  # strange and charm as down
 VALENCE_DOWN = (0.323, 0.341)  # (Q^2 + first)/(Q^2 + second)
@@ -46,7 +46,7 @@ def scaling_variable(x: ArrayLike, q2: ArrayLike) -> Array:
 
 
 def longitudinal_ratio(x: ArrayLike, q2: ArrayLike) -> Array:
-    """Return R1998 = 2 LL/(T+ + T-), the average of three forms (E143, hep-ex/9808028, table 1).
+    """Return R1998 = 2 LL/(T+ + T-), the average of three forms (E143, hep-ex/9808028).
 
     Below 0.3 GeV^2, where the fit ends, it is frozen and falls as Q^2/(1 + Q^4) (arXiv:2108.09240,
     section 7).
@@ -59,7 +59,7 @@ def longitudinal_ratio(x: ArrayLike, q2: ArrayLike) -> Array:
 
 
 def longitudinal_fits(x: ArrayLike, q2: ArrayLike) -> tuple[Array, Array, Array]:
-    """Return the three fits of R, each of which describes the data (hep-ex/9808028, equation 2)."""
+    """Return the three fits of R, each of which describes the data (hep-ex/9808028)."""
     x, q2 = jnp.asarray(x), jnp.asarray(q2)
     theta = 1.0 + 12.0 * q2 / (q2 + 1.0) * 0.125**2 / (0.125**2 + x**2)
     leading = theta / jnp.log(q2 / 0.04)

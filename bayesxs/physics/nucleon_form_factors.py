@@ -29,7 +29,7 @@ type Vector = Literal["bbba05", "dipole"]
 VECTOR_MASS_SQUARED = 0.71  # GeV^2, of the dipole
 
 # Numerator and denominator in powers of tau, from the zeroth (Bradford, Bodek, Budd and Arrington,
-# hep-ex/0602017, table 1)
+# hep-ex/0602017)
 BBBA05_ELECTRIC_PROTON = ((1.0, -0.0578), (1.0, 11.1, 13.6, 33.0))
 BBBA05_MAGNETIC_PROTON = ((1.0, 0.150), (1.0, 11.1, 19.6, 7.54))
 BBBA05_ELECTRIC_NEUTRON = ((0.0, 1.25, 1.30), (1.0, -9.86, 305.0, -758.0, 802.0))
@@ -53,7 +53,7 @@ def _rational(coefficients: Rational, tau: Array) -> Array:
 def vector_form_factors(q2: ArrayLike, vector: Vector = "bbba05") -> SachsIsovector:
     """Return G_E^p - G_E^n and G_M^p - G_M^n.
 
-    "bbba05": ratios of polynomials in tau (hep-ex/0602017, equation 1 and table 1). "dipole":
+    "bbba05": ratios of polynomials in tau (hep-ex/0602017). "dipole":
     (1 + Q^2/0.71)^-2 times 1 and the magnetic moments, G_E^n = 0.
 
     Args:
@@ -80,7 +80,7 @@ def pion_pole(q2: ArrayLike) -> Array:
     """Return m_pi^2/(Q^2 + m_pi^2), by which the divergence of the axial current is reduced.
 
     With the pseudoscalar form factor F_P = 2 M^2 G_A/(Q^2 + m_pi^2) (Llewellyn Smith, Phys. Rept. 3
-    (1972) 261, section 3.3) the divergence is G_A - 2 tau F_P = G_A m_pi^2/(Q^2 + m_pi^2).
+    (1972) 261) the divergence is G_A - 2 tau F_P = G_A m_pi^2/(Q^2 + m_pi^2).
     """
     return PION_MASS**2 / (jnp.asarray(q2) + PION_MASS**2)
 
@@ -95,8 +95,8 @@ def elastic_tensor(q2: ArrayLike, axial_mass: float, vector: Vector = "bbba05") 
         T+- = (sqrt(tau) G_M +- sqrt(1+tau) G_A)^2     LL = G_E^2     LS = 0
         SS  = G_A^2 (m_pi^2/(Q^2 + m_pi^2))^2
 
-    times |V_ud|^2. These are A, B and C of Llewellyn Smith (Phys. Rept. 3 (1972) 261, equations
-    3.18 and 3.22) in another basis.
+    times |V_ud|^2. These are A, B and C of Llewellyn Smith (Phys. Rept. 3 (1972) 261, equation
+    3.18) in another basis.
 
     Args:
         q2: Q^2 in GeV^2.

@@ -60,10 +60,10 @@ class Nucleus:
       nucleon's own x = Q^2/(W^2 - M^2 + Q^2).
 
     The last two share W: with s rising smoothly from 0 to 1 over `transition_GeV`, the Delta counts
-    1 - s and the partons s, as in NuWro (Juszczak, Nowak and Sobczyk, nucl-th/0512365, equation 7).
+    1 - s and the partons s, as in NuWro (Juszczak, Nowak and Sobczyk, nucl-th/0512365).
 
     k_F and E_shift default to the superscaling fit to (e,e') data for A about 40 (Maieron, Donnelly
-    and Sick, nucl-th/0109032, table I: 241 and 28 MeV).
+    and Sick, nucl-th/0109032: 241 and 28 MeV).
 
     Attributes:
         pdf: parton distributions, as in `QuarkParton`.

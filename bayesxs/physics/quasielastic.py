@@ -7,7 +7,7 @@ nucl-th/0411032). With the energy shift, nu' = nu - E_shift, lambda' = nu'/(2M),
 tau' = kappa^2 - lambda'^2, eta_F = k_F/M and xi_F = sqrt(1 + eta_F^2) - 1,
 
     psi' = (lambda' - tau')/sqrt(xi_F ((1+lambda') tau' + kappa sqrt(tau' (1+tau')))),
-    R    = xi_F/(M eta_F^3 kappa) f(psi') <nucleon>         (nucl-th/0409078, section II).
+    R    = xi_F/(M eta_F^3 kappa) f(psi') <nucleon>         (nucl-th/0409078).
 
 psi'^2 = (E_0/M - 1)/xi_F in the terms of `fermi_motion`. The response functions of this literature
 are R_T = T+ + T-, R_T' = T+ - T-, and R_CC, R_CL, R_LL the products of LL, LS and SS with e_L, e_S.
@@ -34,10 +34,11 @@ TEMPERATURE = 0.4  # in units of xi_F M
 
 
 def superscaling_function(psi: ArrayLike) -> Array:
-    """Return f(psi') of quasi-elastic (e,e') data, of unit area.
+    """Return f(psi') of quasi-elastic (e,e') data.
 
-    f = 1.5576 / ([1 + 1.7720^2 (psi' + 0.3014)^2] [1 + exp(-2.4291 psi')]) (nucl-th/0409078; the
-    numbers as in the fit of Bosted and Mamyan, arXiv:1203.2262).
+    f = 1.5576 / ([1 + 1.7720^2 (psi' + 0.3014)^2] [1 + exp(-2.4291 psi')]) (nucl-th/0409078, in
+    numbers of the code of Bosted and Mamyan, arXiv:1203.2262). The area is 1 over -3 < psi' < 4;
+    the tail towards large psi', where other channels lie in the data, holds a tenth more.
     """
     psi = jnp.asarray(psi)
     lorentzian = 1.0 + 1.7720**2 * (psi + 0.3014) ** 2
@@ -101,4 +102,5 @@ class QuasiElastic:
         curve = superscaling_function(psi) - superscaling_function(blocked / jnp.sqrt(scale))
         spread = slope * TEMPERATURE * (fermi - NUCLEON_MASS)
         mean = 1.0 + spread
+        # positive for Fermi momenta of nuclei; certain for any
         return jnp.maximum(curve, 0.0), mean, mean**2 + spread**2

@@ -124,14 +124,17 @@ def test_totals_reach_the_measured_slope(antineutrino, measured):
     np.testing.assert_allclose(total / energy, measured, rtol=0.05)
 
 
-def test_few_gev_totals_have_the_measured_size():
-    # MINOS, arXiv:0910.2201, table II: sigma/E of iron, isoscalar, in 1e-38 cm^2/GeV
+# sigma/E of iron as isoscalar nucleons, in 1e-38 cm^2/GeV, total errors 8, 5, 6 % and about 10 %
+# (MINOS, arXiv:0910.2201, table III and its like for antineutrinos)
+@pytest.mark.parametrize(
+    ("antineutrino", "energy", "measured"),
+    [(False, (3.48, 5.89, 10.45), (0.748, 0.708, 0.699)), (True, (6.07, 10.43), (0.305, 0.303))],
+)
+def test_few_gev_totals_have_the_measured_size(antineutrino, energy, measured):
     nucleus = Nucleus(PDF, 20.0, 20.0)
-    energy = np.array([3.48, 5.89, 10.45])
-    measured = np.array([0.748, 0.708, 0.699])
-    sf = jax.jit(nucleus.structure_functions(MUON_MASS).__call__)
-    total = total_cross_section(sf, energy, MUON_MASS, points=48) / 40.0
-    np.testing.assert_allclose(total / energy, measured, rtol=0.1)
+    sf = jax.jit(nucleus.structure_functions(MUON_MASS, antineutrino).__call__)
+    total = total_cross_section(sf, np.array(energy), MUON_MASS, points=48) / 40.0
+    np.testing.assert_allclose(total / np.array(energy), measured, rtol=0.1)
 
 
 def test_total_and_differential_cross_sections_are_one():

@@ -33,7 +33,7 @@ UNIT = HBARC_SQUARED / CROSS_SECTION_UNIT
 def llewellyn_smith(energy: float, q2: np.ndarray, mass: float, sign: int) -> np.ndarray:
     """Return ds/dQ^2 of a free nucleon in 1e-38 cm^2/GeV^2, dipole form factors.
 
-    Phys. Rept. 3 (1972) 261, equations 3.18 and 3.22; F_A > 0 here, hence + for neutrinos.
+    Phys. Rept. 3 (1972) 261, equation 3.18; F_A > 0 here, hence + for neutrinos.
     """
     tau = q2 / (4.0 * M**2)
     dipole = (1.0 + q2 / 0.71) ** -2
