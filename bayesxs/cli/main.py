@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from bayesxs.cli.events import decompose, events_app
 from bayesxs.errors import InputError, InputNotice
 
 BAD_INPUT = 2
@@ -65,6 +66,8 @@ app = typer.Typer(
 )
 pdf_app = typer.Typer(no_args_is_help=True)
 app.add_typer(pdf_app, name="pdf", help="List, check and install PDF sets.")
+app.add_typer(events_app, name="events", help="Look into and convert files of generator's events.")
+app.command()(decompose)
 
 CardArgument = Annotated[
     Path | None, typer.Argument(metavar="CARD", help="Analysis card (TOML).", show_default=False)

@@ -218,7 +218,7 @@ def _fit_cell(
 ) -> Cell | None:
     counts = np.histogram(energy, edges, weights=weight)[0]
     squares = np.histogram(energy, edges, weights=weight**2)[0]
-    if len(edges) <= COEFFICIENTS + 1 or counts.sum() ** 2 < _FEWEST_IN_CELL * squares.sum():
+    if len(edges) <= COEFFICIENTS + 1 or counts.sum() ** 2 <= _FEWEST_IN_CELL * squares.sum():
         return None
     templates = flux(edges)
     scale = float(squares.sum() / counts.sum())

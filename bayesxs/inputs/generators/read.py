@@ -26,17 +26,25 @@ from bayesxs.inputs.generators.selection import select
 from bayesxs.inputs.generators.source import CrossSection, Progress, Source
 from bayesxs.inputs.generators.table import CsvSource, NpzSource, ParquetSource
 
-_OPENERS: Final[dict[str, Callable[[str], Source]]] = {
-    ".root": lambda path: open_tree(path, (GST, FLAT_TREE)),
+_OPENERS: Final[dict[str, Callable[[str, int | None], Source]]] = {
+    ".root": lambda path, neutrino: open_tree(path, (GST, FLAT_TREE)),
     ".parquet": ParquetSource,
     ".csv": CsvSource,
     ".npz": NpzSource,
-    **{f"{s}{c}": NuHepMCSource for s in SUFFIXES for c in ("", *COMPRESSED)},
+    **{
+        f"{s}{c}": lambda path, neutrino: NuHepMCSource(path)
+        for s in SUFFIXES
+        for c in ("", *COMPRESSED)
+    },
 }
 
 
-def open_source(path: str | Path) -> Source:
+def open_source(path: str | Path, neutrino: int | None = None) -> Source:
     """Return the reader of a file, which its name's ending tells.
+
+    Args:
+        path: the file.
+        neutrino: PDG id of the events of a table that does not name them; 14 by default.
 
     Raises:
         InputError: an ending of no known format, no such file, or a ROOT file without a known tree.
@@ -49,7 +57,7 @@ def open_source(path: str | Path) -> Source:
         raise InputError(f"{name}: cannot be read: {error}") from None
     for ending, opener in _OPENERS.items():
         if name.lower().endswith(ending):
-            return opener(name)
+            return opener(name, neutrino)
     raise InputError.at(name, "ending", Path(name).suffix, f"one of {', '.join(_OPENERS)}")
 
 
@@ -82,7 +90,7 @@ class EventStream:
             InputError: see `open_source`, or a neutrino that is none.
         """
         check_rules(rules, str(path))
-        self._source = open_source(path)
+        self._source = open_source(path, rules.neutrino)
         self._rules, self._progress, self._several = rules, progress, several_targets
         self.counts = Counts()
         self.targets: set[int] = set()

@@ -27,7 +27,7 @@ NUMBERS: Final = (*NEEDED, "weight", "pdg_nu", "pdg_l", "target")
 CHANNEL: Final = "channel"
 COLUMNS: Final = (*NUMBERS, CHANNEL)
 
-# Of a table that does not name its neutrinos
+# Of a table that does not name its neutrinos, where no other is asked for
 DEFAULT_NEUTRINO: Final = 14
 
 STEP: Final = 250_000  # rows in memory at once
@@ -50,8 +50,10 @@ class _Table:
 
     format = "table"
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, neutrino: int | None = None) -> None:
+        """Take a file, and the neutrino of events that do not name theirs."""
         self.path = path
+        self._neutrino = DEFAULT_NEUTRINO if neutrino is None else neutrino
         self._names: list[str] = []
         self._scale: CrossSection | None = None
 
@@ -67,7 +69,7 @@ class _Table:
     def _chunk(self, columns: Mapping[str, ArrayLike], channel: ArrayLike) -> Chunk:
         """Make events of columns; ids that a file leaves empty are refused."""
         ids: dict[str, ArrayLike] = {}
-        for name, missing in (("pdg_nu", DEFAULT_NEUTRINO), ("pdg_l", None), ("target", UNKNOWN)):
+        for name, missing in (("pdg_nu", self._neutrino), ("pdg_l", None), ("target", UNKNOWN)):
             values = columns.get(name, missing)
             if values is None:
                 continue
