@@ -117,7 +117,17 @@ class Aedl:
         if main and not text.lstrip().startswith(_MAGIC):
             shown = text.lstrip()[:20]
             raise InputError.at(path, "first line", shown, f"{_MAGIC}, as in {CONTENT}")
-        tokens = list(_tokens(path, text))
+        self._take(list(_tokens(path, text)), depth)
+
+    def take(self, text: str) -> None:
+        """Take the items of a text, as if the file held it.
+
+        Raises:
+            InputError: as `read`.
+        """
+        self._take(list(_tokens(self.path, text)), 0)
+
+    def _take(self, tokens: list[Token], depth: int) -> None:
         at = 0
         while at < len(tokens):
             at = self._item(tokens, at, depth)

@@ -116,6 +116,8 @@ class Value:
 
     def braced(self) -> list[Value]:
         """Return the values of a list of anything, {#one, #two}."""
+        if len(self.tokens) == 1 and not self.tokens[0].text.strip("{ \t\n}"):
+            return []  # empty: the only list of names that is one token
         if len(self.tokens) < 2 or (self.tokens[0].text, self.tokens[-1].text) != ("{", "}"):
             raise self.refuse("a list, {1, 2, 3}")
         return [v for v in self._of(self.tokens[1:-1]).parts(",") if v.tokens]
