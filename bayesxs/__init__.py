@@ -1,12 +1,18 @@
 """Bayesian inference for neutrino experiments with learned cross sections.
 
+An analysis from a card, stored in a folder:
+
 import bayesxs
 run = bayesxs.run(preset="quick", out="runs/first")
 run.posterior("learned")      # an ArviZ DataTree
 run.figure("posterior")       # a matplotlib Figure
-run.summary["asimov"]
-sbc = bayesxs.campaign("models/campaign-sbc.toml")
-sbc.figure("ecdf")
+
+The same as objects, for models of your own:
+
+bayesxs.enable_x64()
+exp = bayesxs.Experiment(bayesxs.dune_flux(), bayesxs.QuarkParton(bayesxs.ct18nnlo()))
+far = exp.likelihood(exp.simulate(key=1), bayesxs.learn(exp.near_data()))
+far.log_prob(bayesxs.NUFIT_6_0)
 """
 
 from __future__ import annotations
@@ -17,37 +23,91 @@ from typing import TYPE_CHECKING, Any
 from bayesxs import fork as fork
 
 if TYPE_CHECKING:
-    from bayesxs.api import Campaign, Run, campaign, open_campaign, open_run, run
-    from bayesxs.cards.card import Card, load_card
-    from bayesxs.errors import InputError
+    from bayesxs.api import (
+        Campaign as Campaign,
+    )
+    from bayesxs.api import (
+        Run as Run,
+    )
+    from bayesxs.api import (
+        campaign as campaign,
+    )
+    from bayesxs.api import (
+        open_campaign as open_campaign,
+    )
+    from bayesxs.api import (
+        open_run as open_run,
+    )
+    from bayesxs.api import (
+        run as run,
+    )
+    from bayesxs.cards.card import Card as Card
+    from bayesxs.cards.card import load_card as load_card
+    from bayesxs.errors import InputError as InputError
 
-# Imported when first used: JAX takes a second to start, and `bayesxs --help` does without it
+# Where each public name lives. They are imported when first used: JAX takes a second to start, and
+# `bayesxs --help` does without it
 _HOMES = {
-    "run": "bayesxs.api",
-    "open_run": "bayesxs.api",
-    "Run": "bayesxs.api",
-    "campaign": "bayesxs.api",
-    "open_campaign": "bayesxs.api",
+    "Baseline": "bayesxs.physics.oscillation",
     "Campaign": "bayesxs.api",
     "Card": "bayesxs.cards.card",
-    "load_card": "bayesxs.cards.card",
+    "Certain": "bayesxs.experiment.uncertainty",
+    "Ensemble": "bayesxs.experiment.uncertainty",
+    "Experiment": "bayesxs.experiment.experiment",
+    "FarData": "bayesxs.inference.far_data",
+    "Flat": "bayesxs.inference.priors",
+    "Flux": "bayesxs.inputs.flux",
+    "Gaussian": "bayesxs.inference.priors",
+    "GaussianDetector": "bayesxs.experiment.settings",
+    "GaussianProcess": "bayesxs.experiment.uncertainty",
+    "Grid": "bayesxs.experiment.settings",
     "InputError": "bayesxs.errors",
+    "Laplace": "bayesxs.experiment.uncertainty",
+    "LearnedCrossSection": "bayesxs.experiment.cross_section",
+    "Likelihood": "bayesxs.inference.likelihood",
+    "Modification": "bayesxs.physics.modification",
+    "NUFIT_6_0": "bayesxs.physics.oscillation",
+    "OscillationParameters": "bayesxs.physics.oscillation",
+    "ParametricFluxUncertainty": "bayesxs.experiment.settings",
+    "QuarkParton": "bayesxs.physics.nature",
+    "Run": "bayesxs.api",
+    "Sample": "bayesxs.detector.density",
+    "SamplerSettings": "bayesxs.inference.sampling",
+    "TabulatedFluxUncertainty": "bayesxs.experiment.settings",
+    "Training": "bayesxs.experiment.learn",
+    "bootstrap": "bayesxs.experiment.library",
+    "campaign": "bayesxs.api",
+    "ct18nnlo": "bayesxs.experiment.library",
+    "dune_flux": "bayesxs.experiment.library",
+    "enable_x64": "bayesxs.session",
+    "flux": "bayesxs.experiment.library",
+    "learn": "bayesxs.experiment.library",
+    "les_houches": "bayesxs.experiment.library",
+    "lhapdf": "bayesxs.experiment.library",
+    "load_card": "bayesxs.cards.card",
+    "near_counts": "bayesxs.inputs.counts",
+    "nufit_6_0": "bayesxs.physics.oscillation",
+    "open_campaign": "bayesxs.api",
+    "open_run": "bayesxs.api",
+    "probability": "bayesxs.physics.oscillation",
+    "read_cross_section": "bayesxs.experiment.library",
+    "read_flux": "bayesxs.experiment.library",
+    "run": "bayesxs.api",
+    "sample": "bayesxs.experiment.library",
 }
 
-__all__ = [
-    "Campaign",
-    "Card",
-    "InputError",
-    "Run",
-    "campaign",
-    "load_card",
-    "open_campaign",
-    "open_run",
-    "run",
-]
+__all__ = sorted([*_HOMES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("bayesxs")
     if name not in _HOMES:
         raise AttributeError(f"module 'bayesxs' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import xarray as xr
 from matplotlib.figure import Figure
@@ -17,6 +17,12 @@ from bayesxs.errors import InputError
 from bayesxs.session import available_cores, prepare_jax, prepare_run
 from bayesxs.storage.atomic import read_json
 from bayesxs.storage.run_folder import CONFIG, RunFolder
+
+if TYPE_CHECKING:
+    from bayesxs.experiment.cross_section import LearnedCrossSection
+    from bayesxs.experiment.experiment import Experiment
+    from bayesxs.inference.likelihood import Likelihood
+    from bayesxs.runs.pipeline import Analysis
 
 # In notebooks without ipywidgets tqdm warns when NumPyro imports it; its bars are not drawn here
 warnings.filterwarnings("ignore", "IProgress not found")
@@ -95,6 +101,41 @@ class Run(_Finished):
         from bayesxs.storage.netcdf import read_tree
 
         return read_tree(self._folder.output(f"posterior_{cross_section}.nc"))
+
+    @cached_property
+    def _analysis(self) -> Analysis:
+        from bayesxs.progress import Reporter
+        from bayesxs.runs.pipeline import Analysis
+
+        prepare_run(1)
+        return Analysis(self.card, self._folder, Reporter(False))
+
+    @property
+    def experiment(self) -> Experiment:
+        """Fluxes, nature, samples and detectors."""
+        return self._analysis.experiment
+
+    @property
+    def cross_section(self) -> LearnedCrossSection:
+        """What was learned: structure functions and their modes."""
+        return self._analysis.channels.cross_section
+
+    def likelihood(
+        self, cross_section: Literal["learned", "truth", "assumed"] = "learned"
+    ) -> Likelihood:
+        """Return the likelihood of the far-detector events, folded with a cross section.
+
+        Args:
+            cross_section: the learned one, the true one or the assumed one.
+
+        Raises:
+            InputError: the run has no such cross section.
+        """
+        from bayesxs.experiment.far import far_data
+
+        chosen = self.cross_section if cross_section == "learned" else cross_section
+        data = far_data(self.experiment, self.events)
+        return self.experiment.likelihood(data, chosen)
 
     def figure(self, name: str = "posterior") -> Figure:
         """Draw one of the report's figures.

@@ -61,6 +61,19 @@ def prepare_jax(chains: int = 1) -> None:
     _start(jax)
 
 
+def enable_x64() -> None:
+    """Switch on JAX's double precision, which likelihoods need, and keep compiled programs.
+
+    Call it before anything else computes. The CPU shows four devices if JAX has not started yet,
+    so that four chains run side by side; compiled programs are kept in the user's cache folder.
+
+    Raises:
+        InputError: this process was forked from one in which JAX had started; an environment
+            variable asks of JAX what it does not know or what is not there.
+    """
+    prepare_jax(LEAST_DEVICES)
+
+
 def _start(jax: ModuleType) -> None:
     """Start JAX on the platform that the user's environment asks for.
 

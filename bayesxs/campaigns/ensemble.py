@@ -116,7 +116,7 @@ class NetworkEnsemble(Kind[EnsembleCampaign]):
 
     def _truth_alone(self) -> Channels:
         """Return channels of the true cross section: nothing was learned or observed."""
-        return Channels(self.experiment, None, xr.Dataset())
+        return Channels(self.experiment, None, None)
 
     def _networks(self, stored: Stored) -> tuple[dict[str, list[Network]], Int]:
         """Return the trained networks by target, and the members' numbers."""

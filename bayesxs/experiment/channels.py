@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from bayesxs.detector.density import Response, Sample
 from bayesxs.detector.expansion import free_parameters
@@ -21,10 +22,8 @@ from bayesxs.experiment.cross_section import LearnedCrossSection, LearnedTarget
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.geometry import Geometry
 from bayesxs.experiment.uncertainty import response_terms
-from bayesxs.inference.channel import FarChannel, far_channel, probability_span
-
-# Groups of nuisances, in the order in which they stand
-GROUPS = ("cross_section", "flux", "response")
+from bayesxs.inference.channel import FarChannel, box_span, far_channel, probability_span
+from bayesxs.inference.nuisances import GROUPS, Nuisance, of_groups
 
 # Share of the expected events in bins that are left out of Asimov data: half an event of 6200
 NEGLIGIBLE = 1e-4
@@ -32,21 +31,11 @@ NEGLIGIBLE = 1e-4
 # Events of a sample above which they are counted in bins, not taken one by one
 BINNED_ABOVE = 50_000
 
+# Share of the unoscillated rate below which a bin counts as empty
+EMPTY_SHARE = 1e-12
+
 # Density in 1/GeV of an event that a learned cross section says cannot happen
 EMPTY_DENSITY = 1e-6
-
-
-@dataclass(frozen=True)
-class Nuisance:
-    """A parameter of unit prior width besides those of oscillation.
-
-    Attributes:
-        name: in files, e.g. "flux_0".
-        group: "cross_section", "flux" or "response".
-    """
-
-    name: str
-    group: str
 
 
 @dataclass(frozen=True)
@@ -75,6 +64,20 @@ class Folded(NamedTuple):
     pairs: tuple[tuple[int, int], ...]
 
 
+class Rows(NamedTuple):
+    """Data of a sample, folded with a cross section, before they are compressed.
+
+    Attributes:
+        sample: what is counted.
+        folded: cross section and its modes.
+        weights: multiplicity of each row, shape (n,).
+    """
+
+    sample: Sample
+    folded: Folded
+    weights: Float
+
+
 type _Effects = tuple[dict[str, _Effect], dict[tuple[str, str], _Effect]]
 
 
@@ -89,7 +92,7 @@ class Channels:
         self,
         experiment: Experiment,
         cross_section: LearnedCrossSection | None,
-        events: xr.Dataset,
+        events: xr.Dataset | None,
         *,
         simulated: bool = True,
         binned_above: int = BINNED_ABOVE,
@@ -106,7 +109,7 @@ class Channels:
         """
         self.experiment = experiment
         self._cross_section = cross_section
-        self.events = events
+        self._events = events
         self.simulated = simulated
         self._binned_above = binned_above
         self._spans: dict[tuple[Sample, bool], jax.Array] = {}
@@ -123,6 +126,17 @@ class Channels:
         if self._cross_section is None:
             raise InputError("no cross section was learned: train first")
         return self._cross_section
+
+    @property
+    def events(self) -> xr.Dataset:
+        """The observed events.
+
+        Raises:
+            InputError: there are none.
+        """
+        if self._events is None:
+            raise InputError("no far-detector events: simulate or read them first")
+        return self._events
 
     @property
     def learned(self) -> Mapping[str, LearnedTarget]:
@@ -175,9 +189,9 @@ class Channels:
         detector = self.experiment.detector
         return () if detector is None else free_parameters(detector.sds)
 
-    def chosen(self, groups: Sequence[str] = GROUPS) -> tuple[Nuisance, ...]:
+    def chosen(self, groups: Sequence[str] = tuple(GROUPS)) -> tuple[Nuisance, ...]:
         """Return the nuisances of some groups."""
-        return tuple(n for n in self.nuisances if n.group in groups)
+        return of_groups(self.nuisances, groups)
 
     def of_events(self, kind: str) -> list[FarChannel]:
         """Return the channels of the observed events.
@@ -189,6 +203,13 @@ class Channels:
         return self._kept["events", kind]
 
     def _of_events(self, kind: str) -> list[FarChannel]:
+        return [
+            self._channel(rows, self._span(rows.sample, rows.folded.flux_modes))
+            for rows in self.rows_of_events(kind)
+        ]
+
+    def rows_of_events(self, kind: str) -> list[Rows]:
+        """Return the observed events of each sample, folded: one by one, or in bins."""
         out = []
         for number, sample in enumerate(self.experiment.samples):
             own = self.events.isel(event=self.events["sample"].values == number)
@@ -199,11 +220,62 @@ class Channels:
             else:
                 spectrum = geometry.events(own["lepton_energy"].values, own["z"].values)
                 weights = np.ones(own.sizes["event"])
-            folded = self._fold(kind, sample, spectrum, GROUPS)
-            out.append(self._channel(sample, folded, weights))
+            out.append(Rows(sample, self._fold(kind, sample, spectrum, tuple(GROUPS)), weights))
         return out
 
-    def of_asimov(self, kind: str, groups: tuple[str, ...] = GROUPS) -> list[FarChannel]:
+    def rows_of_bins(self, kind: str, counts: Sequence[Float]) -> list[Rows]:
+        """Return counts in the bins of each sample's geometry, folded."""
+        return [
+            Rows(
+                sample, self._fold(kind, sample, self._geometry(sample).binned, tuple(GROUPS)), own
+            )
+            for sample, own in zip(self.experiment.samples, counts, strict=True)
+        ]
+
+    def predicted(
+        self, kind: str
+    ) -> list[tuple[FarChannel, dict[str, jax.Array], NDArray[np.intp]]]:
+        """Return the bins of predicted counts of each sample, their edges, and each row's place.
+
+        Bins that the unoscillated flux does not fill have no row.
+        """
+        out = []
+        for sample in self.experiment.samples:
+            geometry = self._geometry(sample)
+            folded = self._fold(kind, sample, geometry.binned, tuple(GROUPS))
+            filled = folded.response.rows @ folded.flux
+            kept = filled > EMPTY_SHARE * filled.sum()
+            channel = self._channel(Rows(sample, folded, kept.astype(float)), None)
+            grid = geometry.grid
+            edges = {
+                "lepton_energy": jax.numpy.asarray(grid.energy_edges),
+                "angle": jax.numpy.asarray(grid.angle_edges),
+            }
+            out.append((channel, edges, np.flatnonzero(kept)))
+        return out
+
+    def folded(
+        self, rows: Sequence[Rows], box: Mapping[str, tuple[float, float]] | None
+    ) -> list[FarChannel]:
+        """Return channels, compressed for parameters within a box; without one, not compressed."""
+        e = self.experiment
+        out = []
+        for own in rows:
+            span = None
+            if box is not None:
+                span = box_span(
+                    own.sample,
+                    e.energies.points,
+                    e.baseline,
+                    box,
+                    e.parameters,
+                    e.newton_steps,
+                    own.folded.flux_modes,
+                )
+            out.append(self._channel(own, span))
+        return out
+
+    def of_asimov(self, kind: str, groups: tuple[str, ...] = tuple(GROUPS)) -> list[FarChannel]:
         """Return the channels of the expected, unfluctuated data.
 
         Expected counts and model share the bins' own normalisation, so that the likelihood of the
@@ -227,7 +299,8 @@ class Channels:
             weights = size * expected / expected.sum()
             folded = self._fold(kind, sample, geometry.seen, groups)
             folded = _within(folded, expected > 0.0, geometry.seen_rows(0)[2])
-            out.append(self._channel(sample, folded, weights))
+            span = self._span(sample, folded.flux_modes)
+            out.append(self._channel(Rows(sample, folded, weights), span))
         return out
 
     def of_bins(self, kind: str) -> list[FarChannel]:
@@ -237,10 +310,11 @@ class Channels:
         """
         out = []
         for sample in self.experiment.samples:
-            folded = self._fold(kind, sample, self._geometry(sample).binned, GROUPS)
+            folded = self._fold(kind, sample, self._geometry(sample).binned, tuple(GROUPS))
             kept = _worth_keeping(self._expected(sample, folded.response)) > 0.0
             folded = _within(folded, kept, np.ones(len(kept)))
-            out.append(self._channel(sample, folded, kept.astype(float)))
+            span = self._span(sample, folded.flux_modes)
+            out.append(self._channel(Rows(sample, folded, kept.astype(float)), span))
         return out
 
     def _expected(self, sample: Sample, response: Response) -> Float:
@@ -255,7 +329,7 @@ class Channels:
 
     def rows_as_seen(self, kind: str, sample: Sample) -> Folded:
         """Return all that makes the expected spectrum of the bins as seen, nuisances included."""
-        return self._fold(kind, sample, self._geometry(sample).seen, GROUPS)
+        return self._fold(kind, sample, self._geometry(sample).seen, tuple(GROUPS))
 
     def _geometry(self, sample: Sample) -> Geometry:
         return self.experiment.geometry(self.experiment.targets[sample])
@@ -337,8 +411,9 @@ class Channels:
             pairs,
         )
 
-    def _channel(self, sample: Sample, folded: Folded, weights: Float) -> FarChannel:
-        experiment = self.experiment
+    def _channel(self, own: Rows, span: jax.Array | None) -> FarChannel:
+        """Fold rows onto the directions of a span; None for all energies as they are."""
+        experiment, (sample, folded, weights) = self.experiment, own
         response, modes, flux, flux_modes, pairs = folded
         dead = _without_density(folded, weights)
         # Where a learned cross section vanishes an event has no density to take the logarithm of.
@@ -351,7 +426,7 @@ class Channels:
             weights,
             sample,
             experiment.baseline,
-            self._span(sample, flux_modes),
+            np.eye(len(flux)) if span is None else span,
             experiment.newton_steps,
             modes=[_without(m, dead) for m in modes],
             flux_modes=flux_modes,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property, partial
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
 
 import jax
 import jax.numpy as jnp
@@ -35,9 +36,20 @@ from bayesxs.physics.oscillation import (
 )
 from bayesxs.physics.structure_functions import Positive, StructureFunctions
 
+if TYPE_CHECKING:
+    from bayesxs.experiment.cross_section import LearnedCrossSection
+    from bayesxs.experiment.near import NearData
+    from bayesxs.inference.far_data import FarData
+    from bayesxs.inference.likelihood import Likelihood
+    from bayesxs.inputs.counts import CountTable
+
 # Relative L2 error of the far flux between shared energies from which runs and reports warn: five
 # times that of the quick preset
 UNRESOLVED: Final = 0.05
+
+# Where own structure functions are looked at before they are used
+CHECKED_X: Final = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9)
+CHECKED_Q2: Final = (0.1, 0.5, 1.0, 3.0, 8.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +115,6 @@ class Experiment:
                 name = self.flux_at_far.source
                 allowed = f"{name} has no such neutrinos between {low:g} and {high:g} GeV"
                 raise self._at_fault("samples.flavor_in", sample.flavor_in, allowed)
-        _ = self.targets
 
     def _at_fault(self, argument: str, value: object, allowed: str) -> InputError:
         return InputError.at(self.source, self.names.get(argument, argument), value, allowed)
@@ -229,6 +240,84 @@ class Experiment:
         energies = jnp.asarray(energy)
         return np.asarray(_oscillation(chosen, energies, self.baseline, sample, self.newton_steps))
 
+    # What is made of an experiment imports it, and so is imported when first asked for
+
+    def near_data(
+        self,
+        *,
+        events: float = np.inf,
+        key: jax.Array | int | None = None,
+        file: str | Path | None = None,
+        counts: CountTable | Mapping[str, CountTable] | None = None,
+        impossible: Literal["refuse", "drop"] = "refuse",
+    ) -> NearData:
+        """Return near-detector data, from which a cross section is learned.
+
+        They are made once, when first needed.
+
+        Args:
+            events: expected number for each target, whose counts fluctuate; infinite for the
+                expected density.
+            key: random key or seed of the fluctuation.
+            file: CSV file of counts; with several targets, "{target}" stands for their names.
+            counts: in arrays, see `bayesxs.near_counts`; by target if there are several.
+            impossible: what becomes of counts in bins that no neutrino of the beam fills.
+
+        Raises:
+            InputError: more than one of events, file and counts; a target without counts; events
+                without a key.
+        """
+        from bayesxs.experiment.near import make_near_data
+
+        return make_near_data(self, events, key, file, counts, impossible)
+
+    def simulate(
+        self,
+        parameters: OscillationParameters | None = None,
+        *,
+        key: jax.Array | int,
+        events: int = 6200,
+        binned: bool = False,
+    ) -> FarData:
+        """Draw far-detector events from the true cross section.
+
+        Args:
+            parameters: of the oscillation; the experiment's true ones if None.
+            key: random key or seed.
+            events: number, of all samples together.
+            binned: count them in the bins of `likelihood` in place of keeping each.
+
+        Returns:
+            Events or counts; with a detector, as it reconstructs them.
+        """
+        from bayesxs.experiment.far import far_data, simulated_events
+
+        return far_data(self, simulated_events(self, events, key, parameters), binned)
+
+    def likelihood(
+        self,
+        data: FarData,
+        cross_section: LearnedCrossSection | Literal["truth", "assumed"],
+        *,
+        ranges: Mapping[str, tuple[float, float]] | None = None,
+    ) -> Likelihood:
+        """Fold far-detector data with a cross section: a pytree that jit, vmap and grad take.
+
+        Args:
+            data: events or counts, from `simulate` or own arrays (`bayesxs.FarData`).
+            cross_section: a learned one, or that of the experiment by name.
+            ranges: of parameters for which the likelihood is fast, by name: oscillation parameters,
+                length, density and electron_fraction. Elsewhere it is exact too, and slower. The
+                defaults cover priors and five standard deviations of NuFit-6.0.
+
+        Raises:
+            InputError: data beyond the phase space (naming the index) or in other bins; double
+                precision is off; an unknown name.
+        """
+        from bayesxs.experiment.folding import fold_likelihood
+
+        return fold_likelihood(self, data, cross_section, ranges or {})
+
 
 def structure_functions(nature: Nature | StructureFunctions, sample: Sample) -> Positive:
     """Return what a nature gives for the leptons of a sample, projected where it is negative."""
@@ -237,7 +326,35 @@ def structure_functions(nature: Nature | StructureFunctions, sample: Sample) -> 
         if callable(nature)
         else nature.structure_functions(sample.lepton_mass, sample.antineutrino)
     )
-    return found if isinstance(found, Positive) else Positive(found)
+    if isinstance(found, Positive):
+        return found
+    check_structure_functions(found, f"nature, {sample.name}")
+    return Positive(found)
+
+
+def check_structure_functions(found: StructureFunctions, source: str) -> None:
+    """Refuse structure functions of the wrong shape, not finite, or of a negative cross section.
+
+    They are looked at where near-detector data are.
+
+    Raises:
+        InputError: naming x and Q^2.
+    """
+    x, q2 = (a.ravel() for a in np.meshgrid(CHECKED_X, CHECKED_Q2))
+    values = np.asarray(found(jnp.asarray(x), jnp.asarray(q2)), dtype=float)
+    if values.shape != (len(x), 3):
+        allowed = f"({len(x)}, 3) for x and Q^2 of shape ({len(x)},): coefficients b0, b1, b2"
+        raise InputError.at(source, "shape of structure functions", values.shape, allowed)
+    finite = np.isfinite(values).all(axis=1)
+    b0, b1, b2 = values.T
+    size = 1e-9 * np.abs(values).max(axis=1, initial=0.0)
+    root = np.sqrt(np.maximum(b0 * b2, 0.0))
+    good = finite & (b0 >= -size) & (b2 >= -size) & (b1 >= -root - size)
+    if not good.all():
+        i = int(np.argmin(good))
+        allowed = "b0 >= 0, b2 >= 0 and b1 >= -sqrt(b0 b2): the cross section must not be negative"
+        where = f"structure functions at x = {x[i]:g}, Q^2 = {q2[i]:g} GeV^2"
+        raise InputError.at(source, where, tuple(values[i]), allowed if finite[i] else "finite")
 
 
 @partial(jax.jit, static_argnames=("sample", "newton_steps"))

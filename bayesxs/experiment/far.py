@@ -12,11 +12,13 @@ import xarray as xr
 from bayesxs.detector.density import Sample, simulate_events
 from bayesxs.detector.grid import Float
 from bayesxs.detector.smearing import smear_events
+from bayesxs.errors import InputError
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.observed import Observed, on_edges
+from bayesxs.inference.far_data import FarData
 from bayesxs.inputs.events import RECONSTRUCTED
 from bayesxs.keys import Purpose, derive
-from bayesxs.physics.kinematics import cosine_from_z, z_from_cosine
+from bayesxs.physics.kinematics import cosine_from_z, is_physical, z_from_cosine
 from bayesxs.physics.oscillation import OscillationParameters
 
 
@@ -65,6 +67,76 @@ def observed_events(experiment: Experiment, observed: Observed) -> xr.Dataset:
     data = _reconstructed(experiment, _joined(pieces), None)
     data.attrs |= observed.notes | {"on_bin_edges": _on_edges(experiment, data)}
     return data
+
+
+def far_data(experiment: Experiment, events: xr.Dataset, binned: bool = False) -> FarData:
+    """Return events as arrays: as the detector reconstructs them, if there is one.
+
+    Args:
+        experiment: samples and detector.
+        events: as from `simulated_events`.
+        binned: count them in the bins of each sample's geometry.
+    """
+    sample = events["sample"].values
+    if experiment.detector is not None:
+        energy, cosine = events["reco_lepton_energy"].values, np.cos(events["reco_angle"].values)
+    else:
+        energy, cosine = events["lepton_energy"].values, events["cos_theta"].values
+    if not binned:
+        return FarData(energy, cosine, sample)
+    counts = []
+    for number, own in enumerate(experiment.samples):
+        grid, chosen = experiment.geometry(experiment.targets[own]).grid, sample == number
+        counts.append(grid.count(energy[chosen], np.arccos(cosine[chosen])))
+    return FarData(counts=np.concatenate(counts))
+
+
+def events_of(experiment: Experiment, data: FarData) -> xr.Dataset:
+    """Return data of single events as a dataset, as `simulated_events` does.
+
+    Raises:
+        InputError: arrays of different lengths, values that are not finite, an unknown sample, or
+            an event that no neutrino of the beam makes; the message names the index.
+    """
+    energy, cosine = (np.asarray(a, float) for a in (data.lepton_energy, data.cos_theta))
+    sample = np.zeros(energy.shape, int) if data.sample is None else np.asarray(data.sample)
+    if energy.ndim != 1 or not energy.shape == cosine.shape == sample.shape:
+        shapes = f"{energy.shape}, {cosine.shape}, {sample.shape}"
+        raise InputError.at("far data", "lepton_energy, cos_theta, sample", shapes, "one length")
+    good = np.isfinite(energy) & (np.abs(cosine) <= 1.0)
+    good &= (sample >= 0) & (sample < len(experiment.samples))
+    if not good.all():
+        i = int(np.argmin(good))
+        allowed = f"finite energy, |cos_theta| <= 1, sample below {len(experiment.samples)}"
+        value = f"{energy[i]:g}, {cosine[i]:g}, {sample[i]}"
+        raise InputError.at("far data", f"event {i}", value, allowed)
+    if experiment.detector is None:
+        _require_possible(experiment, energy, cosine, sample)
+    pieces = []
+    for number, own in enumerate(experiment.samples):
+        chosen = np.flatnonzero(sample == number)
+        z = z_from_cosine(energy[chosen], cosine[chosen], own.lepton_mass)
+        columns = _event_columns(number, energy[chosen], z, own.lepton_mass)
+        columns |= {"reco_lepton_energy": energy[chosen], "reco_angle": np.arccos(cosine[chosen])}
+        pieces.append(columns)
+    return _joined(pieces)
+
+
+def _require_possible(
+    experiment: Experiment, energy: Float, cosine: Float, sample: np.ndarray
+) -> None:
+    top = experiment.energy_range[1]
+    masses = np.array([s.lepton_mass for s in experiment.samples])[sample]
+    possible = energy > masses
+    for mass in np.unique(masses):
+        own = possible & (masses == mass)
+        z = z_from_cosine(energy[own], cosine[own], mass)
+        possible[own] = np.asarray(is_physical(top, energy[own], z, mass))
+    if not possible.all():
+        i = int(np.argmin(possible))
+        allowed = f"a lepton that a neutrino of up to {top:g} GeV makes"
+        value = f"{energy[i]:g} GeV, cos_theta {cosine[i]:g}"
+        raise InputError.at("far data", f"event {i}", value, allowed)
 
 
 def _joined(pieces: list[dict[str, Any]]) -> xr.Dataset:

@@ -20,7 +20,7 @@ from bayesxs.errors import InputError
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.geometry import Geometry
 from bayesxs.inputs.counts import CountTable, has_edges, load_counts, load_table
-from bayesxs.keys import generator
+from bayesxs.keys import Purpose, derive, generator
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class NearSource:
         impossible: what becomes of counts in bins that no neutrino fills.
         source: what messages call the source.
         prefix: of the names that messages give to these fields.
+        table: counts in arrays in place of a file.
     """
 
     events: float = np.inf
@@ -42,11 +43,17 @@ class NearSource:
     impossible: Literal["refuse", "drop"] = "refuse"
     source: str = "near data"
     prefix: str = ""
+    table: CountTable | None = None
 
     @property
     def counted(self) -> bool:
         """Whether data are counts, which fluctuate, and not the expected density."""
-        return self.path is not None or bool(np.isfinite(self.events))
+        return self.measured or bool(np.isfinite(self.events))
+
+    @property
+    def measured(self) -> bool:
+        """Whether counts are given, not simulated."""
+        return self.path is not None or self.table is not None
 
 
 class NearDetector:
@@ -64,13 +71,15 @@ class NearDetector:
     @cached_property
     def table(self) -> CountTable | None:
         """Counts from a file in bins of its own, if there is one."""
-        path = self.source.path
-        if path is None or not has_edges(path):
+        path, table = self.source.path, self.source.table
+        if table is None and (path is None or not has_edges(path)):
             return None
-        table = load_table(path)
+        if table is None:
+            assert path is not None
+            table = load_table(path)
         if self.geometry.response is not None and table.axis == "z":
             allowed = "cos_theta or angle_rad, for reconstructed bins (response)"
-            raise InputError.at(path, "columns", "z_low,z_high", allowed)
+            raise InputError.at(self._called, "columns", "z_low,z_high", allowed)
         return table
 
     @cached_property
@@ -119,7 +128,7 @@ class NearDetector:
     @property
     def events(self) -> float:
         """Number of events; infinite for the expected density."""
-        return self.source.events if self.source.path is None else float(self.observed.sum())
+        return float(self.observed.sum()) if self.source.measured else self.source.events
 
     @property
     def observed(self) -> Float:
@@ -139,8 +148,8 @@ class NearDetector:
 
     @cached_property
     def _observed_and_dropped(self) -> tuple[Float, int]:
-        if self.source.path is not None:
-            return self._from_file(self.source.path)
+        if self.source.measured:
+            return self._measured()
         expected, events = self._truth @ self.geometry.target.near_flux, self.source.events
         if not np.isfinite(events):
             return expected, 0
@@ -156,10 +165,18 @@ class NearDetector:
             return self.spectrum.of_function(self.geometry.target.truth).rows
         return self.geometry.seen_truth.rows
 
-    def _from_file(self, path: Path) -> tuple[Float, int]:
-        counts = (
-            load_counts(path, self.geometry.seen_axes) if self.table is None else self.table.counts
-        )
+    @property
+    def _called(self) -> object:
+        """What messages call the counts."""
+        return self.source.source if self.source.path is None else self.source.path
+
+    def _measured(self) -> tuple[Float, int]:
+        table, path = self.table, self._called
+        if table is None:
+            assert self.source.path is not None
+            counts = load_counts(self.source.path, self.geometry.seen_axes)
+        else:
+            counts = table.counts
         if self.source.events not in (np.inf, int(counts.sum())):
             allowed = f"{path} holds {counts.sum():.0f} events; leave the key out"
             raise InputError.at(
@@ -204,6 +221,54 @@ class NearData:
     def files(self) -> tuple[Path, ...]:
         """Files of counts."""
         return tuple(s.path for s in self.sources.values() if s.path is not None)
+
+
+def make_near_data(
+    experiment: Experiment,
+    events: float,
+    key: jax.Array | int | None,
+    file: str | Path | None,
+    counts: CountTable | Mapping[str, CountTable] | None,
+    impossible: Literal["refuse", "drop"],
+) -> NearData:
+    """Return near data from one of three sources; see `Experiment.near_data`.
+
+    Raises:
+        InputError: several sources, events without a key, a target without counts.
+    """
+    names = [t.name for t in experiment.unique_targets]
+    sources = {
+        "events": np.isfinite(events),
+        "file": file is not None,
+        "counts": counts is not None,
+    }
+    given = [name for name, present in sources.items() if present]
+    if len(given) > 1:
+        raise InputError.at("near_data", given[1], "given", f"without {given[0]}: choose one")
+    if np.isfinite(events) and key is None:
+        raise InputError.at("near_data", "key", None, "a seed or key: counts fluctuate")
+    if file is not None and len(names) > 1 and "{target}" not in str(file):
+        allowed = f"a name with {{target}}, which stands for {', '.join(names)}"
+        raise InputError.at("near_data", "file", file, allowed)
+    tables = counts if isinstance(counts, Mapping) else dict.fromkeys(names, counts)
+    missing = [name for name in names if name not in tables]
+    if missing or (isinstance(counts, CountTable) and len(names) > 1):
+        allowed = f"one table for each of {', '.join(names)}"
+        raise InputError.at("near_data", "counts", ", ".join(tables), allowed)
+    return NearData(
+        experiment,
+        {
+            name: NearSource(
+                events,
+                None if key is None else derive(key, Purpose.NEAR, number),
+                None if file is None else Path(str(file).replace("{target}", name)),
+                impossible,
+                "near_data",
+                table=tables[name],
+            )
+            for number, name in enumerate(names)
+        },
+    )
 
 
 def grid_of_bins(bins: CountedBins) -> tuple[RecoGrid, sparse.csr_array]:

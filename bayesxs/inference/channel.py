@@ -233,16 +233,39 @@ def probability_span(
 
     Oscillation probabilities of one channel form a family of few dimensions (about 20 of 144
     energies), found from the singular values of 4000 of them. With flux modes the products f_k P
-    are spanned too. Where the baseline is to be sampled, its fields may be arrays of shape
-    (4000, 1) that cover what it can be.
+    are spanned too.
+    """
+    box = prior_box(priors)
+    return box_span(sample, energies, baseline, box, fixed, newton_steps, flux_modes)
+
+
+def box_span(
+    sample: Sample,
+    energies: ArrayLike,
+    baseline: Baseline,
+    box: Mapping[str, tuple[float, float]],
+    fixed: OscillationParameters,
+    newton_steps: NewtonSteps = 1,
+    flux_modes: ArrayLike | None = None,
+) -> Array:
+    """Return what `probability_span` does, for a box of parameters and of the baseline's fields.
+
+    Args:
+        sample: what is counted.
+        energies: shared energies in GeV, shape (E,).
+        baseline: length, density and electron fraction where they are not in the box.
+        box: lowest and highest value of each parameter, and of each field of the baseline.
+        fixed: parameters that are not in the box.
+        newton_steps: of the oscillation probability.
+        flux_modes: relative changes of the flux, shape (q, E).
     """
     rng = np.random.default_rng(0)  # a fixed cover of the box, not a sample
-    box = prior_box(priors)
     drawn = {name: rng.uniform(low, high, (4000, 1)) for name, (low, high) in box.items()}
-    points = fixed._replace(**drawn)
+    points = fixed._replace(**{n: v for n, v in drawn.items() if n in fixed._fields})
+    baseline = baseline._replace(**{n: v for n, v in drawn.items() if n in baseline._fields})
 
     @jax.jit
-    def family(points: OscillationParameters) -> Array:
+    def family(points: OscillationParameters, baseline: Baseline) -> Array:
         return probability(
             sample.flavor_in,
             sample.flavor_out,
@@ -253,7 +276,7 @@ def probability_span(
             newton_steps=newton_steps,
         )
 
-    rows = np.atleast_2d(family(points))
+    rows = np.atleast_2d(family(points, baseline))
     tolerance = SPAN_TOLERANCE
     if flux_modes is not None and np.any(flux_modes):
         shapes = [f for f in np.asarray(flux_modes) if np.any(f)]

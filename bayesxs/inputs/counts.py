@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from bayesxs.errors import InputError
 from bayesxs.inputs.tables import column_names, read_columns
@@ -98,6 +98,62 @@ def load_table(path: str | Path) -> CountTable:
     return CountTable(energy, second, axis, counts)
 
 
+def near_counts(
+    counts: ArrayLike,
+    lepton_energy: ArrayLike,
+    *,
+    z: ArrayLike | None = None,
+    cos_theta: ArrayLike | None = None,
+    angle: ArrayLike | None = None,
+) -> CountTable:
+    """Return near-detector counts in arrays, in bins of lepton energy and one other variable.
+
+    Args:
+        counts: shape (n, m).
+        lepton_energy: edges in GeV, increasing, shape (n + 1,).
+        z: edges in z = (E_l - p_l cos theta)/M, shape (m + 1,).
+        cos_theta: edges in the cosine of the angle to the beam, shape (m + 1,).
+        angle: edges in the angle in rad, shape (m + 1,).
+
+    Raises:
+        InputError: not one of z, cos_theta and angle; edges that do not increase or leave their
+            range; counts of another shape, negative or no integers.
+    """
+    seconds = {"z": z, "cos_theta": cos_theta, "angle_rad": angle}
+    given = {name: np.asarray(v, float) for name, v in seconds.items() if v is not None}
+    if len(given) != 1:
+        raise InputError.at(
+            "near_counts", "edges", ", ".join(given) or None, "z, cos_theta or angle"
+        )
+    ((axis, second),) = given.items()
+    energy, table = np.asarray(lepton_energy, float), np.asarray(counts, float)
+    for name, edges, (low, high) in (
+        ("lepton_energy", energy, (0.0, np.inf)),
+        (axis, second, SECOND[axis]),
+    ):
+        good = edges.ndim == 1 and len(edges) > 1 and np.isfinite(edges).all()
+        if not (good and np.all(np.diff(edges) > 0.0) and edges[0] >= low and edges[-1] <= high):
+            allowed = f"at least two increasing edges between {low:g} and {high:.7g}"
+            raise InputError.at("near_counts", name, edges, allowed)
+    shape = (len(energy) - 1, len(second) - 1)
+    if table.shape != shape:
+        allowed = f"{shape}, one less than the edges"
+        raise InputError.at("near_counts", "shape of counts", table.shape, allowed)
+    bad = ~(np.isfinite(table) & (table >= 0.0) & (table == np.round(table)))
+    if bad.any():
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        value = table[where]
+        raise InputError.at(
+            "near_counts", f"counts[{where[0]}, {where[1]}]", value, "integers >= 0"
+        )
+    first, last = (np.repeat(e, shape[1]) for e in (energy[:-1], energy[1:]))
+    left, right = (np.tile(e, shape[0]) for e in (second[:-1], second[1:]))
+    _check_sum("near_counts", table.ravel())
+    return CountTable(
+        np.stack([first, last], axis=1), np.stack([left, right], axis=1), axis, table.ravel()
+    )
+
+
 def load_counts(path: str | Path, axes: Mapping[str, Float]) -> Float:
     """Read counts with one row per bin that holds events; the others are empty.
 
@@ -145,7 +201,7 @@ def _read(path: Path, columns: Sequence[str]) -> list[list[float]]:
     return rows
 
 
-def _check_sum(path: Path, counts: Float) -> None:
+def _check_sum(path: Path | str, counts: Float) -> None:
     total = float(counts.sum())
     if not total > 0.0:
         raise InputError(f"{path}: no events: at least one count above 0 is needed")

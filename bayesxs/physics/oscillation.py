@@ -130,6 +130,10 @@ def nufit_6_0(
     return OscillationParameters(s2_12, s2_13, s2_23, dcp_degrees * pi / 180.0, dm21, dm31)
 
 
+# Best fit of the normal ordering with the IceCube-24 data
+NUFIT_6_0: Final = nufit_6_0()
+
+
 def nufit_6_0_errors(
     variant: Literal["ic24", "ic19"] = "ic24",
     ordering: Literal["normal", "inverted"] = "normal",

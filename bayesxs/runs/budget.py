@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -13,14 +13,15 @@ import xarray as xr
 from bayesxs.cards.card import Card
 from bayesxs.detector.grid import Float
 from bayesxs.errors import InputError
-from bayesxs.experiment.channels import GROUPS, NEGLIGIBLE, Channels, Folded
+from bayesxs.experiment.channels import NEGLIGIBLE, Channels, Folded
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.predictive import along
+from bayesxs.inference.nuisances import GROUPS
 from bayesxs.inference.posterior import nuisances_of, posterior_tree, summarize
 from bayesxs.inference.sampling import joined
 from bayesxs.keys import Purpose, derive
 from bayesxs.progress import Reporter
-from bayesxs.report.budget import PARAMETERS, STATISTICS, TOTAL
+from bayesxs.report.budget import LABELS, PARAMETERS, STATISTICS, TOTAL
 from bayesxs.runs.settings import RunSettings
 from bayesxs.runs.stages import far_sampler, sample_far
 from bayesxs.storage.atomic import write_csv, write_json
@@ -28,14 +29,6 @@ from bayesxs.storage.netcdf import write_netcdf
 from bayesxs.storage.run_folder import Stage
 
 BUDGET, BANDS = "budget.json", "budget.nc"
-
-LABELS: Final = {
-    STATISTICS: "statistics",
-    "cross_section": "cross section",
-    "flux": "flux shape",
-    "response": "detector response",
-    TOTAL: "all together",
-}
 
 
 def require_systematics(card: Card, source: str) -> None:
@@ -164,7 +157,7 @@ def _nuisances(
             {
                 "name": nuisance.name,
                 "group": nuisance.group,
-                "label": nuisance.name.replace("_", " "),
+                "label": nuisance.label,
                 "mean": float(column.mean()),
                 "sd": float(column.std(ddof=1)),
                 "correlation": correlation,

@@ -83,7 +83,7 @@ def pinned_stage(near: NearData, source: Path, stage: Stage) -> None:
 def judge_of(near: NearData, name: str) -> Judge | FitJudge:
     """Return what tells how well a network does, by the truth where near data are made with one."""
     detector = near.detectors[name]
-    if detector.source.path is not None:
+    if detector.source.measured:
         return FitJudge(detector)
     return Judge(detector.geometry, {"near": detector.geometry.target.near_flux})
 

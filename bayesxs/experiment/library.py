@@ -1,0 +1,288 @@
+"""What a Python user calls: fluxes, learning, sampling, bootstrap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final, Literal
+
+import jax
+import numpy as np
+import xarray as xr
+from jax.typing import ArrayLike
+
+from bayesxs.errors import InputError
+from bayesxs.experiment.cross_section import LearnedCrossSection
+from bayesxs.experiment.cross_section import read_cross_section as read_learned
+from bayesxs.experiment.experiment import Experiment
+from bayesxs.experiment.learn import Training, groups, train_group, training_data
+from bayesxs.experiment.near import NearData
+from bayesxs.experiment.uncertainty import (
+    Certain,
+    Ensemble,
+    GaussianProcess,
+    Laplace,
+    Uncertainty,
+    learned_cross_section,
+)
+from bayesxs.inference.bootstrap import bootstrap as fit_bootstrap
+from bayesxs.inference.likelihood import Likelihood, require_double_precision
+from bayesxs.inference.model import initial_values
+from bayesxs.inference.posterior import add_bootstrap, posterior_tree
+from bayesxs.inference.priors import Prior
+from bayesxs.inference.sampling import NutsSampler, SamplerSettings, curvature_covariance, joined
+from bayesxs.inputs.flux import (
+    COLUMNS,
+    Flux,
+    embedded_dune_flux,
+    load_csv_flux,
+    load_globes_flux,
+    make_flux,
+)
+from bayesxs.inputs.fluxroot import load_root_flux
+from bayesxs.inputs.pdf import (
+    PDF,
+    GridPDF,
+    embedded_ct18nnlo,
+    embedded_les_houches,
+    find_pdf_set,
+    load_lhapdf_grid,
+    require_flavors,
+    with_heavy_flavors,
+)
+from bayesxs.keys import Purpose, derive
+from bayesxs.learning.network import Average, Network
+from bayesxs.physics.structure_functions import PARTONS
+from bayesxs.progress import Reporter, Update
+
+UNCERTAINTIES: Final[Mapping[str, type[Uncertainty]]] = {
+    kind.type: kind for kind in (Certain, GaussianProcess, Laplace, Ensemble)
+}
+
+
+def flux(energy: ArrayLike, values: Mapping[str, ArrayLike], source: str = "own flux") -> Flux:
+    """Return a flux from arrays, linear between energies and zero outside.
+
+    Args:
+        energy: in GeV, increasing, shape (n,).
+        values: flux per GeV by species, each of shape (n,): nu_e, nu_mu, nu_tau, anti_nu_e,
+            anti_nu_mu, anti_nu_tau; those left out are zero.
+        source: what messages call it.
+
+    Raises:
+        InputError: an unknown species, other shapes, values that are negative or not finite,
+            energies that do not increase.
+    """
+    energy = np.asarray(energy, float)
+    table = np.zeros((energy.size, len(COLUMNS)))
+    for name, column in values.items():
+        if name not in COLUMNS:
+            raise InputError.at(source, "species", name, f"one of {', '.join(COLUMNS)}")
+        own = np.asarray(column, float)
+        if own.shape != energy.shape:
+            raise InputError.at(source, f"shape of {name}", own.shape, f"{energy.shape}")
+        table[:, COLUMNS.index(name)] = own
+    return make_flux(energy, table, source)
+
+
+def dune_flux(
+    mode: Literal["neutrino", "antineutrino"] = "neutrino",
+    detector: Literal["near", "far"] = "near",
+) -> Flux:
+    """Return the embedded DUNE flux at a detector (arXiv:2103.04797), per GeV, m^2 and POT.
+
+    Args:
+        mode: polarity of the horns.
+        detector: the far flux is that before oscillation.
+    """
+    return embedded_dune_flux(mode, detector)
+
+
+def ct18nnlo() -> GridPDF:
+    """Return the embedded table of CT18NNLO (arXiv:1912.10053), evolved with HOPPET."""
+    return embedded_ct18nnlo()
+
+
+def les_houches() -> GridPDF:
+    """Return the embedded table of the Les Houches benchmark (hep-ph/0204316)."""
+    return embedded_les_houches()
+
+
+def lhapdf(name: str, member: int = 0) -> PDF:
+    """Return a PDF set in the LHAPDF6 format.
+
+    Args:
+        name: of a set on ``$LHAPDF_DATA_PATH``, or the path of its folder.
+        member: of the set; 0 is the central one.
+
+    Raises:
+        InputError: there is no such set, or it lacks a light flavor.
+    """
+    pdf = with_heavy_flavors(load_lhapdf_grid(find_pdf_set(name), member))
+    require_flavors(pdf, PARTONS)
+    return pdf
+
+
+def read_flux(path: str | Path, energies: Literal["centers", "low_edges"] | None = None) -> Flux:
+    """Read a flux from a CSV file, a GLoBES file or histograms of a ROOT file, by its name.
+
+    Args:
+        path: NAME.csv, FILE.root:HISTOGRAM, or any other name for the GLoBES format.
+        energies: whether one energy per row is the center of a bin or its low edge, where unclear.
+
+    Raises:
+        InputError: a file that cannot be read, or is no flux.
+    """
+    name = str(path)
+    if ".root" in name:
+        return load_root_flux(name)
+    return (load_csv_flux if name.endswith(".csv") else load_globes_flux)(path, energies)
+
+
+def learn(
+    near: NearData,
+    *,
+    training: Training | None = None,
+    uncertainty: Uncertainty | Literal["none", "gaussian_process", "laplace", "ensemble"] = "none",
+    key: jax.Array | int = 0,
+    progress: bool = True,
+) -> LearnedCrossSection:
+    """Learn the structure functions of every target from near-detector data.
+
+    Args:
+        near: from `Experiment.near_data`.
+        training: architecture and schedule; the defaults suit most data.
+        uncertainty: source of the modes that near data leave open, an object or its name.
+        key: random key or seed.
+        progress: show progress bars.
+
+    Raises:
+        InputError: double precision is off, an unknown source of modes, or a source that needs
+            other numbers of networks.
+    """
+    require_double_precision()
+    source = _uncertainty(uncertainty)
+    how = training or Training(members=8 if isinstance(source, Ensemble) else 1)
+    if isinstance(source, Ensemble) and how.members < 2:
+        raise InputError.at("learn", "training.members", how.members, "at least 2 for an ensemble")
+    reporter = Reporter(progress)
+    networks: dict[str, Average] = {}
+    for number, (name, detector) in enumerate(near.detectors.items()):
+        data, members = training_data(detector, how), list[Network]()
+        for group in groups(how.members):
+            keys = {
+                member: (
+                    derive(key, Purpose.TRAINING, number, member),
+                    derive(key, Purpose.REPLICA, number, member),
+                )
+                for member in group
+            }
+            steps = how.schedule_for(data.events).steps
+            with reporter.bar(f"training {name}", steps) as update:
+                members += train_group(
+                    how, data, keys, record=lambda step, *_, update=update: update(step)
+                )
+        networks[name] = Average(members)
+
+    def bar(name: str) -> AbstractContextManager[Update]:
+        return reporter.bar(f"cross-section modes, {name}", source.steps)
+
+    return learned_cross_section(near, networks, source, bar)
+
+
+def _uncertainty(chosen: Uncertainty | str) -> Uncertainty:
+    if isinstance(chosen, Uncertainty):
+        return chosen
+    if chosen not in UNCERTAINTIES:
+        allowed = f"one of {', '.join(UNCERTAINTIES)}, or an object"
+        raise InputError.at("learn", "uncertainty", chosen, allowed)
+    return UNCERTAINTIES[chosen]()
+
+
+def read_cross_section(path: str | Path, experiment: Experiment) -> LearnedCrossSection:
+    """Read a cross section that `LearnedCrossSection.save` wrote.
+
+    Args:
+        path: of the netCDF file; a run's cross_section.nc is one.
+        experiment: of the same grid, energy range and targets.
+
+    Raises:
+        InputError: it is no such file, or belongs to another experiment.
+    """
+    nodes = {t.name: experiment.geometry(t).nodes for t in experiment.unique_targets}
+    return read_learned(Path(path), nodes)
+
+
+def sample(
+    likelihood: Likelihood,
+    priors: Mapping[str, Prior],
+    *,
+    settings: SamplerSettings | None = None,
+    key: jax.Array | int = 0,
+    progress: bool = True,
+) -> xr.DataTree:
+    """Sample the package's own posterior of a likelihood with NUTS.
+
+    The octant of s2_23 is summed over exactly where its prior spans both.
+
+    Args:
+        likelihood: of the data.
+        priors: of the free parameters, such as `Experiment.priors`; others are as in the
+            likelihood.
+        settings: chains and their lengths.
+        key: random key or seed.
+        progress: show a progress bar.
+
+    Returns:
+        Groups posterior and sample_stats, as ArviZ takes them.
+
+    Raises:
+        InputError: a prior of an unknown parameter.
+    """
+    chosen = settings or SamplerSettings()
+    model = likelihood.model(priors)
+    count = len(likelihood.nuisances)
+    start = initial_values(priors, likelihood.parameters, count)
+    covariance = curvature_covariance(model, start, ()) if count else None
+    sampler = NutsSampler(model, chosen, start, covariance)
+    pieces = []
+    with Reporter(progress).bar("sampling", chosen.steps) as update:
+        for piece in sampler.pieces((), derive(key, Purpose.SAMPLER, 0)):
+            update(piece.done)
+            if piece.draws is not None:
+                pieces.append(piece.draws)
+    names = [n.name for n in likelihood.nuisances]
+    octant_key = derive(key, Purpose.OCTANT, 0, 0)
+    return posterior_tree(joined(pieces), octant_key, names, priors=priors)
+
+
+def bootstrap(
+    likelihood: Likelihood,
+    priors: Mapping[str, Prior],
+    *,
+    replicas: int = 1000,
+    key: jax.Array | int = 0,
+    progress: bool = True,
+) -> xr.DataTree:
+    """Maximise the likelihood of the data and of bootstrap samples of the events.
+
+    Args:
+        likelihood: of the data.
+        priors: of the free parameters: flat ones are bounds, Gaussian ones penalties.
+        replicas: bootstrap samples.
+        key: random key or seed.
+        progress: show a progress bar.
+
+    Returns:
+        Group bootstrap: estimates over replica; those of the data are its attributes mle_NAME.
+    """
+    channels, fixed = likelihood.channels, likelihood.parameters
+    start = {name: float(getattr(fixed, name)) for name in priors}
+    tree = xr.DataTree()
+    with Reporter(progress).bar("bootstrap", replicas) as update:
+        found = fit_bootstrap(
+            derive(key, Purpose.BOOTSTRAP), channels, priors, fixed, start, replicas, update
+        )
+    add_bootstrap(tree, found, priors)
+    return tree
