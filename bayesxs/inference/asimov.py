@@ -1,0 +1,188 @@
+"""Smallest chi2 of counted spectra over oscillation parameters and pulls, of many problems at once.
+
+With counts n_i and expected counts mu_i of coordinates x and pulls eta, it is the minimum of
+
+    chi2 = 2 sum_i [mu_i - n_i + n_i ln(n_i / mu_i)] + sum_k ((x_k - c_k) / s_k)^2 + sum_j eta_j^2
+
+(Poisson likelihood ratio: Baker and Cousins 1984, eq. 4; constraints at c with widths s) by
+Gauss-Newton steps with Levenberg's damping. Of the Hessian the second derivatives of mu are left
+out; they stand beside 1 - n/mu, small where a hypothesis fits, and change steps, not minima.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+from bayesxs.physics.oscillation import OscillationParameters
+
+Float = NDArray[np.float64]
+
+# Expected counts of all bins from parameters, matter density in g/cm^3, and pulls
+Expected = Callable[[OscillationParameters, ArrayLike, ArrayLike], Array]
+
+# Coordinates: angles in rad, whose sines squared are in range whatever they are; eV^2; g/cm^3
+NAMES: Final = ("theta12", "theta13", "theta23", "dcp", "dm21", "dm31", "density")
+THETA12, THETA13, THETA23, DCP, DM21, DM31, DENSITY = range(len(NAMES))
+
+# Problems that are solved together, until the last of them is: few, so that few wait
+_TOGETHER: Final = 16
+_STEPS: Final = 200
+_DAMPING: Final = 1e-3
+_TINY: Final = 1e-30  # counts below which a bin expects nothing
+# Fall of chi2 that a step predicts, over chi2 + 0.01, below which a minimum is reached
+_CONVERGED: Final = 1e-6
+
+
+class Fits(NamedTuple):
+    """Minima of chi2.
+
+    Attributes:
+        chi2: their values, (problems,).
+        x: coordinates, (problems, 7), in the order of NAMES.
+        pulls: in standard deviations, (problems, pulls).
+        converged: whether no step lowers it by more than 1e-6 of chi2 + 0.01, (problems,).
+    """
+
+    chi2: Float
+    x: Float
+    pulls: Float
+    converged: NDArray[np.bool_]
+
+
+class Problems(NamedTuple):
+    """What is fitted, all with the same leading axis.
+
+    Attributes:
+        counts: data, (problems, bins).
+        center: of the constraints, (problems, 7), in the order of NAMES.
+        sd: their standard deviations, infinite where there is none, (problems, 7).
+        start: coordinates to start from, (problems, 7).
+        free: which of them are fitted, (problems, 7).
+    """
+
+    counts: ArrayLike
+    center: ArrayLike
+    sd: ArrayLike
+    start: ArrayLike
+    free: ArrayLike
+
+
+def coordinates(params: OscillationParameters, density: ArrayLike) -> Float:
+    """Return the coordinates of parameters and a density in g/cm^3, (..., 7)."""
+    angles = (np.arcsin(np.sqrt(np.asarray(square, float))) for square in params[:3])
+    return np.stack(np.broadcast_arrays(*angles, *params[3:], density), axis=-1).astype(float)
+
+
+def parameters(x: Array) -> OscillationParameters:
+    """Return the oscillation parameters of coordinates, (7,)."""
+    s2_12, s2_13, s2_23 = (jnp.sin(x[place]) ** 2 for place in (THETA12, THETA13, THETA23))
+    return OscillationParameters(s2_12, s2_13, s2_23, x[DCP], x[DM21], x[DM31])
+
+
+def minimise(expected: Expected, n_pulls: int, problems: Problems) -> Fits:
+    """Return the minimum of chi2 that each problem leads to from its start.
+
+    Problems that lie side by side are solved together: let those be alike.
+
+    Args:
+        expected: counts of the bins; one object is compiled once.
+        n_pulls: number of pulls.
+        problems: what is fitted; a coordinate that is not, stays at its start.
+    """
+    total = len(np.asarray(problems.start))
+    padded = -total % _TOGETHER
+    arrays = [np.asarray(field) for field in problems]
+    arrays = [np.concatenate([a, np.repeat(a[-1:], padded, axis=0)]) for a in arrays]
+    parts = [
+        _solve(expected, n_pulls, Problems(*(a[i : i + _TOGETHER] for a in arrays)))
+        for i in range(0, total, _TOGETHER)
+    ]
+    return Fits(*(np.concatenate(fields)[:total] for fields in zip(*parts, strict=True)))
+
+
+class _State(NamedTuple):
+    v: Array  # coordinates and pulls
+    chi2: Array
+    gradient: Array  # half of it
+    hessian: Array  # half of it
+    damping: Array
+    predicted: Array  # by how much the last step should have lowered chi2
+    steps: Array
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _solve(expected: Expected, n_pulls: int, problems: Problems) -> tuple[Any, ...]:
+    return jax.vmap(partial(_minimum, expected, n_pulls))(problems)
+
+
+def _minimum(expected: Expected, n_pulls: int, problem: Problems) -> tuple[Array, ...]:
+    n_x = len(NAMES)
+    none = jnp.zeros(n_pulls)
+    free = jnp.concatenate([jnp.asarray(problem.free, float), none + 1.0])
+    weight = free * jnp.concatenate([1.0 / jnp.asarray(problem.sd) ** 2, none + 1.0])
+    center = jnp.concatenate([jnp.asarray(problem.center), none])
+    counts = jnp.asarray(problem.counts)
+    # n ln n, and its limit at zero
+    constant = jnp.where(counts > 0.0, counts * jnp.log(jnp.where(counts > 0.0, counts, 1.0)), 0.0)
+
+    def predict(x: Array, pulls: Array) -> Array:
+        return jnp.maximum(expected(parameters(x), x[DENSITY], pulls), _TINY)
+
+    def terms(v: Array) -> tuple[Array, Array, Array]:
+        x, pulls = v[:n_x], v[n_x:]
+        mu = predict(x, pulls)
+        slopes = jax.jacfwd(predict, argnums=(0, 1))(x, pulls)
+        slope = jnp.concatenate(slopes, axis=1) * free
+        ratio = counts / mu
+        away = v - center
+        chi2 = 2.0 * jnp.sum(mu - counts + constant - counts * jnp.log(mu))
+        gradient = slope.T @ (1.0 - ratio) + weight * away
+        hessian = (slope.T * (ratio / mu)) @ slope + jnp.diag(weight)
+        return chi2 + jnp.sum(weight * away**2), gradient, hessian
+
+    def step(state: _State) -> tuple[Array, Array]:
+        """Return a damped step, and by how much chi2 falls if it is quadratic."""
+        diagonal = jnp.diag(state.hessian)
+        moves = diagonal > 0.0
+        root = jnp.where(moves, 1.0 / jnp.sqrt(jnp.where(moves, diagonal, 1.0)), 0.0)
+        damping = jnp.where(moves, state.damping, 1.0)
+        matrix = root[:, None] * state.hessian * root + jnp.diag(damping)
+        factor = jax.scipy.linalg.cho_factor(matrix)
+        move = -root * jax.scipy.linalg.cho_solve(factor, root * state.gradient)
+        return move, -(2.0 * state.gradient @ move + move @ state.hessian @ move)
+
+    def advance(state: _State) -> _State:
+        move, predicted = step(state)
+        found = terms(state.v + move)
+        better = found[0] < state.chi2
+        kept = jax.tree.map(
+            partial(jnp.where, better),
+            (state.v + move, *found),
+            (state.v, state.chi2, state.gradient, state.hessian),
+        )
+        damping = jnp.where(better, 0.1, 10.0) * state.damping
+        v, chi2, gradient, hessian = kept
+        damping = jnp.clip(damping, 1e-12, 1e12)
+        return _State(v, chi2, gradient, hessian, damping, predicted, state.steps + 1)
+
+    def unfinished(state: _State) -> Array:
+        return (state.steps < _STEPS) & ~arrived(state)
+
+    def arrived(state: _State) -> Array:
+        return state.predicted <= _CONVERGED * (state.chi2 + 0.01)
+
+    v = jnp.concatenate([jnp.asarray(problem.start), none])
+    begin = _State(
+        v, *terms(v), jnp.asarray(_DAMPING), jnp.asarray(jnp.inf), jnp.asarray(0, jnp.int32)
+    )
+    end = jax.lax.while_loop(unfinished, advance, begin)
+    return end.chi2, end.v[:n_x], end.v[n_x:], arrived(end)
