@@ -20,7 +20,7 @@ from bayesxs.physics.cross_section import (
     total_cross_section,
     transfer_points,
 )
-from bayesxs.physics.helicity import bernstein_from_helicity
+from bayesxs.physics.helicity import Helicity, bernstein_from_helicity
 from bayesxs.physics.kinematics import invariants
 from bayesxs.physics.nature import Nature
 from bayesxs.physics.nucleus import CHANNELS, Nucleus
@@ -30,27 +30,51 @@ PDF = embedded_ct18nnlo()
 ARGON = Nucleus(PDF, 18.0, 22.0)
 
 
+CHUNK = 2304  # points a call: one compilation serves all shapes
+DEFAULTS = (18.0, 22.0, 0.241, 0.028, 1.03)  # Z, N, k_F, E_shift, M_A
+ISOSCALAR = (20.0, 20.0, *DEFAULTS[2:])
+
+
 @lru_cache
-def tensor_of(scaling, antineutrino):
-    def parts(fermi, shift, axial_mass, x, q2):
-        nucleus = Nucleus(PDF, 18.0, 22.0, fermi, shift, axial_mass, quasi_elastic=scaling)
+def compiled(scaling, antineutrino):
+    def parts(protons, neutrons, fermi, shift, axial_mass, x, q2):
+        nucleus = Nucleus(PDF, protons, neutrons, fermi, shift, axial_mass, quasi_elastic=scaling)
         return nucleus.channels(x, q2, antineutrino)
 
     return jax.jit(parts)
 
 
-@lru_cache
-def argon(antineutrino, channels):
-    return jax.jit(lambda x, q2: ARGON.helicity(x, q2, antineutrino, channels))
+def channels_of(x, q2, antineutrino, scaling="superscaling", numbers=DEFAULTS):
+    """Return the tensors of the channels at points of any shape."""
+    x, q2 = np.broadcast_arrays(np.asarray(x, float), np.asarray(q2, float))
+    size = -x.size % CHUNK
+    flat = [np.pad(a.ravel(), (0, size), constant_values=0.5).reshape(-1, CHUNK) for a in (x, q2)]
+    pieces = [compiled(scaling, antineutrino)(*numbers, *row) for row in zip(*flat, strict=True)]
+    return {
+        name: Helicity(
+            *(
+                np.concatenate([np.asarray(piece[name][i]) for piece in pieces])[: x.size].reshape(
+                    x.shape
+                )
+                for i in range(5)
+            )
+        )
+        for name in CHANNELS
+    }
 
 
-def bernstein_of(mass, antineutrino, channels=CHANNELS):
+def bernstein_of(mass, antineutrino, channels=CHANNELS, numbers=DEFAULTS):
     """Give what `structure_functions` gives, with one compiled tensor for all leptons."""
-    sign, tensor = -1 if antineutrino else 1, argon(antineutrino, channels)
-    return lambda x, q2: bernstein_from_helicity(tensor(x, q2), x, q2, mass, sign)
+
+    def sf(x, q2):
+        parts = channels_of(x, q2, antineutrino, numbers=numbers)
+        tensor = Helicity(*(sum(parts[name][i] for name in channels) for i in range(5)))
+        return bernstein_from_helicity(tensor, x, q2, mass, -1 if antineutrino else 1)
+
+    return sf
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     scaling=st.sampled_from(["superscaling", "fermi_gas"]),
     antineutrino=st.booleans(),
@@ -61,9 +85,10 @@ def bernstein_of(mass, antineutrino, channels=CHANNELS):
 )
 def test_every_channel_is_a_positive_tensor(scaling, antineutrino, fermi, shift, axial_mass, seed):
     rng = np.random.default_rng(seed)
-    x = 3.0 * rng.uniform(1e-4, 1.0, 200) ** 2
-    q2 = np.exp(rng.uniform(np.log(1e-8), np.log(30.0), 200))
-    for tensor in tensor_of(scaling, antineutrino)(fermi, shift, axial_mass, x, q2).values():
+    x = 3.0 * rng.uniform(1e-4, 1.0, CHUNK) ** 2
+    q2 = np.exp(rng.uniform(np.log(1e-8), np.log(30.0), CHUNK))
+    numbers = (18.0, 22.0, fermi, shift, axial_mass)
+    for tensor in channels_of(x, q2, antineutrino, scaling, numbers).values():
         plus, minus, ll, ls, ss = (np.asarray(part) for part in tensor)
         assert np.isfinite([plus, minus, ll, ls, ss]).all()
         assert min(plus.min(), minus.min(), ll.min(), ss.min()) >= 0.0
@@ -92,23 +117,26 @@ def test_a_nucleus_is_a_nature():
 
 def test_channels_add_up():
     x, q2 = np.array([0.1, 0.6, 1.2]), np.array([0.3, 0.8, 0.5])
-    parts = [bernstein_of(MUON_MASS, False, (name,))(x, q2) for name in CHANNELS]
-    np.testing.assert_allclose(bernstein_of(MUON_MASS, False)(x, q2), sum(parts), rtol=1e-10)
+    parts = channels_of(x, q2, antineutrino=False)
+    total = ARGON.helicity(x, q2, channels=("quasi_elastic", "delta"))
+    for i in range(5):
+        expected = parts["quasi_elastic"][i] + parts["delta"][i]
+        np.testing.assert_allclose(total[i], expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("name", ["quasi_elastic", "delta"])
 def test_isospin_mirrors_neutrinos_on_the_mirror_nucleus(name):
     x, q2 = np.array([0.3, 0.7, 1.1]), np.array([0.3, 0.8, 0.5])
-    mirror = Nucleus(PDF, 22.0, 18.0)
-    ours = ARGON.helicity(x, q2, channels=(name,))
-    theirs = mirror.helicity(x, q2, antineutrino=True, channels=(name,))
+    mirror = (22.0, 18.0, *DEFAULTS[2:])
+    ours = channels_of(x, q2, antineutrino=False)[name]
+    theirs = channels_of(x, q2, antineutrino=True, numbers=mirror)[name]
     np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 
 
 def test_electrons_see_no_scalar_part():
     # LS and SS enter with m^2; what is left does not depend on a vanishing mass
     x, q2 = np.array([0.1, 0.6, 1.2]), np.array([0.3, 0.8, 0.5])
-    nearly = bernstein_of(1e-7, False)(x, q2)
+    nearly = np.asarray(bernstein_of(1e-7, False)(x, q2))
     np.testing.assert_allclose(bernstein_of(ELECTRON_MASS, False)(x, q2), nearly, rtol=1e-4)
     assert np.max(np.abs(np.asarray(bernstein_of(MUON_MASS, False)(x, q2)) / nearly - 1.0)) > 1e-3
 
@@ -117,9 +145,8 @@ def test_electrons_see_no_scalar_part():
 # 0.008 (PDG review of neutrino cross section measurements); the leading order is good to 5 %
 @pytest.mark.parametrize(("antineutrino", "measured"), [(False, 0.677), (True, 0.334)])
 def test_totals_reach_the_measured_slope(antineutrino, measured):
-    nucleus = Nucleus(PDF, 20.0, 20.0)
     energy = np.array([60.0])
-    sf = jax.jit(nucleus.structure_functions(MUON_MASS, antineutrino).__call__)
+    sf = bernstein_of(MUON_MASS, antineutrino, numbers=ISOSCALAR)
     total = total_cross_section(sf, energy, MUON_MASS, points=48) / 40.0
     np.testing.assert_allclose(total / energy, measured, rtol=0.05)
 
@@ -131,8 +158,7 @@ def test_totals_reach_the_measured_slope(antineutrino, measured):
     [(False, (3.48, 5.89, 10.45), (0.748, 0.708, 0.699)), (True, (6.07, 10.43), (0.305, 0.303))],
 )
 def test_few_gev_totals_have_the_measured_size(antineutrino, energy, measured):
-    nucleus = Nucleus(PDF, 20.0, 20.0)
-    sf = jax.jit(nucleus.structure_functions(MUON_MASS, antineutrino).__call__)
+    sf = bernstein_of(MUON_MASS, antineutrino, numbers=ISOSCALAR)
     total = total_cross_section(sf, np.array(energy), MUON_MASS, points=48) / 40.0
     np.testing.assert_allclose(total / np.array(energy), measured, rtol=0.1)
 
@@ -181,7 +207,7 @@ def sample(path: Path) -> SimpleNamespace:
 def test_totals_lie_near_those_of_nuwro(generator, flavor):
     table = np.genfromtxt(generator / f"nuwro_ar40_{flavor}_sigma.csv", delimiter=",", names=True)
     middle = 0.5 * (table["E_low_GeV"] + table["E_high_GeV"])
-    rows = np.array([np.argmin(np.abs(middle - e)) for e in (0.875, 1.375, 2.125, 3.125)])
+    rows = np.array([np.argmin(np.abs(middle - e)) for e in (0.875, 1.375, 3.125)])
     antineutrino = flavor == "numubar"
 
     def total(*channels):
@@ -209,7 +235,7 @@ def slices(events, keep, sf, energies, edges_lepton, edges_q2):
         weights=events.weight[chosen],
     )
     energy = 0.5 * (low + high)
-    nu, q2, weight = (np.asarray(a) for a in transfer_points(energy, MUON_MASS, 96))
+    nu, q2, weight = (np.asarray(a) for a in transfer_points(energy, MUON_MASS, 72))
     density = weight * np.asarray(density_of_transfer(sf, energy, nu, q2, MUON_MASS))
     model, _, _ = np.histogram2d(
         (energy - nu).ravel(), q2.ravel(), (edges_lepton, edges_q2), weights=density.ravel()
@@ -248,7 +274,7 @@ def test_the_quasi_elastic_shape_lies_near_that_of_a_spectral_function(generator
 def test_the_share_beyond_x_of_one_lies_near_that_of_generators(generator):
     # 29 % (NuWro) and 21 % (Achilles) of the quasi-elastic events of the whole flux
     energy = 2.0
-    nu, q2, weight = (np.asarray(a) for a in transfer_points(energy, MUON_MASS, 160))
+    nu, q2, weight = (np.asarray(a) for a in transfer_points(energy, MUON_MASS, 96))
     sf = bernstein_of(MUON_MASS, False, ("quasi_elastic",))
     density = weight * np.asarray(density_of_transfer(sf, energy, nu, q2, MUON_MASS))
     share = density[q2 > 2.0 * M * nu].sum() / density.sum()
