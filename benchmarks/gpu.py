@@ -180,9 +180,12 @@ def far_detector(settings: dict[str, Any]) -> Far:
 
     from bayesxs.detector.density import Response, Sample, simulate_events
     from bayesxs.detector.operator import exact_response, row_quadrature, total_quadrature
-    from bayesxs.inference.channel import far_channel, probability_span
+    from bayesxs.inference.channel import far_channel
+    from bayesxs.inference.compression import probability_span
+    from bayesxs.inference.folded import Folded, Oscillation
     from bayesxs.inference.priors import Flat
-    from bayesxs.physics.oscillation import DUNE, nufit_6_0, probability
+    from bayesxs.physics.nufit import nufit_6_0
+    from bayesxs.physics.oscillation import DUNE, probability
 
     flux, energies, truth = beam(settings)
     fixed, sample = nufit_6_0(), Sample("mu", "mu")
@@ -204,16 +207,10 @@ def far_detector(settings: dict[str, Any]) -> Far:
         exact_response(truth, quadrature, energies),
         exact_response(truth, totals, energies).sum(axis=1) * energies.weights,
     )
-    span = probability_span(sample, energies.points, DUNE, priors, fixed)
-    channel = far_channel(
-        response,
-        flux(14, energies.points),
-        energies.points,
-        np.ones(number),
-        sample,
-        DUNE,
-        span,
-    )
+    oscillation, points = Oscillation(sample), energies.points
+    span = probability_span(oscillation, points, priors, fixed)
+    folded = Folded.plain(response, flux(14, points))
+    channel = far_channel(folded, points, np.ones(number), oscillation, span)
     return Far([channel], priors, fixed)
 
 

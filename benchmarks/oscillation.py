@@ -27,13 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesxs.constants import MATTER_POTENTIAL, PHASE
-from bayesxs.physics.oscillation import (
-    DUNE,
-    NewtonSteps,
-    OscillationParameters,
-    nufit_6_0,
-    probability,
-)
+from bayesxs.physics.nufit import nufit_6_0
+from bayesxs.physics.oscillation import DUNE, NewtonSteps, OscillationParameters, probability
 
 SIZES = (200, 10_000)
 LOOP = 200

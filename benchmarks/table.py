@@ -237,7 +237,9 @@ def far_detector(card: Card) -> tuple[Experiment, list[FarChannel]]:
 
     from bayesxs.cards.build import build_experiment
     from bayesxs.detector.density import simulate_events
-    from bayesxs.inference.channel import far_channel, probability_span
+    from bayesxs.inference.channel import far_channel
+    from bayesxs.inference.compression import probability_span
+    from bayesxs.inference.folded import Folded, Oscillation
 
     experiment = build_experiment(card)
     sample = experiment.samples[0]
@@ -254,15 +256,13 @@ def far_detector(card: Card) -> tuple[Experiment, list[FarChannel]]:
     spectrum = experiment.geometry(target).events(events.lepton_energy, events.z)
     energies = experiment.energies.points
     priors, fixed, baseline = experiment.priors, experiment.parameters, experiment.baseline
+    oscillation = Oscillation(sample, baseline, steps)
     channel = far_channel(
-        spectrum.of_function(target.truth),
-        experiment.source_flux(sample),
+        Folded.plain(spectrum.of_function(target.truth), experiment.source_flux(sample)),
         energies,
         np.ones(card.far.events),
-        sample,
-        baseline,
-        probability_span(sample, energies, baseline, priors, fixed, steps),
-        steps,
+        oscillation,
+        probability_span(oscillation, energies, priors, fixed),
     )
     return experiment, [channel]
 
@@ -351,9 +351,10 @@ def probability(card: Card, options: argparse.Namespace) -> list[Row]:
     import numpy as np
 
     from bayesxs.physics import oscillation as physics
+    from bayesxs.physics.nufit import nufit_6_0
 
     jax.config.update("jax_enable_x64", True)
-    params = physics.OscillationParameters(*map(jnp.asarray, physics.nufit_6_0()))
+    params = physics.OscillationParameters(*map(jnp.asarray, nufit_6_0()))
 
     def survival(p: Any, energy: Any) -> Any:
         return physics.probability("mu", "mu", p, energy)

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bayesxs.cards.sections import Campaign, SampledCampaign
-from bayesxs.detector.grid import Float
 from bayesxs.engine.results import Task
 from bayesxs.experiment.channels import Channels
 from bayesxs.experiment.experiment import Experiment
@@ -26,6 +25,7 @@ from bayesxs.runs.pipeline import Analysis
 from bayesxs.runs.settings import RunSettings
 from bayesxs.storage.checkpoint import starting_with
 from bayesxs.storage.run_folder import Stage, content_key
+from bayesxs.types import Floats as Float
 
 type Arrays = Mapping[str, np.ndarray]
 type Int = NDArray[np.int64]

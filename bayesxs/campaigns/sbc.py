@@ -11,15 +11,8 @@ import xarray as xr
 
 from bayesxs.campaigns.kind import Figures, Kind, Stored, batches, joined, sampled, variables_of
 from bayesxs.cards.sections import SbcCampaign
-from bayesxs.detector.grid import Float
 from bayesxs.engine.results import Task
-from bayesxs.inference.calibration import (
-    Uniformity,
-    coverage,
-    pit,
-    rank_statistics,
-    uniformity,
-)
+from bayesxs.inference.calibration import Uniformity, coverage, pit, rank_statistics, uniformity
 from bayesxs.inference.posterior import PUBLIC_NAMES
 from bayesxs.inference.pseudo_experiments import BinnedExperiment
 from bayesxs.inference.summaries import mean_of, sd_of
@@ -27,6 +20,7 @@ from bayesxs.keys import Purpose, derive, generator
 from bayesxs.report.calibration import verdict
 from bayesxs.report.plots_calibration import ecdf_figure, rank_histogram_figure
 from bayesxs.storage.run_folder import Stage
+from bayesxs.types import Floats as Float
 
 # Levels of the central intervals whose coverage is tabulated
 LEVELS = (0.5, 0.68, 0.9, 0.95)

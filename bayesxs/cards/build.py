@@ -67,12 +67,8 @@ from bayesxs.learning.network import Architecture
 from bayesxs.learning.training import Schedule
 from bayesxs.physics.modification import Modification
 from bayesxs.physics.nature import QuarkParton
-from bayesxs.physics.oscillation import (
-    Baseline,
-    OscillationParameters,
-    nufit_6_0,
-    nufit_6_0_errors,
-)
+from bayesxs.physics.nufit import nufit_6_0, nufit_6_0_errors
+from bayesxs.physics.oscillation import Baseline, OscillationParameters
 from bayesxs.physics.structure_functions import PARTONS
 
 # Keys of a card that stand for arguments of an experiment

@@ -6,9 +6,9 @@ import numpy as np
 from scipy import sparse
 
 from bayesxs.constants import NUCLEON_MASS
-from bayesxs.detector.grid import Float
-from bayesxs.detector.smearing import RecoGrid, TrueCells
+from bayesxs.detector.reco import RecoGrid, TrueCells
 from bayesxs.physics.kinematics import lepton_momentum, z_from_cosine
+from bayesxs.types import Floats
 
 # Points along each side of a bin: for six million events they add 0.03 to the chi-square
 ORDER = 6
@@ -27,7 +27,7 @@ def points_of_bins(grid: RecoGrid, lepton_mass: float, order: int = ORDER) -> Tr
     """
     point, weight = np.polynomial.legendre.leggauss(order)
 
-    def along(edges: Float) -> tuple[Float, Float]:
+    def along(edges: Floats) -> tuple[Floats, Floats]:
         half = 0.5 * np.diff(edges)[:, None]
         return edges[:-1, None] + half * (1.0 + point), half * weight
 

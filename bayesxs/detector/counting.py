@@ -17,15 +17,11 @@ from scipy import sparse
 
 from bayesxs.constants import NUCLEON_MASS
 from bayesxs.detector.density import Response
-from bayesxs.detector.grid import EnergyGrid, Float, NodeGrid
-from bayesxs.detector.operator import (
-    Quadrature,
-    build_operator,
-    exact_response,
-    row_quadrature,
-)
+from bayesxs.detector.grid import EnergyGrid, NodeGrid
+from bayesxs.detector.operator import Quadrature, build_operator, exact_response, row_quadrature
 from bayesxs.physics.kinematics import lepton_momentum, z_from_cosine
 from bayesxs.physics.structure_functions import StructureFunctions
+from bayesxs.types import Floats
 
 type Axis = Literal["z", "cos_theta", "angle_rad"]
 
@@ -53,8 +49,8 @@ class CountedBins:
         axis: which that is; angles are in rad.
     """
 
-    energy: Float
-    second: Float
+    energy: Floats
+    second: Floats
     axis: Axis
 
     @classmethod
@@ -69,7 +65,7 @@ class CountedBins:
         """Number of bins."""
         return len(self.energy)
 
-    def z_range(self, index: NDArray[np.intp], energy: Float, lepton_mass: float) -> Float:
+    def z_range(self, index: NDArray[np.intp], energy: Floats, lepton_mass: float) -> Floats:
         """Return the range of z of some bins at given lepton energies, shape (n, 2)."""
         edges = self.second[index]
         if self.axis == "z":
@@ -89,9 +85,9 @@ class BinPoints(NamedTuple):
     """
 
     bin: NDArray[np.intp]
-    lepton_energy: Float
-    z: Float
-    areas: Float
+    lepton_energy: Floats
+    z: Floats
+    areas: Floats
 
 
 def points_in_bins(
@@ -128,8 +124,8 @@ def points_in_bins(
 
 
 def _panels(
-    cuts: Float, low: Float, high: Float, order: int
-) -> tuple[NDArray[np.intp], Float, Float]:
+    cuts: Floats, low: Floats, high: Floats, order: int
+) -> tuple[NDArray[np.intp], Floats, Floats]:
     """Cut intervals into panels of Gauss points; return interval, place and weight of each point.
 
     Args:
@@ -195,7 +191,7 @@ class CountedSpectrum:
             out += operator.summed_matrix(flux, summed)
         return out
 
-    def _fold(self, rows: Callable[[Quadrature], Float]) -> Response:
+    def _fold(self, rows: Callable[[Quadrature], Floats]) -> Response:
         out = np.zeros((self.bins.size, len(self.energies.points)))
         for quadrature, summed in self._chunks():
             out += summed @ rows(quadrature)

@@ -13,14 +13,16 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.typing import ArrayLike
+from numpy.typing import NDArray
 
 from bayesxs.constants import ELECTRON_MASS, MUON_MASS, TAU_MASS
-from bayesxs.detector.grid import Float
 from bayesxs.errors import InputError
 from bayesxs.physics.cross_section import differential_cross_section
 from bayesxs.physics.kinematics import lepton_from_invariants, x_min, y_range
 from bayesxs.physics.structure_functions import StructureFunctions
+from bayesxs.types import Floats
 
 type Flavor = Literal["e", "mu", "tau"]
 
@@ -68,11 +70,11 @@ class Response(NamedTuple):
             shared energies, in 1e-38 cm^2 GeV.
     """
 
-    rows: Float
-    total: Float
+    rows: Floats
+    total: Floats
 
 
-def density(response: Response, flux: ArrayLike) -> Float:
+def density(response: Response, flux: ArrayLike) -> Floats:
     """Return p(E_l, z) = T phi / (v phi) in 1/GeV, shape (rows,).
 
     Args:
@@ -86,20 +88,20 @@ def density(response: Response, flux: ArrayLike) -> Float:
 class Events(NamedTuple):
     """Unbinned events: neutrino energy (known in simulation only), E_l in GeV, and z."""
 
-    energy: Float
-    lepton_energy: Float
-    z: Float
+    energy: Floats
+    lepton_energy: Floats
+    z: Floats
 
 
 class _Envelope(NamedTuple):
-    edges: Float  # of the energy cells, GeV
-    bound: Float  # of the density in each cell
+    edges: Floats  # of the energy cells, GeV
+    bound: Floats  # of the density in each cell
 
 
 def simulate_events(
     key: jax.Array,
     sf: StructureFunctions,
-    flux: Callable[[Float], Float],
+    flux: Callable[[Floats], Floats],
     energy_range: tuple[float, float],
     lepton_mass: float,
     number: int,
@@ -122,28 +124,8 @@ def simulate_events(
     """
     if number == 0:
         return Events(*np.zeros((3, 0)))
-
-    @jax.jit
-    def cross_section(energy: jax.Array, u: jax.Array, v: jax.Array) -> tuple[jax.Array, ...]:
-        bottom = jnp.cbrt(x_min(energy, lepton_mass))
-        root = bottom + (1.0 - bottom) * u
-        x = root**3
-        low, high = y_range(energy, x, lepton_mass)
-        y = low + (high - low) * v
-        lepton_energy, z = lepton_from_invariants(energy, x, y, lepton_mass)
-        jacobian = (1.0 - bottom) * 3.0 * root**2 * (high - low) * y * energy
-        value = differential_cross_section(sf, energy, lepton_energy, z, lepton_mass)
-        return value * jacobian, lepton_energy, z
-
-    def target(energy: Float, u: Float, v: Float) -> Float:
-        values = np.empty(len(energy))
-        for start in range(0, len(energy), BATCH):  # one shape, one compilation
-            part = slice(start, start + BATCH)
-            padded = (np.resize(a[part], BATCH) for a in (energy, u, v))
-            values[part] = np.asarray(cross_section(*padded)[0])[: len(values[part])]
-        return flux(energy) * values
-
-    envelope = _envelope(target, energy_range)
+    proposal = _proposal(sf, lepton_mass)
+    envelope = _envelope(_target(proposal, flux), energy_range)
     if not np.any(envelope.bound > 0.0):
         low, high = energy_range
         raise InputError.at(
@@ -157,13 +139,8 @@ def simulate_events(
     while missing > 0:
         draw_key = jax.random.fold_in(key, draw)
         uniform = np.asarray(jax.random.uniform(draw_key, (5, BATCH), dtype=jnp.float64))
-        cells = np.diff(envelope.edges) * envelope.bound
-        cell = np.searchsorted(np.cumsum(cells) / cells.sum(), uniform[0], side="right")
-        cell = np.minimum(cell, len(cells) - 1)
-        energy = envelope.edges[cell] + np.diff(envelope.edges)[cell] * uniform[1]
-        weight, lepton_energy, z = (
-            np.asarray(a) for a in cross_section(energy, uniform[2], uniform[3])
-        )
+        cell, energy = _cells(envelope, uniform)
+        weight, lepton_energy, z = (np.asarray(a) for a in proposal(energy, uniform[2], uniform[3]))
         height = flux(energy) * weight / envelope.bound[cell]
         if height.max() > 1.0:
             raised = envelope.bound.copy()
@@ -178,8 +155,50 @@ def simulate_events(
     return Events(*(np.concatenate(parts) for parts in zip(*accepted, strict=True)))
 
 
+def _proposal(sf: StructureFunctions, lepton_mass: float) -> Callable[..., tuple[Array, ...]]:
+    """Return a function of E and two numbers in [0, 1]: the density's weight there, E_l and z."""
+
+    @jax.jit
+    def proposal(energy: Array, u: Array, v: Array) -> tuple[Array, ...]:
+        bottom = jnp.cbrt(x_min(energy, lepton_mass))
+        root = bottom + (1.0 - bottom) * u
+        x = root**3
+        low, high = y_range(energy, x, lepton_mass)
+        y = low + (high - low) * v
+        lepton_energy, z = lepton_from_invariants(energy, x, y, lepton_mass)
+        jacobian = (1.0 - bottom) * 3.0 * root**2 * (high - low) * y * energy
+        value = differential_cross_section(sf, energy, lepton_energy, z, lepton_mass)
+        return value * jacobian, lepton_energy, z
+
+    return proposal
+
+
+def _target(
+    proposal: Callable[..., tuple[Array, ...]], flux: Callable[[Floats], Floats]
+) -> Callable[[Floats, Floats, Floats], Floats]:
+    """Return the density of a proposal's variables at any number of points."""
+
+    def target(energy: Floats, u: Floats, v: Floats) -> Floats:
+        values = np.empty(len(energy))
+        for start in range(0, len(energy), BATCH):  # one shape, one compilation
+            part = slice(start, start + BATCH)
+            padded = (np.resize(a[part], BATCH) for a in (energy, u, v))
+            values[part] = np.asarray(proposal(*padded)[0])[: len(values[part])]
+        return flux(energy) * values
+
+    return target
+
+
+def _cells(envelope: _Envelope, uniform: Floats) -> tuple[NDArray[np.intp], Floats]:
+    """Choose cells in proportion to their bounds, and energies within; shapes (batch,)."""
+    cells = np.diff(envelope.edges) * envelope.bound
+    cell = np.searchsorted(np.cumsum(cells) / cells.sum(), uniform[0], side="right")
+    cell = np.minimum(cell, len(cells) - 1)
+    return cell, envelope.edges[cell] + np.diff(envelope.edges)[cell] * uniform[1]
+
+
 def _envelope(
-    target: Callable[[Float, Float, Float], Float], energy_range: tuple[float, float]
+    target: Callable[[Floats, Floats, Floats], Floats], energy_range: tuple[float, float]
 ) -> _Envelope:
     """Bound the density in cells of energy by 1.3 times its largest value on a grid."""
     edges = np.linspace(*energy_range, 201)

@@ -8,9 +8,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from bayesxs.inputs.generators.events import Chunk, Counts, Float, lepton_mass
+from bayesxs.inputs.generators.events import Chunk, Counts, lepton_mass
 from bayesxs.inputs.generators.read import EventStream
 from bayesxs.physics.kinematics import invariants, z_from_cosine
+from bayesxs.types import Floats
 
 # Quantiles are read off bins of energy that are this fine
 _ENERGIES: Final = np.geomspace(1e-3, 1e4, 7001)  # GeV
@@ -100,7 +101,7 @@ def summarize(stream: EventStream) -> EventSummary:
     )
 
 
-def _add(counter: Counter[int], ids: np.ndarray, weight: Float) -> None:
+def _add(counter: Counter[int], ids: np.ndarray, weight: Floats) -> None:
     values, inverse = np.unique(ids, return_inverse=True)
     for value, share in zip(values, np.bincount(inverse, weights=weight), strict=True):
         counter[int(value)] += share  # type: ignore[assignment]
@@ -110,7 +111,7 @@ def _shares(counter: Counter[int], total: float) -> dict[int, float]:
     return {value: float(weight) / total for value, weight in counter.most_common()}
 
 
-def _transfers(chunk: Chunk) -> tuple[Float, Float]:
+def _transfers(chunk: Chunk) -> tuple[Floats, Floats]:
     """Return nu in GeV, and x, which means nothing where nu is not above zero."""
     nu, x = np.empty_like(chunk.energy), np.empty_like(chunk.energy)
     masses = lepton_mass(chunk.pdg_l)

@@ -9,8 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bayesxs.constants import NUCLEON_MASS
 from bayesxs.physics.kinematics import x_min, z_max
-
-type Float = NDArray[np.float64]
+from bayesxs.types import Floats
 
 
 @dataclass(frozen=True)
@@ -26,23 +25,23 @@ class EnergyGrid:
         order: points per panel.
     """
 
-    edges: Float
+    edges: Floats
     order: int = 3
 
     @property
-    def points(self) -> Float:
+    def points(self) -> Floats:
         """Shared energies in GeV, shape (panels * order,)."""
         abscissae, _ = np.polynomial.legendre.leggauss(self.order)
         middle = 0.5 * (self.edges[1:] + self.edges[:-1])
         return (middle[:, None] + 0.5 * np.diff(self.edges)[:, None] * abscissae).ravel()
 
     @property
-    def weights(self) -> Float:
+    def weights(self) -> Floats:
         """Quadrature weights of the points in GeV."""
         _, weights = np.polynomial.legendre.leggauss(self.order)
         return (0.5 * np.diff(self.edges)[:, None] * weights).ravel()
 
-    def stencil(self, energy: ArrayLike) -> tuple[NDArray[np.int32], Float]:
+    def stencil(self, energy: ArrayLike) -> tuple[NDArray[np.int32], Floats]:
         """Return first point and Lagrange weights of each energy, shapes (n,) and (n, order)."""
         energy = np.asarray(energy, dtype=float)
         last = len(self.edges) - 2
@@ -115,7 +114,7 @@ def energy_grid(
     return EnergyGrid(np.append(1.0 / np.concatenate(inverse), high), order)
 
 
-def lagrange_weights(nodes: ArrayLike, points: ArrayLike) -> Float:
+def lagrange_weights(nodes: ArrayLike, points: ArrayLike) -> Floats:
     """Return the Lagrange basis on `nodes` (k,) at `points` (n,), shape (n, k)."""
     nodes, points = np.asarray(nodes, dtype=float), np.asarray(points, dtype=float)
     weights = np.ones((len(points), len(nodes)))
@@ -129,8 +128,8 @@ def lagrange_weights(nodes: ArrayLike, points: ArrayLike) -> Float:
 class LeptonGrid:
     """Regular bins in lepton energy (GeV) and z; flattened bins run over z fastest."""
 
-    energy_edges: Float
-    z_edges: Float
+    energy_edges: Floats
+    z_edges: Floats
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -138,23 +137,23 @@ class LeptonGrid:
         return len(self.energy_edges) - 1, len(self.z_edges) - 1
 
     @property
-    def energy_centers(self) -> Float:
+    def energy_centers(self) -> Floats:
         """Bin centers in E_l, GeV."""
         return 0.5 * (self.energy_edges[1:] + self.energy_edges[:-1])
 
     @property
-    def z_centers(self) -> Float:
+    def z_centers(self) -> Floats:
         """Bin centers in z."""
         return 0.5 * (self.z_edges[1:] + self.z_edges[:-1])
 
     @property
-    def rows(self) -> tuple[Float, Float]:
+    def rows(self) -> tuple[Floats, Floats]:
         """Coordinates (E_l, z) of every bin center, flattened."""
         energy, z = np.meshgrid(self.energy_centers, self.z_centers, indexing="ij")
         return energy.ravel(), z.ravel()
 
     @property
-    def areas(self) -> Float:
+    def areas(self) -> Floats:
         """Area dE_l dz of every bin in GeV, flattened."""
         return np.outer(np.diff(self.energy_edges), np.diff(self.z_edges)).ravel()
 
@@ -175,8 +174,8 @@ class NodeGrid:
     and linearly below it; in x the cube root resolves both the sea and the valence peak.
     """
 
-    u: Float
-    v: Float
+    u: Floats
+    v: Floats
     q2_scale: float = 0.1
     order: int = 3
 
@@ -186,18 +185,18 @@ class NodeGrid:
         return len(self.u) * len(self.v)
 
     @property
-    def x(self) -> Float:
+    def x(self) -> Floats:
         """Bjorken x of every node, flattened, Q^2 fastest."""
         return np.repeat(self.u**3, len(self.v))
 
     @property
-    def q2(self) -> Float:
+    def q2(self) -> Floats:
         """Q^2 in GeV^2 of every node, flattened, Q^2 fastest."""
         return np.tile(np.exp(self.v) - self.q2_scale, len(self.u))
 
     def stencil(
         self, x: ArrayLike, q2: ArrayLike
-    ) -> tuple[NDArray[np.int32], Float, NDArray[np.int32], Float]:
+    ) -> tuple[NDArray[np.int32], Floats, NDArray[np.int32], Floats]:
         """Return first node and weights along u, then along v.
 
         Shapes (n,), (n, order + 1), (n,), (n, order + 1).
@@ -207,7 +206,7 @@ class NodeGrid:
             *_even_stencil(self.v, np.log(np.asarray(q2) + self.q2_scale), self.order),
         )
 
-    def interpolate(self, values: ArrayLike, x: ArrayLike, q2: ArrayLike) -> Float:
+    def interpolate(self, values: ArrayLike, x: ArrayLike, q2: ArrayLike) -> Floats:
         """Interpolate functions given on the nodes.
 
         Args:
@@ -229,7 +228,7 @@ class NodeGrid:
         return out.reshape(*x.shape, -1)
 
 
-def _even_stencil(nodes: Float, points: ArrayLike, order: int) -> tuple[NDArray[np.int32], Float]:
+def _even_stencil(nodes: Floats, points: ArrayLike, order: int) -> tuple[NDArray[np.int32], Floats]:
     """First node and weights of local Lagrange interpolation on evenly spaced nodes."""
     position = (np.asarray(points, dtype=float) - nodes[0]) / (nodes[1] - nodes[0])
     start = np.clip(

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from bayesxs.constants import NUCLEON_MASS
-from bayesxs.detector.grid import EnergyGrid, Float, NodeGrid
+from bayesxs.detector.grid import EnergyGrid, NodeGrid
 from bayesxs.physics.cross_section import coefficients, differential_cross_section
 from bayesxs.physics.kinematics import (
     invariants,
@@ -30,6 +30,7 @@ from bayesxs.physics.kinematics import (
     y_range,
 )
 from bayesxs.physics.structure_functions import StructureFunctions
+from bayesxs.types import Floats
 
 # Points handled at once: bounds memory
 CHUNK = 1 << 17
@@ -50,10 +51,10 @@ class Quadrature:
     """
 
     row: NDArray[np.int32]
-    energy: Float
-    lepton_energy: Float
-    z: Float
-    weights: Float
+    energy: Floats
+    lepton_energy: Floats
+    z: Floats
+    weights: Floats
     n_rows: int
     lepton_mass: float
 
@@ -155,12 +156,12 @@ class Operator:
 
     row: NDArray[np.int32]
     start_e: NDArray[np.int32]
-    weights_e: Float
+    weights_e: Floats
     start_u: NDArray[np.int32]
-    weights_u: Float
+    weights_u: Floats
     start_v: NDArray[np.int32]
-    weights_v: Float
-    coefficients: Float
+    weights_v: Floats
+    coefficients: Floats
     n_rows: int
     energies: EnergyGrid
     nodes: NodeGrid
@@ -220,7 +221,7 @@ class Operator:
         shape = (summed.shape[0], 3 * self.nodes.size)
         return sparse.csr_array((values, (rows, np.concatenate(columns))), shape)
 
-    def cross_section(self, values: ArrayLike) -> Float:
+    def cross_section(self, values: ArrayLike) -> Floats:
         """Contract the nodes at each quadrature point: d2s/dE_l dz in 1e-38 cm^2/GeV, shape (p,).
 
         Args:
@@ -239,7 +240,7 @@ class Operator:
             out[part] = np.sum(self.coefficients[part] * interpolated, axis=1)
         return out
 
-    def response(self, values: ArrayLike, *, clamp: bool = False) -> Float:
+    def response(self, values: ArrayLike, *, clamp: bool = False) -> Floats:
         """Contract the nodes: T[row, E], spectrum per 1e-38 cm^2, quadrature weights included.
 
         Args:
@@ -277,7 +278,7 @@ def build_operator(quadrature: Quadrature, energies: EnergyGrid, nodes: NodeGrid
     )
 
 
-def exact_cross_section(sf: StructureFunctions, quadrature: Quadrature) -> Float:
+def exact_cross_section(sf: StructureFunctions, quadrature: Quadrature) -> Floats:
     """Evaluate d2s/dE_l dz at every quadrature point, in 1e-38 cm^2/GeV, without nodes; shape (p,).
 
     The data that nature makes come from here; it is also what the operator is tested against.
@@ -298,7 +299,7 @@ def exact_cross_section(sf: StructureFunctions, quadrature: Quadrature) -> Float
     return cross_section
 
 
-def fold(quadrature: Quadrature, energies: EnergyGrid, cross_section: Float) -> Float:
+def fold(quadrature: Quadrature, energies: EnergyGrid, cross_section: Floats) -> Floats:
     """Sum a cross section at the quadrature points to T[row, E], quadrature weights included.
 
     Args:
@@ -313,7 +314,7 @@ def fold(quadrature: Quadrature, energies: EnergyGrid, cross_section: Float) -> 
     )
 
 
-def exact_response(sf: StructureFunctions, quadrature: Quadrature, energies: EnergyGrid) -> Float:
+def exact_response(sf: StructureFunctions, quadrature: Quadrature, energies: EnergyGrid) -> Floats:
     """Return T[row, E] of structure functions evaluated at every point, without nodes."""
     return fold(quadrature, energies, exact_cross_section(sf, quadrature))
 
@@ -321,11 +322,11 @@ def exact_response(sf: StructureFunctions, quadrature: Quadrature, energies: Ene
 def _accumulate(
     row: NDArray[np.int32],
     start_e: NDArray[np.int32],
-    weights_e: Float,
-    cross_section: Float,
+    weights_e: Floats,
+    cross_section: Floats,
     n_rows: int,
     energies: EnergyGrid,
-) -> Float:
+) -> Floats:
     """Sum the points of each row onto the shared energies."""
     n = len(energies.points)
     flat = row.astype(np.int64) * n + start_e

@@ -10,14 +10,10 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from bayesxs.detector.density import Response
-from bayesxs.detector.grid import EnergyGrid, Float, NodeGrid
-from bayesxs.detector.operator import (
-    Operator,
-    Quadrature,
-    build_operator,
-    exact_response,
-)
+from bayesxs.detector.grid import EnergyGrid, NodeGrid
+from bayesxs.detector.operator import Operator, Quadrature, build_operator, exact_response
 from bayesxs.physics.structure_functions import StructureFunctions
+from bayesxs.types import Floats
 
 
 @dataclass(frozen=True)
@@ -38,8 +34,8 @@ class Spectrum:
     quadrature: Quadrature
     energies: EnergyGrid
     nodes: NodeGrid
-    areas: Float | None = None
-    response: Float | sparse.csr_array | None = None
+    areas: Floats | None = None
+    response: Floats | sparse.csr_array | None = None
     totals: Quadrature | None = None
 
     @cached_property
@@ -71,7 +67,7 @@ class Spectrum:
         total = None if operator is None else operator.response(values, clamp=clamp)
         return self.of_rows(self.operator.response(values, clamp=clamp), total)
 
-    def of_rows(self, rows: Float, total: Float | None = None) -> Response:
+    def of_rows(self, rows: Floats, total: Floats | None = None) -> Response:
         """Bin and normalise a cross section that was folded with the rows already.
 
         Args:

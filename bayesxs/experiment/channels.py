@@ -15,15 +15,17 @@ from numpy.typing import NDArray
 
 from bayesxs.detector.density import Response, Sample
 from bayesxs.detector.expansion import free_parameters
-from bayesxs.detector.grid import Float
 from bayesxs.detector.spectrum import Spectrum
 from bayesxs.errors import InputError
 from bayesxs.experiment.cross_section import LearnedCrossSection, LearnedTarget
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.geometry import Geometry
 from bayesxs.experiment.uncertainty import response_terms
-from bayesxs.inference.channel import FarChannel, box_span, far_channel, probability_span
+from bayesxs.inference.channel import FarChannel, far_channel
+from bayesxs.inference.compression import box_span, probability_span
+from bayesxs.inference.folded import Folded, Oscillation
 from bayesxs.inference.nuisances import GROUPS, Nuisance, of_groups
+from bayesxs.types import Floats as Float
 
 # Share of the expected events in bins that are left out of Asimov data: half an event of 6200
 NEGLIGIBLE = 1e-4
@@ -44,24 +46,6 @@ class _Effect:
 
     response: Response | None = None
     flux: Float | None = None
-
-
-class Folded(NamedTuple):
-    """A cross section folded with rows, and what its nuisances change.
-
-    Attributes:
-        response: at the nominal values.
-        modes: change per unit of each nuisance, then of each product; None where there is none.
-        flux: unoscillated, at the shared energies, shape (E,).
-        flux_modes: its relative change per unit of each nuisance, shape (q, E).
-        pairs: nuisances whose products have modes.
-    """
-
-    response: Response
-    modes: list[Response | None]
-    flux: Float
-    flux_modes: Float
-    pairs: tuple[tuple[int, int], ...]
 
 
 class Rows(NamedTuple):
@@ -264,12 +248,10 @@ class Channels:
             span = None
             if box is not None:
                 span = box_span(
-                    own.sample,
+                    self._oscillation(own.sample),
                     e.energies.points,
-                    e.baseline,
                     box,
                     e.parameters,
-                    e.newton_steps,
                     own.folded.flux_modes,
                 )
             out.append(self._channel(own, span))
@@ -413,33 +395,29 @@ class Channels:
 
     def _channel(self, own: Rows, span: jax.Array | None) -> FarChannel:
         """Fold rows onto the directions of a span; None for all energies as they are."""
-        experiment, (sample, folded, weights) = self.experiment, own
-        response, modes, flux, flux_modes, pairs = folded
-        dead = _without_density(folded, weights)
+        sample, folded, weights = own
+        response, dead = folded.response, _without_density(folded, weights)
         # Where a learned cross section vanishes an event has no density to take the logarithm of.
         # It is given one that does not depend on the parameters: such an event tells nothing.
         rows = np.where(dead[:, None], EMPTY_DENSITY * response.total, response.rows)
-        return far_channel(
-            Response(rows, response.total),
-            flux,
-            experiment.energies.points,
-            weights,
-            sample,
-            experiment.baseline,
-            np.eye(len(flux)) if span is None else span,
-            experiment.newton_steps,
-            modes=[_without(m, dead) for m in modes],
-            flux_modes=flux_modes,
-            pairs=pairs,
+        informed = folded._replace(
+            response=Response(rows, response.total),
+            modes=[_without(m, dead) for m in folded.modes],
         )
+        energies = self.experiment.energies.points
+        directions = np.eye(len(folded.flux)) if span is None else span
+        return far_channel(informed, energies, weights, self._oscillation(sample), directions)
+
+    def _oscillation(self, sample: Sample) -> Oscillation:
+        e = self.experiment
+        return Oscillation(sample, e.baseline, e.newton_steps)
 
     def _span(self, sample: Sample, flux_modes: Float) -> jax.Array:
         key = (sample, bool(np.any(flux_modes)))
         if key not in self._spans:
             e = self.experiment
-            steps = e.newton_steps
             self._spans[key] = probability_span(
-                sample, e.energies.points, e.baseline, e.priors, e.parameters, steps, flux_modes
+                self._oscillation(sample), e.energies.points, e.priors, e.parameters, flux_modes
             )
         return self._spans[key]
 

@@ -13,10 +13,11 @@ import xarray as xr
 from jax import Array
 from jax.typing import ArrayLike
 
-from bayesxs.detector.grid import Float, NodeGrid
+from bayesxs.detector.grid import NodeGrid
 from bayesxs.errors import InputError
 from bayesxs.learning.network import Average
 from bayesxs.storage.netcdf import read_tree, write_netcdf
+from bayesxs.types import Floats as Float
 
 
 def _none() -> Float:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayesxs.detector.density import Sample
-from bayesxs.detector.grid import EnergyGrid, Float, energy_grid, longest_panel, unresolved
+from bayesxs.detector.grid import EnergyGrid, energy_grid, longest_panel, unresolved
 from bayesxs.errors import InputError
 from bayesxs.experiment.geometry import Geometry, Target
 from bayesxs.experiment.settings import (
@@ -26,15 +26,16 @@ from bayesxs.fork import refuse_fork
 from bayesxs.inference.priors import Prior, on_prior_branch, prior_box
 from bayesxs.inputs.flux import Flux
 from bayesxs.physics.nature import Nature
+from bayesxs.physics.nufit import nufit_6_0
 from bayesxs.physics.oscillation import (
     DUNE,
     Baseline,
     NewtonSteps,
     OscillationParameters,
-    nufit_6_0,
     probability,
 )
 from bayesxs.physics.structure_functions import Positive, StructureFunctions
+from bayesxs.types import Floats as Float
 
 if TYPE_CHECKING:
     from bayesxs.experiment.cross_section import LearnedCrossSection

@@ -10,7 +10,6 @@ import numpy as np
 import xarray as xr
 
 from bayesxs.detector.density import Sample, simulate_events
-from bayesxs.detector.grid import Float
 from bayesxs.detector.smearing import smear_events
 from bayesxs.errors import InputError
 from bayesxs.experiment.experiment import Experiment
@@ -20,6 +19,7 @@ from bayesxs.inputs.events import RECONSTRUCTED
 from bayesxs.keys import Purpose, derive
 from bayesxs.physics.kinematics import cosine_from_z, is_physical, z_from_cosine
 from bayesxs.physics.oscillation import OscillationParameters
+from bayesxs.types import Floats as Float
 
 
 def simulated_events(

@@ -16,7 +16,8 @@ from bayesxs.experiment.far import events_of
 from bayesxs.inference.far_data import FarBins, FarData
 from bayesxs.inference.likelihood import Likelihood, far_likelihood, require_double_precision
 from bayesxs.inference.priors import PHYSICAL_RANGE, prior_box
-from bayesxs.physics.oscillation import Baseline, OscillationParameters, nufit_6_0_errors
+from bayesxs.physics.nufit import nufit_6_0_errors
+from bayesxs.physics.oscillation import Baseline, OscillationParameters
 
 # Standard deviations of NuFit-6.0 about the true values for which likelihoods are fast
 WIDTH: Final = 5.0

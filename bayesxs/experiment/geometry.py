@@ -11,14 +11,7 @@ from scipy import sparse
 
 from bayesxs.detector.bins import points_of_bins, sum_of_points
 from bayesxs.detector.density import Response, Sample
-from bayesxs.detector.grid import (
-    EnergyGrid,
-    Float,
-    LeptonGrid,
-    NodeGrid,
-    lepton_grid,
-    node_grid,
-)
+from bayesxs.detector.grid import EnergyGrid, LeptonGrid, NodeGrid, lepton_grid, node_grid
 from bayesxs.detector.operator import (
     Operator,
     Quadrature,
@@ -28,17 +21,12 @@ from bayesxs.detector.operator import (
     row_quadrature,
     total_quadrature,
 )
-from bayesxs.detector.smearing import (
-    Acceptance,
-    RecoGrid,
-    TrueCells,
-    reco_grid,
-    response_matrix,
-    true_cells,
-)
+from bayesxs.detector.reco import RecoGrid, TrueCells, reco_grid, true_cells
+from bayesxs.detector.smearing import Acceptance, response_matrix
 from bayesxs.detector.spectrum import Spectrum
 from bayesxs.experiment.settings import GaussianDetector, Grid
 from bayesxs.physics.structure_functions import Positive, StructureFunctions
+from bayesxs.types import Floats as Float
 
 # Bins in each direction of spectra that are integrated rather than looked at: their edge effects
 # stay below 1 % of a bin of the predictive spectra

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bayesxs.detector.grid import Float
 from bayesxs.detector.operator import fold
 from bayesxs.experiment.geometry import Geometry
 from bayesxs.experiment.near import NearDetector
 from bayesxs.inference.goodness import chi_square
+from bayesxs.types import Floats as Float
 
 
 class FitJudge:

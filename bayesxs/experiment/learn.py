@@ -11,12 +11,13 @@ import jax
 import numpy as np
 from scipy import sparse
 
-from bayesxs.detector.grid import Float, NodeGrid
+from bayesxs.detector.grid import NodeGrid
 from bayesxs.experiment.near import NearDetector
 from bayesxs.keys import generator
 from bayesxs.learning.near_problem import Loss, NearProblem, near_problem
 from bayesxs.learning.network import Architecture, Network, create_network
 from bayesxs.learning.training import Schedule, train, train_together
+from bayesxs.types import Floats as Float
 
 # Random functions that span the projected rows; 1e-5 of what the nodes resolve is lost
 PROJECTION_RANK = 700

@@ -13,14 +13,14 @@ import numpy as np
 from scipy import sparse
 
 from bayesxs.detector.counting import Axis, CountedBins, CountedSpectrum
-from bayesxs.detector.grid import Float
-from bayesxs.detector.smearing import RecoGrid
+from bayesxs.detector.reco import RecoGrid
 from bayesxs.detector.spectrum import Spectrum
 from bayesxs.errors import InputError
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.geometry import Geometry
 from bayesxs.inputs.counts import CountTable, has_edges, load_counts, load_table
 from bayesxs.keys import Purpose, derive, generator
+from bayesxs.types import Floats as Float
 
 
 @dataclass(frozen=True)

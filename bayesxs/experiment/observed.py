@@ -8,11 +8,12 @@ from typing import Literal
 
 import numpy as np
 
-from bayesxs.detector.grid import EnergyGrid, Float
+from bayesxs.detector.grid import EnergyGrid
 from bayesxs.errors import InputError
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.inputs.events import COLUMNS, LeptonEvents, load_events
 from bayesxs.physics.kinematics import is_physical, z_from_cosine
+from bayesxs.types import Floats as Float
 
 
 @dataclass(frozen=True)

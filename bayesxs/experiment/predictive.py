@@ -13,13 +13,14 @@ from jax import Array
 from numpy.typing import NDArray
 
 from bayesxs.detector.density import Sample
-from bayesxs.detector.grid import Float
-from bayesxs.experiment.channels import Channels, Folded
+from bayesxs.experiment.channels import Channels
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.inference.channel import FarChannel, channel_probability, mode_weights
+from bayesxs.inference.folded import Folded
 from bayesxs.inference.posterior import batched, nuisances_of, parameters_of
 from bayesxs.keys import generator
 from bayesxs.physics.oscillation import OscillationParameters
+from bayesxs.types import Floats as Float
 
 # Bins of the predictive spectra: few enough that 6200 events fill them
 PREDICTIVE_BINS = 40

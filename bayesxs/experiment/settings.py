@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from bayesxs.detector.grid import EnergyGrid, Float
+from bayesxs.detector.grid import EnergyGrid
 from bayesxs.detector.smearing import Acceptance, ResponseParameters
 from bayesxs.inference.priors import Flat, Prior
 from bayesxs.inputs.covariance import flux_modes, load_covariance, parametric_covariance
+from bayesxs.types import Floats as Float
 
 # The sampled parameters; others stay at the truth
 DEFAULT_PRIORS: Final[Mapping[str, Prior]] = {

@@ -16,8 +16,9 @@ from scipy import sparse
 
 from bayesxs.detector.density import Sample
 from bayesxs.detector.expansion import free_parameters, taylor_terms
-from bayesxs.detector.grid import Float, NodeGrid
-from bayesxs.detector.smearing import RecoGrid, smear
+from bayesxs.detector.grid import NodeGrid
+from bayesxs.detector.reco import RecoGrid
+from bayesxs.detector.smearing import smear
 from bayesxs.errors import InputError
 from bayesxs.experiment.cross_section import LearnedCrossSection, LearnedTarget
 from bayesxs.experiment.experiment import Experiment
@@ -28,6 +29,7 @@ from bayesxs.learning.laplace import fit_laplace
 from bayesxs.learning.linear_model import Conditioned, LinearData, Spread, near_data, select_modes
 from bayesxs.learning.network import Average
 from bayesxs.storage.netcdf import read_tree
+from bayesxs.types import Floats as Float
 
 # Random functions that span near data without fluctuations, and with them
 RANK, FINITE_RANK = 400, 300

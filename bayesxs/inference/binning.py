@@ -18,15 +18,13 @@ from typing import Final
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import eigh
 
-from bayesxs.detector.grid import Float
-from bayesxs.inference.channel import FarChannel, interpolation, scores_and_densities
+from bayesxs.inference.channel import FarChannel, scores_and_densities
+from bayesxs.inference.compression import interpolation
 from bayesxs.inference.priors import Prior, prior_distribution, prior_information
 from bayesxs.physics.oscillation import OscillationParameters
-
-type Labels = NDArray[np.int64]
+from bayesxs.types import Floats, Ints
 
 # Draws from the prior at which information is asked for
 POINTS: Final = 64
@@ -38,7 +36,7 @@ def bin_groups(
     priors: Mapping[str, Prior],
     fixed: OscillationParameters,
     loss: float,
-) -> tuple[Labels, ...]:
+) -> tuple[Ints, ...]:
     """Group the bins of each channel so that merging them loses little information.
 
     Groups are split at the best place along the main direction of their scores, those that lose
@@ -75,7 +73,7 @@ def bin_groups(
     return tuple(np.unique(labels[members], return_inverse=True)[1] for members in whole)
 
 
-def merged(channel: FarChannel, groups: Labels) -> FarChannel:
+def merged(channel: FarChannel, groups: Ints) -> FarChannel:
     """Return a channel of merged bins, which sees its energies at the knots only.
 
     Args:
@@ -109,7 +107,7 @@ def _information(
     sizes: Sequence[int],
     priors: Mapping[str, Prior],
     fixed: OscillationParameters,
-) -> tuple[Float, Float]:
+) -> tuple[Floats, Floats]:
     """Return expected counts (points, bins) and scores in units of their errors (..., k)."""
     keys = jax.random.split(jax.random.key(0), len(priors) + 1)  # a fixed cover of the prior
     drawn = [
@@ -132,12 +130,12 @@ def _information(
     return counts, np.einsum("mlk,mnk->mnl", unit, scores)
 
 
-def _about_mean(counts: Float, scores: Float) -> Float:
+def _about_mean(counts: Floats, scores: Floats) -> Floats:
     mean = np.einsum("mn,mnk->mk", counts, scores) / counts.sum(axis=1)[:, None]
     return scores - mean[:, None]
 
 
-def _lost(counts: Float, scores: Float) -> float:
+def _lost(counts: Floats, scores: Floats) -> float:
     """Return the information between bins, summed over points and directions."""
     if counts.shape[1] == 1:
         return 0.0
@@ -145,7 +143,7 @@ def _lost(counts: Float, scores: Float) -> float:
     return float(np.einsum("mn,mnk,mnk->", counts, apart, apart))
 
 
-def _halves(counts: Float, scores: Float) -> tuple[Labels, Labels]:
+def _halves(counts: Floats, scores: Floats) -> tuple[Ints, Ints]:
     """Split bins in two, so that scores along their main direction vary least in each."""
     weight = counts.mean(axis=0)
     apart = _about_mean(counts, scores).transpose(1, 0, 2).reshape(len(weight), -1)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
-type Float = NDArray[np.float64]
+from bayesxs.types import Floats, Ints
 
 LEVEL: Final = 0.95  # of simultaneous bands
 MOST_POINTS: Final = 500  # at which an ECDF is compared by default: a finer grid shows no more
@@ -36,9 +36,9 @@ class Band(NamedTuple):
         coverage: probability that uniform numbers stay inside at every point, exact.
     """
 
-    points: Float
-    lower: Float
-    upper: Float
+    points: Floats
+    lower: Floats
+    upper: Floats
     coverage: float
 
 
@@ -105,7 +105,7 @@ def draws_kept(draws: int, thin: int) -> int:
 
 def rank_statistics(
     draws: ArrayLike, truth: ArrayLike, thin: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
+) -> Ints:
     """Return the rank of each truth among its posterior draws.
 
     r = sum_l 1[theta_l < theta_0] (Talts et al., arXiv:1804.06788, Theorem 1, Algorithm 1), over
@@ -137,7 +137,7 @@ def rank_statistics(
     return below + rng.integers(0, np.sum(sample == true[:, None], axis=1), endpoint=True)
 
 
-def pit(ranks: ArrayLike, kept: int, rng: np.random.Generator) -> Float:
+def pit(ranks: ArrayLike, kept: int, rng: np.random.Generator) -> Floats:
     """Return uniform numbers for ranks: (r + u)/(L + 1), u uniform in [0, 1).
 
     A calibrated rank takes each of its L + 1 values with the same probability, and u spreads each
@@ -276,14 +276,14 @@ def coverage(
     )
 
 
-def _counts(number: int, z: Float, tail: float) -> tuple[NDArray[Any], NDArray[Any]]:
+def _counts(number: int, z: Floats, tail: float) -> tuple[Ints, Ints]:
     """Least and largest count at each point whose binomial tails exceed a probability."""
     low = stats.binom.ppf(tail, number, z)
     high = number - stats.binom.ppf(tail, number, 1.0 - z)
     return low.astype(np.int64), high.astype(np.int64)
 
 
-def _joint(number: int, z: Float, low: NDArray[Any], high: NDArray[Any]) -> float:
+def _joint(number: int, z: Floats, low: Ints, high: Ints) -> float:
     """Probability that the counts of uniform numbers lie within bounds at all points."""
     if np.any(low > high):
         return 0.0
@@ -296,14 +296,14 @@ def _joint(number: int, z: Float, low: NDArray[Any], high: NDArray[Any]) -> floa
     return float(chance[0] / stats.poisson.pmf(number, number))
 
 
-def _band_probability(number: int, z: Float, counts: NDArray[Any]) -> float:
+def _band_probability(number: int, z: Floats, counts: Ints) -> float:
     """Probability that uniform numbers have a point with tails as small as the smallest here."""
     tails = np.minimum(stats.binom.cdf(counts, number, z), stats.binom.sf(counts - 1, number, z))
     smallest = float(tails.min()) * (1.0 + 1e-9)  # these counts themselves are to be outside
     return min(1.0, max(0.0, 1.0 - _joint(number, z, *_counts(number, z, smallest))))
 
 
-def _worst(ecdf: Float, band: Band) -> float:
+def _worst(ecdf: Floats, band: Band) -> float:
     """Largest difference from the diagonal in units of the band's; edges 0 and 1 bind nothing."""
     above = np.where(band.upper < 1.0, (ecdf - band.points) / (band.upper - band.points), 0.0)
     below = np.where(band.lower > 0.0, (band.points - ecdf) / (band.points - band.lower), 0.0)

@@ -12,7 +12,7 @@ expected (Asimov) bins differ only in their weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,12 +20,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
-from scipy import linalg
+from jaxtyping import ArrayLike, Float
 
 from bayesxs.detector.density import Response, Sample
-from bayesxs.detector.grid import Float
-from bayesxs.inference.priors import Prior, prior_box
+from bayesxs.inference.compression import MODE_TOLERANCE, compress, interpolation
+from bayesxs.inference.folded import Folded, Oscillation
 from bayesxs.physics.oscillation import (
     Baseline,
     NewtonSteps,
@@ -34,15 +33,8 @@ from bayesxs.physics.oscillation import (
     closest_mixing,
     is_mixing,
     joint_probabilities,
-    probability,
 )
-
-# Singular values of the probability family, over the largest, below which directions are dropped.
-# Probabilities and densities then agree with the full ones to about 1e-8.
-SPAN_TOLERANCE = 1e-9
-
-# Largest error of a density, over the density without oscillation, that compressing the modes makes
-MODE_TOLERANCE = 1e-5
+from bayesxs.types import Floats
 
 # A density with nuisances over that without them, below which its logarithm is continued by its
 # tangent: linear modes may reach zero and below, and a sampler needs a slope that leads back
@@ -115,48 +107,59 @@ class FarChannel:
 
 
 def far_channel(
-    response: Response,
-    flux: ArrayLike,
-    energies: ArrayLike,
-    weights: ArrayLike,
-    sample: Sample,
-    baseline: Baseline,
-    span: ArrayLike,
-    newton_steps: NewtonSteps = 1,
-    *,
-    modes: Sequence[Response | None] = (),
-    flux_modes: ArrayLike | None = None,
-    pairs: tuple[tuple[int, int], ...] = (),
+    folded: Folded,
+    energies: Float[ArrayLike, " energy"],
+    weights: Float[ArrayLike, " row"],
+    oscillation: Oscillation,
+    span: Float[ArrayLike, "direction energy"],
 ) -> FarChannel:
     """Fold response and flux onto the directions that the probabilities span.
 
     Args:
-        response: T[row, E] and v[E] of the events or bins.
-        flux: near-detector flux at the shared energies.
+        folded: cross section of the events or bins, and its nuisances.
         energies: shared energies in GeV.
         weights: multiplicity of each row.
-        sample: what is counted.
-        baseline: length, density, electron fraction.
+        oscillation: of the sample that is counted.
         span: orthonormal rows from `probability_span`, or the identity for no compression.
-        newton_steps: of the oscillation probability.
-        modes: change of the response per unit of each nuisance, then of each product of a pair;
-            None where there is none.
-        flux_modes: relative change of the flux per unit of each nuisance, shape (q, E).
-        pairs: index pairs of the products.
 
     Raises:
         ValueError: a row with weight has no density at any energy, or modes and nuisances differ
             in number.
     """
-    flux, span = np.asarray(flux), np.asarray(span)
-    flux_modes = np.zeros((0, len(flux))) if flux_modes is None else np.asarray(flux_modes)
-    if len(modes) != len(flux_modes) + len(pairs):
+    flux, span, weights = folded.flux, np.asarray(span), np.asarray(weights, dtype=float)
+    if len(folded.modes) != len(folded.flux_modes) + len(folded.pairs):
         raise ValueError(
-            f"{len(modes)} modes for {len(flux_modes)} nuisances and {len(pairs)} products"
+            f"{len(folded.modes)} modes for {len(folded.flux_modes)} nuisances"
+            f" and {len(folded.pairs)} products"
         )
-    folded = np.asarray(response.rows) * flux
-    reference = folded.sum(axis=1)
-    weights = np.asarray(weights, dtype=float)
+    left, core, reference = _directions(folded, weights, span)
+    chosen, lift = interpolation(span)
+    totals = [folded.response, *folded.modes]
+    return FarChannel(
+        jnp.asarray(left),
+        jnp.asarray(core),
+        jnp.asarray(span),
+        jnp.asarray(np.stack([_total(part, len(flux)) for part in totals]) * flux),
+        jnp.asarray(folded.flux_modes),
+        jnp.asarray(np.log(reference)),
+        jnp.asarray(weights[weights > 0.0]),
+        jnp.asarray(np.asarray(energies)[chosen]),
+        jnp.asarray(lift),
+        Baseline(*(jnp.asarray(value, dtype=float) for value in oscillation.baseline)),
+        folded.pairs,
+        oscillation.sample,
+        oscillation.newton_steps,
+    )
+
+
+def _total(response: Response | None, energies: int) -> Floats:
+    return np.zeros(energies) if response is None else np.asarray(response.total)
+
+
+def _directions(folded: Folded, weights: Floats, span: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return left, core and the density without oscillation of the rows that have weight."""
+    rows = np.asarray(folded.response.rows) * folded.flux
+    reference = rows.sum(axis=1)
     dead = np.nonzero((reference <= 0.0) & (weights > 0.0))[0]
     if len(dead):
         raise ValueError(
@@ -164,158 +167,24 @@ def far_channel(
         )
     alive = weights > 0.0
 
-    def project(rows: Float) -> Float:
+    def project(rows: Floats) -> Floats:
         return (rows[alive] / reference[alive, None]) @ span.T
 
-    nominal = project(folded)
-    if modes:
-        blocks = [
-            np.zeros_like(nominal) if m is None else project(np.asarray(m.rows) * flux)
-            for m in modes
-        ]
-        left, core = _compress(np.stack([nominal, *blocks], axis=1))
-        core = np.ascontiguousarray(core.transpose(1, 0, 2))
-    else:
-        left, core = nominal, np.eye(nominal.shape[1])[None]
-    chosen, lift = interpolation(span)
-    totals = [response.total, *(np.zeros(len(flux)) if m is None else m.total for m in modes)]
-    return FarChannel(
-        jnp.asarray(left),
-        jnp.asarray(core),
-        jnp.asarray(span),
-        jnp.asarray(np.stack([np.asarray(t) for t in totals]) * flux),
-        jnp.asarray(flux_modes),
-        jnp.asarray(np.log(reference[alive])),
-        jnp.asarray(weights[alive]),
-        jnp.asarray(np.asarray(energies)[chosen]),
-        jnp.asarray(lift),
-        Baseline(*(jnp.asarray(value, dtype=float) for value in baseline)),
-        pairs,
-        sample,
-        newton_steps,
-    )
-
-
-def _compress(blocks: Float) -> tuple[Float, Float]:
-    """Factor rows (n, m, r) into left (n, R) and core (R, m, r) by a randomised range finder.
-
-    The rows of a response are smooth functions of lepton energy and angle, so that a few hundred
-    directions carry all modes (Halko, Martinsson and Tropp, arXiv:0909.4061, Algorithm 4.1).
-    """
-    n = len(blocks)
-    matrix = blocks.reshape(n, -1)
-    rng = np.random.default_rng(0)  # a fixed sketch: it decides the accuracy, not the result
-    rank = 64
-    while rank < min(matrix.shape):
-        basis, _ = np.linalg.qr(matrix @ rng.standard_normal((matrix.shape[1], rank)))
-        core = basis.T @ matrix
-        probe = rng.standard_normal((matrix.shape[1], 8)) / np.sqrt(matrix.shape[1])
-        if np.abs(matrix @ probe - basis @ (core @ probe)).max() < MODE_TOLERANCE:
-            # Drop what the sketch took beyond need
-            u, size, rows = np.linalg.svd(core, full_matrices=False)
-            kept = size > 0.1 * MODE_TOLERANCE * np.sqrt(n)
-            core = size[kept, None] * rows[kept]
-            return basis @ u[:, kept], core.reshape(-1, *blocks.shape[1:])
-        rank *= 2
-    return np.eye(n), blocks
-
-
-def probability_span(
-    sample: Sample,
-    energies: ArrayLike,
-    baseline: Baseline,
-    priors: Mapping[str, Prior],
-    fixed: OscillationParameters,
-    newton_steps: NewtonSteps = 1,
-    flux_modes: ArrayLike | None = None,
-) -> Array:
-    """Return orthonormal rows spanning P(E; theta) for all theta in the prior's box, shape (r, E).
-
-    Oscillation probabilities of one channel form a family of few dimensions (about 20 of 144
-    energies), found from the singular values of 4000 of them. With flux modes the products f_k P
-    are spanned too.
-    """
-    box = prior_box(priors)
-    return box_span(sample, energies, baseline, box, fixed, newton_steps, flux_modes)
-
-
-def box_span(
-    sample: Sample,
-    energies: ArrayLike,
-    baseline: Baseline,
-    box: Mapping[str, tuple[float, float]],
-    fixed: OscillationParameters,
-    newton_steps: NewtonSteps = 1,
-    flux_modes: ArrayLike | None = None,
-) -> Array:
-    """Return what `probability_span` does, for a box of parameters and of the baseline's fields.
-
-    Args:
-        sample: what is counted.
-        energies: shared energies in GeV, shape (E,).
-        baseline: length, density and electron fraction where they are not in the box.
-        box: lowest and highest value of each parameter, and of each field of the baseline.
-        fixed: parameters that are not in the box.
-        newton_steps: of the oscillation probability.
-        flux_modes: relative changes of the flux, shape (q, E).
-    """
-    rng = np.random.default_rng(0)  # a fixed cover of the box, not a sample
-    drawn = {name: rng.uniform(low, high, (4000, 1)) for name, (low, high) in box.items()}
-    points = fixed._replace(**{n: v for n, v in drawn.items() if n in fixed._fields})
-    baseline = baseline._replace(**{n: v for n, v in drawn.items() if n in baseline._fields})
-
-    @jax.jit
-    def family(points: OscillationParameters, baseline: Baseline) -> Array:
-        return probability(
-            sample.flavor_in,
-            sample.flavor_out,
-            points,
-            jnp.asarray(energies),
-            baseline,
-            antineutrino=sample.antineutrino,
-            newton_steps=newton_steps,
-        )
-
-    rows = np.atleast_2d(family(points, baseline))
-    tolerance = SPAN_TOLERANCE
-    if flux_modes is not None and np.any(flux_modes):
-        shapes = [f for f in np.asarray(flux_modes) if np.any(f)]
-        rows = np.concatenate([rows, *(rows[:1000] * f for f in shapes)])
-        tolerance = 1e-3 * MODE_TOLERANCE
-    _, size, directions = np.linalg.svd(rows, full_matrices=False)
-    return jnp.asarray(directions[size > tolerance * size[0]])
-
-
-def interpolation(span: ArrayLike) -> tuple[np.ndarray, Float]:
-    """Choose as many energies as there are directions, from which all others follow.
-
-    P(E) = sum_r c_r V_r(E) is known everywhere from its values at r energies; pivoted QR chooses
-    those that amplify errors little (Drmac and Gugercin, arXiv:1505.00370).
-
-    Args:
-        span: orthonormal rows V, shape (r, E).
-
-    Returns:
-        Indices of the energies, increasing, shape (r,), and the matrix V^T V_chosen^-T, (E, r).
-    """
-    span = np.asarray(span)
-    _, _, pivots = linalg.qr(span, mode="economic", pivoting=True)
-    chosen = np.sort(pivots[: len(span)])
-    return chosen, np.linalg.solve(span[:, chosen], span).T
+    nominal = project(rows)
+    if not folded.modes:
+        return nominal, np.eye(nominal.shape[1])[None], reference[alive]
+    blocks = [
+        np.zeros_like(nominal) if m is None else project(np.asarray(m.rows) * folded.flux)
+        for m in folded.modes
+    ]
+    left, core = compress(np.stack([nominal, *blocks], axis=1))
+    return left, np.ascontiguousarray(core.transpose(1, 0, 2)), reference[alive]
 
 
 def channel_probability(channel: FarChannel, parameters: OscillationParameters) -> Array:
     """Return the oscillation probability of a channel's sample at the shared energies."""
-    at_knots = probability(
-        channel.sample.flavor_in,
-        channel.sample.flavor_out,
-        parameters,
-        channel.knots,
-        channel.baseline,
-        antineutrino=channel.sample.antineutrino,
-        newton_steps=channel.newton_steps,
-    )
-    return channel.lift @ at_knots
+    oscillation = Oscillation(channel.sample, channel.baseline, channel.newton_steps)
+    return channel.lift @ oscillation.probability(parameters, channel.knots)
 
 
 def channel_probabilities(
@@ -417,7 +286,7 @@ def scores_and_densities(
     points: ArrayLike,
     fixed: OscillationParameters,
     names: tuple[str, ...],
-) -> tuple[Float, Float]:
+) -> tuple[Floats, Floats]:
     """Return d log p/d(parameters, nuisances) and log p of every row at some points.
 
     Args:

@@ -10,11 +10,10 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
-from numpy.typing import NDArray
 from numpyro import distributions as dist
 from numpyro.distributions import constraints
 
-type Float = NDArray[np.float64]
+from bayesxs.types import Floats
 
 TURN: Final = 2.0 * np.pi
 
@@ -55,7 +54,7 @@ class WrappedNormal(dist.Distribution):
         return logsumexp(-0.5 * pull**2, axis=-1) - jnp.log(scale * np.sqrt(TURN))
 
 
-def on_branch[T: (Array, Float)](angle: T, low: float) -> T:
+def on_branch[T: (Array, Floats)](angle: T, low: float) -> T:
     """Return the same direction within [low, low + 2 pi), to the bit where it lies there already.
 
     Differentiable, of slope one.
@@ -64,18 +63,18 @@ def on_branch[T: (Array, Float)](angle: T, low: float) -> T:
     return angle - TURN * library.floor((angle - low) / TURN)
 
 
-def mean_direction(angles: ArrayLike, axis: int | None = None) -> Float:
+def mean_direction(angles: ArrayLike, axis: int | None = None) -> Floats:
     """Return the direction of the mean of exp(i angle), in (-pi, pi]."""
     return np.asarray(np.angle(np.exp(1j * np.asarray(angles)).mean(axis=axis)))
 
 
-def circular_sd(angles: ArrayLike, axis: int | None = None) -> Float:
+def circular_sd(angles: ArrayLike, axis: int | None = None) -> Floats:
     """Return sqrt(-2 log R), R the length of the mean of exp(i angle) (Mardia and Jupp, 2.3.14)."""
     length = np.abs(np.exp(1j * np.asarray(angles)).mean(axis=axis))
     return np.asarray(np.sqrt(-2.0 * np.log(np.clip(length, np.finfo(float).tiny, 1.0))))
 
 
-def about(angles: ArrayLike, center: ArrayLike) -> Float:
+def about(angles: ArrayLike, center: ArrayLike) -> Floats:
     """Return angles on the branch [center - pi, center + pi), so that lines can be drawn on it.
 
     Args:

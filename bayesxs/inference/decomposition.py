@@ -16,8 +16,7 @@ from scipy import stats
 
 from bayesxs.constants import NUCLEON_MASS
 from bayesxs.physics.kinematics import invariants, y_max, z_from_cosine
-
-type Float = NDArray[np.float64]
+from bayesxs.types import Floats
 
 # Events of a cell, to a factor two: a hundredth of the sample, within these bounds
 _CELL: Final = (300, 3000)
@@ -52,12 +51,12 @@ class Cell(NamedTuple):
 
     nu: float
     q2: float
-    edges: Float
-    counts: Float
-    expected: Float
-    flux: Float
+    edges: Floats
+    counts: Floats
+    expected: Floats
+    flux: Floats
     scale: float
-    coefficients: Float
+    coefficients: Floats
     chi2: float
     chi2_two: float
 
@@ -99,7 +98,7 @@ class Decomposition(NamedTuple):
 class FluxIntegrals:
     """Integrals of a flux times 1, 1/E and 1/E^2 over bins of energy."""
 
-    def __init__(self, flux: Callable[[Float], Float], knots: Float) -> None:
+    def __init__(self, flux: Callable[[Floats], Floats], knots: Floats) -> None:
         """Tabulate them.
 
         Args:
@@ -113,30 +112,30 @@ class FluxIntegrals:
         self._energy = energy
         self._sums = np.concatenate([np.zeros((COEFFICIENTS, 1)), np.cumsum(inside, 1)], axis=1)
 
-    def __call__(self, edges: Float) -> Float:
+    def __call__(self, edges: Floats) -> Floats:
         """Return the integrals over the bins between edges in GeV, shape (bins, 3)."""
         at_edges = [np.interp(edges, self._energy, sums) for sums in self._sums]
         return np.diff(np.stack(at_edges, axis=1), axis=0)
 
 
 def transfers(
-    energy: Float, lepton_energy: Float, cos_theta: Float, mass: float
-) -> tuple[Float, Float]:
+    energy: Floats, lepton_energy: Floats, cos_theta: Floats, mass: float
+) -> tuple[Floats, Floats]:
     """Return nu and Q^2 in GeV and GeV^2."""
     z = z_from_cosine(lepton_energy, cos_theta, mass)
     return energy - lepton_energy, invariants(energy, lepton_energy, z, mass).q2
 
 
-def threshold(nu: Float, q2: Float, mass: float) -> Float:
+def threshold(nu: Floats, q2: Floats, mass: float) -> Floats:
     """Return the least energy in GeV that reaches (nu, Q^2), nu / y_max."""
     return np.asarray(nu / y_max(q2 / (2.0 * NUCLEON_MASS * nu), q2, mass))
 
 
 def decompose(
-    energy: Float,
-    nu: Float,
-    q2: Float,
-    weight: Float,
+    energy: Floats,
+    nu: Floats,
+    q2: Floats,
+    weight: Floats,
     flux: FluxIntegrals,
     mass: float,
     *,
@@ -189,7 +188,7 @@ def decompose(
     )
 
 
-def _cells(one: Float, two: Float, size: int) -> Iterator[NDArray[np.intp]]:
+def _cells(one: Floats, two: Floats, size: int) -> Iterator[NDArray[np.intp]]:
     """Yield the rows of each cell: halves along the longer side, until they are small enough."""
     waiting = [np.arange(len(one))]
     while waiting:
@@ -205,7 +204,7 @@ def _cells(one: Float, two: Float, size: int) -> Iterator[NDArray[np.intp]]:
         waiting += [rows[order[half:]], rows[order[:half]]]
 
 
-def _edges(start: float, low: float, high: float) -> Float:
+def _edges(start: float, low: float, high: float) -> Floats:
     middle = min(max(_MIDDLE, low), high)
     fixed = np.concatenate(
         [np.arange(low, middle, _WIDTH), np.arange(middle, high - 1e-9, 2.0 * _WIDTH), [high]]
@@ -214,7 +213,7 @@ def _edges(start: float, low: float, high: float) -> Float:
 
 
 def _fit_cell(
-    energy: Float, nu: Float, q2: Float, weight: Float, flux: FluxIntegrals, edges: Float
+    energy: Floats, nu: Floats, q2: Floats, weight: Floats, flux: FluxIntegrals, edges: Floats
 ) -> Cell | None:
     counts = np.histogram(energy, edges, weights=weight)[0]
     squares = np.histogram(energy, edges, weights=weight**2)[0]
@@ -244,7 +243,7 @@ def _fit_cell(
     )
 
 
-def _merged(expected: Float) -> NDArray[np.intp]:
+def _merged(expected: Floats) -> NDArray[np.intp]:
     """Return the first of the bins that are taken together, each group with FEWEST or more."""
     first, inside = [0], 0.0
     for number, value in enumerate(expected):
@@ -255,7 +254,7 @@ def _merged(expected: Float) -> NDArray[np.intp]:
     return np.array(first[:-1] if len(first) > 1 else first)
 
 
-def _least_squares(counts: Float, templates: Float) -> Float:
+def _least_squares(counts: Floats, templates: Floats) -> Floats:
     """Fit counts by templates; variances are those of the fit, as at the maximum likelihood."""
     expected = np.maximum(counts, 1.0)
     for _ in range(_ROUNDS):
@@ -267,7 +266,7 @@ def _least_squares(counts: Float, templates: Float) -> Float:
     return np.asarray(found)
 
 
-def _pearson(counts: Float, expected: Float, scale: float) -> float:
+def _pearson(counts: Floats, expected: Floats, scale: float) -> float:
     return float(np.sum((counts - expected) ** 2 / (scale * np.maximum(expected, 1e-300))))
 
 

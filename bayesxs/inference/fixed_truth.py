@@ -8,9 +8,7 @@ from typing import Final
 
 import numpy as np
 from jax import Array
-from numpy.typing import NDArray
 
-from bayesxs.inference.bootstrap import Estimates, fit
 from bayesxs.inference.channel import scores_and_densities
 from bayesxs.inference.circle import TURN, about, mean_direction
 from bayesxs.inference.intervals import (
@@ -21,14 +19,14 @@ from bayesxs.inference.intervals import (
     percentile_interval,
     profile_interval,
 )
+from bayesxs.inference.maximum import Estimates, fit
 from bayesxs.inference.posterior import PUBLIC_NAMES, public_values
 from bayesxs.inference.priors import Flat, Gaussian, is_circular, prior_box, prior_information
 from bayesxs.inference.pseudo_experiments import BinnedExperiment
 from bayesxs.inference.summaries import mean_of, sd_of
 from bayesxs.keys import Purpose, generator
 from bayesxs.physics.oscillation import OscillationParameters
-
-type Float = NDArray[np.float64]
+from bayesxs.types import Floats
 
 # Kinds of interval, by the names that results give them
 INTERVALS: Final = ("hdi", "percentile", "basic", "bca", "profile")
@@ -150,14 +148,14 @@ class BatchFits:
             for n, p in experiment.priors.items()
         }
         self._found = self._fit(counts, np.zeros((len(counts[0]), self._nuisances)))
-        self._profiles: dict[str, tuple[Float, Float]] = {}
+        self._profiles: dict[str, tuple[Floats, Floats]] = {}
 
     @property
     def _nuisances(self) -> int:
         return self.experiment.nuisances
 
     @property
-    def estimate(self) -> dict[str, Float]:
+    def estimate(self) -> dict[str, Floats]:
         """Estimates of the free parameters, (batch,)."""
         return {name: self._found.values[:, i] for i, name in enumerate(self.experiment.priors)}
 
@@ -192,7 +190,7 @@ class BatchFits:
             )
         return Estimates(*(np.concatenate(part)[:number] for part in zip(*found, strict=True)))
 
-    def replicas(self, first: int, number: int) -> tuple[dict[str, Float], Float]:
+    def replicas(self, first: int, number: int) -> tuple[dict[str, Floats], Floats]:
         """Fit bootstrap samples of the events: estimates (batch, number), and how many converged.
 
         Constraints of nuisances, and Gaussian priors, fluctuate as measurements would.
@@ -220,7 +218,7 @@ class BatchFits:
         names = enumerate(e.priors)
         return {name: found.values[:, i].reshape(batch, number) for i, name in names}, part
 
-    def accelerations(self) -> dict[str, Float]:
+    def accelerations(self) -> dict[str, Floats]:
         """Return the accelerations of BCa intervals by public name, (batch,).
 
         The influence of an event is the inverse information times its score (Davison and Hinkley,
@@ -240,7 +238,7 @@ class BatchFits:
             out["sin2_2theta23"] = slope * out["sin2_theta23"]
         return out
 
-    def profile(self, name: str) -> tuple[Float, Float]:
+    def profile(self, name: str) -> tuple[Floats, Floats]:
         """Return a parameter's profile likelihood by its public name: grid, (batch, points)."""
         if name == "sin2_2theta23":  # the higher of both octants, whose grid is symmetric
             s, height = self.profile("sin2_theta23")
@@ -251,7 +249,7 @@ class BatchFits:
             self._profiles[name] = self._profile(_OWN_NAMES[name])
         return self._profiles[name]
 
-    def _profile(self, name: str) -> tuple[Float, Float]:
+    def _profile(self, name: str) -> tuple[Floats, Floats]:
         e, batch = self.experiment, len(self.counts[0])
         low, high = prior_box(e.priors)[name]
         if name == "s2_23":
@@ -286,7 +284,7 @@ class BatchFits:
         return float(np.sqrt(_solve(information, unit)[0, own, 0]))
 
 
-def _with_constraints(information: Float, experiment: BinnedExperiment) -> Float:
+def _with_constraints(information: Floats, experiment: BinnedExperiment) -> Floats:
     """Add what measurements elsewhere say: Gaussian priors, and unit widths of nuisances."""
     known = prior_information(experiment.priors, experiment.nuisances)
     flat = [isinstance(prior, Flat) for prior in experiment.priors.values()]
@@ -294,7 +292,7 @@ def _with_constraints(information: Float, experiment: BinnedExperiment) -> Float
     return information + np.diag(known)
 
 
-def _solve(information: Float, right: Float) -> Float:
+def _solve(information: Floats, right: Floats) -> Floats:
     """Solve in units of each coordinate's own error; directions without information stay finite."""
     unit = 1.0 / np.sqrt(np.maximum(np.diagonal(information, axis1=1, axis2=2), 1e-300))
     scaled = unit[:, :, None] * information * unit[:, None, :] + 1e-9 * np.eye(unit.shape[1])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
-type Float = NDArray[np.float64]
+from bayesxs.types import Floats
 
 # Bins that are expected to hold fewer events are taken together
 FEWEST = 5.0
@@ -41,7 +41,7 @@ def chi_square(observed: ArrayLike, expected: ArrayLike, parameters: float = 0.0
     return ChiSquare(chi2, bins, float(stats.chi2.sf(chi2, freedom)) if freedom > 0.0 else 1.0)
 
 
-def pulls(observed: ArrayLike, expected: ArrayLike) -> Float:
+def pulls(observed: ArrayLike, expected: ArrayLike) -> Floats:
     """Return (n - mu)/sqrt(mu), mu scaled to the observed sum; NaN where nothing is expected."""
     n, mu = np.asarray(observed, dtype=float), np.maximum(np.asarray(expected, dtype=float), 0.0)
     mu = mu * n.sum() / mu.sum()
@@ -67,7 +67,7 @@ def predictive_p_value(observed: ArrayLike, replicated: ArrayLike) -> float:
     return float(np.mean(distances[1:] >= distances[0]))
 
 
-def merged(counts: Float, expected: Float) -> tuple[Float, Float]:
+def merged(counts: Floats, expected: Floats) -> tuple[Floats, Floats]:
     """Take together the bins that are expected to hold fewer than FEWEST events.
 
     Args:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-type Float = NDArray[np.float64]
+from bayesxs.types import Floats
 
 _SMOOTHING: Final = 0.25  # half-width of the window over candidate intervals, as a part of them
 
@@ -23,7 +23,7 @@ def contains(intervals: ArrayLike, truth: ArrayLike) -> NDArray[np.bool_]:
     return (ends[..., 0] <= truth) & (truth <= ends[..., 1])
 
 
-def hdi(draws: ArrayLike, prob: float, smoothing: float = _SMOOTHING) -> Float:
+def hdi(draws: ArrayLike, prob: float, smoothing: float = _SMOOTHING) -> Floats:
     """Return the shortest interval that holds a part of the draws.
 
     Of the intervals [theta_(i), theta_(i+m)] between order statistics, m = prob (n + 1) rounded,
@@ -62,7 +62,7 @@ def hdi(draws: ArrayLike, prob: float, smoothing: float = _SMOOTHING) -> Float:
     return np.take_along_axis(ordered, both, axis=-1)
 
 
-def percentile_interval(draws: ArrayLike, prob: float) -> Float:
+def percentile_interval(draws: ArrayLike, prob: float) -> Floats:
     """Return the central interval of draws or of bootstrap replicas.
 
     [q(alpha), q(1 - alpha)], alpha = (1 - prob)/2 (Efron and Tibshirani, An Introduction to the
@@ -81,7 +81,7 @@ def percentile_interval(draws: ArrayLike, prob: float) -> Float:
     return _quantiles(ordered, np.array([0.5 - 0.5 * prob, 0.5 + 0.5 * prob]))
 
 
-def basic_interval(replicas: ArrayLike, estimate: ArrayLike, prob: float) -> Float:
+def basic_interval(replicas: ArrayLike, estimate: ArrayLike, prob: float) -> Floats:
     """Return the basic bootstrap interval, the percentile interval mirrored at the estimate.
 
     [2 t - q(1 - alpha), 2 t - q(alpha)] (Davison and Hinkley, Bootstrap Methods and their
@@ -99,7 +99,7 @@ def basic_interval(replicas: ArrayLike, estimate: ArrayLike, prob: float) -> Flo
     return 2.0 * np.asarray(estimate, dtype=float)[..., None] - ends[..., ::-1]
 
 
-def influence_acceleration(influence: ArrayLike, counts: ArrayLike = 1.0) -> Float:
+def influence_acceleration(influence: ArrayLike, counts: ArrayLike = 1.0) -> Floats:
     """Return the acceleration from empirical influence values l_i, (..., events).
 
     a = sum n_i l_i^3 / (6 (sum n_i l_i^2)^(3/2)) (Efron, J. Am. Stat. Assoc. 82 (1987) 171), n_i
@@ -112,7 +112,7 @@ def influence_acceleration(influence: ArrayLike, counts: ArrayLike = 1.0) -> Flo
     return np.where(square > 0.0, cube / (6.0 * np.where(square > 0.0, square, 1.0) ** 1.5), 0.0)
 
 
-def jackknife_acceleration(jackknife: ArrayLike) -> Float:
+def jackknife_acceleration(jackknife: ArrayLike) -> Floats:
     """Return the acceleration from estimates that leave one event out, (..., events).
 
     That of the influence values l_i = mean - t_(i) (Efron and Tibshirani (1993), Eq. 14.15).
@@ -123,7 +123,7 @@ def jackknife_acceleration(jackknife: ArrayLike) -> Float:
 
 def bca_interval(
     replicas: ArrayLike, estimate: ArrayLike, acceleration: ArrayLike, prob: float
-) -> Float:
+) -> Floats:
     """Return the bias-corrected and accelerated bootstrap interval.
 
     [q(Phi(z(alpha))), q(Phi(z(1 - alpha)))] with z(p) = z0 + (z0 + z_p)/(1 - a (z0 + z_p)),
@@ -158,7 +158,7 @@ def bca_interval(
     return _quantiles(ordered, stats.norm.cdf(z))
 
 
-def profile_region(grid: ArrayLike, profile_loglike: ArrayLike, prob: float) -> Float:
+def profile_region(grid: ArrayLike, profile_loglike: ArrayLike, prob: float) -> Floats:
     """Return the pieces of the profile-likelihood region of one experiment.
 
     {theta: 2 (log L_max - log L(theta)) <= q}, q the quantile of chi-square with one degree of
@@ -201,7 +201,7 @@ def profile_region(grid: ArrayLike, profile_loglike: ArrayLike, prob: float) -> 
     return np.concatenate([starts_inside, ends, ends_inside]).reshape(-1, 2)
 
 
-def profile_interval(grid: ArrayLike, profile_loglike: ArrayLike, prob: float) -> Float:
+def profile_interval(grid: ArrayLike, profile_loglike: ArrayLike, prob: float) -> Floats:
     """Return the interval from the lowest to the highest point of each profile-likelihood region.
 
     Where `profile_region` has two pieces, what lies between them is counted in, so that such an
@@ -226,7 +226,7 @@ def _check_prob(prob: float, number: int) -> None:
         raise ValueError(f"interval of {prob} from {number}: level within (0, 1), at least two")
 
 
-def _quantiles(ordered: Float, probabilities: ArrayLike) -> Float:
+def _quantiles(ordered: Floats, probabilities: ArrayLike) -> Floats:
     """Order statistics p (n + 1), interpolated, within the extremes; p broadcasts over rows."""
     number = ordered.shape[-1]
     p = np.broadcast_to(probabilities, (*ordered.shape[:-1], np.shape(probabilities)[-1]))
@@ -237,7 +237,7 @@ def _quantiles(ordered: Float, probabilities: ArrayLike) -> Float:
     return low + (place - left) * (high - low)
 
 
-def _vertex(theta: Float, loglike: Float) -> tuple[float, float]:
+def _vertex(theta: Floats, loglike: Floats) -> tuple[float, float]:
     """Maximum of the parabola through the highest point and its neighbors, else that point."""
     best = int(np.argmax(loglike))
     three = slice(best - 1, best + 2)

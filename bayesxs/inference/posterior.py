@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from bayesxs.inference.priors import Prior, log_density, prior_box, prior_distri
 from bayesxs.inference.sampling import Draws
 from bayesxs.inference.summaries import described, sd_of, summary_of
 from bayesxs.physics.oscillation import OscillationParameters
+from bayesxs.types import Numbers
 
 # Names of the parameters in results, by their names in the model
 PUBLIC_NAMES = {
@@ -34,7 +35,7 @@ PUBLIC_NAMES = {
 }
 
 
-def public_values(values: Mapping[str, Any]) -> dict[str, Any]:
+def public_values(values: Mapping[str, Numbers]) -> dict[str, Numbers]:
     """Name parameters of the model as in results, and add sin2_2theta23 = 4 s (1 - s)."""
     out = {PUBLIC_NAMES[name]: value for name, value in values.items()}
     if "sin2_theta23" in out:
@@ -70,7 +71,7 @@ def posterior_tree(
     sites = {PUBLIC_NAMES[k]: v for k, v in draws.sites.items() if k in PUBLIC_NAMES}
     chains, length = next(iter(draws.statistics.values())).shape[:2]
     chain, draw = first_chain + np.arange(chains), first_draw + np.arange(length)
-    coords: dict[str, Any] = {"chain": chain, "draw": draw}
+    coords: dict[str, object] = {"chain": chain, "draw": draw}
     dims: dict[str, list[str]] = {}
     if "nuisance" in draws.sites:
         sites["nuisance"] = draws.sites["nuisance"]
@@ -128,7 +129,7 @@ def nuisances_of(posterior: xr.Dataset, thin: int = 1) -> Array:
 
 
 def batched(
-    function: Any,
+    function: Callable[..., Array],
     parameters: OscillationParameters,
     nuisances: Array | None = None,
     batch: int = 64,
@@ -145,7 +146,7 @@ def batched(
     arrays = {n: v for n, v in parameters._asdict().items() if np.ndim(v)}
     scalars = {n: v for n, v in parameters._asdict().items() if not np.ndim(v)}
 
-    def one(item: Any) -> Array:
+    def one(item: tuple[dict[str, Array], Array | None]) -> Array:
         point = OscillationParameters(**item[0], **scalars)
         return function(point) if nuisances is None else function(point, item[1])
 
@@ -258,11 +259,12 @@ def summarize(tree: xr.DataTree) -> dict[str, Any]:
     for name in [*PUBLIC_NAMES.values(), "sin2_2theta23"]:
         if name not in posterior:
             continue
-        out[name] = summary_of(name, posterior[name])
+        row = summary_of(name, posterior[name])
         if "bootstrap" in tree.children and name in tree["bootstrap"].dataset:
             estimates = tree["bootstrap"].dataset
-            out[name]["mle"] = float(estimates.attrs[f"mle_{name}"])
-            out[name]["bootstrap_sd"] = float(sd_of(name, estimates[name].values))
+            row["mle"] = float(estimates.attrs[f"mle_{name}"])
+            row["bootstrap_sd"] = float(sd_of(name, estimates[name].values))
+        out[name] = row
     if "octant_upper_probability" in posterior:
         out["octant_upper_probability"] = float(posterior["octant_upper_probability"].mean())
     out["divergences"] = int(tree["sample_stats"]["diverging"].sum())

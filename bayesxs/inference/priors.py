@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
-from numpy.typing import NDArray
 from numpyro import distributions as dist
 
 from bayesxs.inference.circle import TURN, WrappedNormal, on_branch
 from bayesxs.physics.oscillation import OscillationParameters
+from bayesxs.types import Floats
 
 
 class Flat(NamedTuple):
@@ -135,7 +135,7 @@ def crosses_octants(priors: Mapping[str, Prior]) -> bool:
     return isinstance(prior, Gaussian) or prior.low < 0.5 < prior.high
 
 
-def prior_information(priors: Mapping[str, Prior], nuisances: int) -> NDArray[np.float64]:
+def prior_information(priors: Mapping[str, Prior], nuisances: int) -> Floats:
     """Return what priors tell of each parameter, then of each nuisance: one over the variance.
 
     That of a flat prior is 12/width^2, of a Gaussian one 1/sd^2, of a standard normal nuisance 1.

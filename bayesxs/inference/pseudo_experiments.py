@@ -7,10 +7,9 @@ batch it stands in, but for rounding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +53,7 @@ class BinnedExperiment:
     thin: int
     seed: int
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Leave out what was compiled: it does not travel."""
         state = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return state | {"channels": jax.tree.map(np.asarray, self.channels)}
@@ -186,7 +185,7 @@ class BinnedExperiment:
         return np.asarray(self._log_likelihoods(tuple(counts), dict(sites)))
 
     @cached_property
-    def _log_likelihoods(self) -> Any:
+    def _log_likelihoods(self) -> Callable[..., Array]:
         def one(counts: tuple[Array, ...], sites: dict[str, Array]) -> Array:
             data = _with_counts(self.channels, counts)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +13,17 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
+from jaxtyping import PyTree
 from numpyro import infer
 from numpyro.infer.hmc import HMCState
 from numpyro.infer.util import initialize_model
 
 from bayesxs.storage.checkpoint import flatten, restore
+
+type Arguments = tuple[PyTree[Array], ...]  # of a model
+
+# Axis of a mesh along which chains are split
+CHAIN = PartitionSpec("chain")
 
 STATISTICS = ("diverging", "accept_prob", "num_steps", "potential_energy", "energy")
 
@@ -113,6 +119,129 @@ def chain_mesh(chains: int) -> Mesh:
     return Mesh(np.array(devices[:used]), ("chain",))
 
 
+def _spread(function: Callable[..., PyTree], mesh: Mesh, own: int) -> Callable[..., PyTree]:
+    """Split a function of a batch of chains over devices.
+
+    Each device does the same with its chains, however many other devices there are.
+
+    Args:
+        function: of arrays by chain, of the model's arguments, and of constants.
+        mesh: the devices.
+        own: how many of the arguments each chain has for itself.
+    """
+
+    def split(first: PyTree, arguments: Arguments, *rest: int) -> PyTree:
+        return jax.shard_map(
+            lambda f, a: function(f, a, *rest),
+            mesh=mesh,
+            in_specs=(CHAIN, (*[CHAIN] * own, *[PartitionSpec()] * (len(arguments) - own))),
+            out_specs=CHAIN,
+            check_vma=False,
+        )(first, arguments)
+
+    return split
+
+
+@dataclass(frozen=True)
+class _Kernels:
+    """NUTS kernels of one model.
+
+    Attributes:
+        model: NumPyro model of array arguments.
+        settings: of the sampler.
+        adapt_covariance: whether warm-up changes the covariance.
+    """
+
+    model: Callable[..., None]
+    settings: SamplerSettings
+    adapt_covariance: bool
+
+    def of(self, start: Mapping[str, ArrayLike] | None, covariance: ArrayLike | None) -> infer.NUTS:
+        """Return the kernel that starts at given values with a given covariance."""
+        return infer.NUTS(
+            self.model,
+            dense_mass=True,
+            inverse_mass_matrix=None if covariance is None else jnp.asarray(covariance),
+            adapt_mass_matrix=self.adapt_covariance,
+            target_accept_prob=self.settings.target_accept,
+            max_tree_depth=self.settings.tree_depth,
+            init_strategy=infer.init_to_uniform
+            if start is None
+            else infer.init_to_value(values=dict(start)),
+        )
+
+
+class _Beginning(NamedTuple):
+    """Keys of the chains, and where they start if each has a place of its own."""
+
+    keys: Array
+    starts: Mapping[str, Array] | None
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Chains that advance together on one device; each function is one program.
+
+    Attributes:
+        kernels: makes the kernel of a chain that starts at a place of its own.
+        kernel: of all chains.
+        own: how many of the model's arguments, the first ones, each chain has for itself.
+    """
+
+    kernels: _Kernels
+    kernel: infer.NUTS
+    own: int
+
+    def begin(self, given: _Beginning, arguments: Arguments) -> HMCState:
+        """Return the first state of each chain."""
+        shared, warmup = arguments[self.own :], self.kernels.settings.warmup
+
+        def covariance_of(item: tuple[Mapping[str, Array], Arguments]) -> Array:
+            return curvature_covariance(self.kernels.model, item[0], (*item[1], *shared))
+
+        def one(
+            key: Array, start: Mapping[str, Array] | None, covariance: Array | None, mine: Arguments
+        ) -> HMCState:
+            everything = (*mine, *shared)
+            state = self.kernel.init(key, warmup, None, everything, {})
+            if covariance is None:
+                return state
+            # The matrix is part of the state, with which the first kernel goes on
+            return self.kernels.of(start, covariance).init(key, warmup, None, everything, {})
+
+        keys, starts = given
+        covariances = None
+        if starts is not None:
+            # Chain by chain, as in `curvature_covariance` column by column
+            covariances = jax.lax.map(covariance_of, (starts, arguments[: self.own]))
+        return jax.vmap(one)(keys, starts, covariances, arguments[: self.own])
+
+    def advance(
+        self, state: HMCState, arguments: Arguments, count: int
+    ) -> tuple[HMCState, PyTree[Array]]:
+        """Go on by some steps; return the state, and sites and statistics of each step."""
+
+        def one(state: HMCState, mine: Arguments) -> HMCState:
+            return self.kernel.sample(state, (*mine, *arguments[self.own :]), {})
+
+        def body(state: HMCState, _: None) -> tuple[HMCState, PyTree[Array]]:
+            state = jax.vmap(one)(state, arguments[: self.own])
+            return state, (state.z, {name: getattr(state, name) for name in STATISTICS})
+
+        state, trace = jax.lax.scan(body, state, None, length=count)
+        return state, jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), trace)
+
+    def constrain(self, z: dict[str, Array], arguments: Arguments) -> dict[str, Array]:
+        """Return the sites of the model, deterministic ones too, at unconstrained values."""
+
+        def one(z: dict[str, Array], mine: Arguments) -> dict[str, Array]:
+            function = self.kernel.postprocess_fn((*mine, *arguments[self.own :]), {})
+            # Some draws at a time: each may need a whole likelihood
+            return jax.lax.map(function, z, batch_size=64)
+
+        return jax.vmap(one)(z, arguments[: self.own])
+
+
 class NutsSampler:
     """NUTS (Hoffman and Gelman, arXiv:1111.4246) for one model, compiled once for one data shape.
 
@@ -124,7 +253,7 @@ class NutsSampler:
         self,
         model: Callable[..., None],
         settings: SamplerSettings,
-        start: Mapping[str, Any] | None = None,
+        start: Mapping[str, ArrayLike] | None = None,
         covariance: ArrayLike | None = None,
         own_arguments: int = 0,
         own_starts: bool = False,
@@ -150,87 +279,17 @@ class NutsSampler:
             adapt_covariance = covariance is None and not own_starts
         self.settings = settings
         self._own_starts = own_starts
-
-        def kernel_of(start: Mapping[str, Any] | None, covariance: ArrayLike | None) -> infer.NUTS:
-            return infer.NUTS(
-                model,
-                dense_mass=True,
-                inverse_mass_matrix=None if covariance is None else jnp.asarray(covariance),
-                adapt_mass_matrix=adapt_covariance,
-                target_accept_prob=settings.target_accept,
-                max_tree_depth=settings.tree_depth,
-                init_strategy=infer.init_to_uniform
-                if start is None
-                else infer.init_to_value(values=dict(start)),
-            )
-
-        kernel = kernel_of(start, covariance)
+        kernels = _Kernels(model, settings, adapt_covariance)
+        batch = _Batch(kernels, kernels.of(start, covariance), own_arguments)
         mesh = chain_mesh(settings.chains)
-        chain, shared = PartitionSpec("chain"), PartitionSpec()
-        self._placed = NamedSharding(mesh, chain)
-
-        own = own_arguments
-
-        def steps(state: HMCState, arguments: tuple[Any, ...], count: int) -> tuple[HMCState, Any]:
-            def one(state: HMCState, mine: tuple[Any, ...]) -> HMCState:
-                return kernel.sample(state, (*mine, *arguments[own:]), {})
-
-            def body(state: HMCState, _: None) -> tuple[HMCState, Any]:
-                state = jax.vmap(one)(state, arguments[:own])
-                return state, (state.z, {name: getattr(state, name) for name in STATISTICS})
-
-            state, trace = jax.lax.scan(body, state, None, length=count)
-            return state, jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), trace)
-
-        def constrained(z: dict[str, Array], arguments: tuple[Any, ...]) -> dict[str, Array]:
-            def one(z: dict[str, Array], mine: tuple[Any, ...]) -> dict[str, Array]:
-                function = kernel.postprocess_fn((*mine, *arguments[own:]), {})
-                # Some draws at a time: each may need a whole likelihood
-                return jax.lax.map(function, z, batch_size=64)
-
-            return jax.vmap(one)(z, arguments[:own])
-
-        def begun(given: _Beginning, arguments: tuple[Any, ...]) -> HMCState:
-            def covariance_of(item: tuple[Mapping[str, Array], tuple[Any, ...]]) -> Array:
-                return curvature_covariance(model, item[0], (*item[1], *arguments[own:]))
-
-            def one(
-                key: Array, start: Any, covariance: Array | None, mine: tuple[Any, ...]
-            ) -> HMCState:
-                everything = (*mine, *arguments[own:])
-                state = kernel.init(key, settings.warmup, None, everything, {})
-                if covariance is None:
-                    return state
-                # The matrix is part of the state, with which the first kernel goes on
-                return kernel_of(start, covariance).init(key, settings.warmup, None, everything, {})
-
-            keys, starts = given
-            covariances = None
-            if starts is not None:
-                # Chain by chain, as in `curvature_covariance` column by column
-                covariances = jax.lax.map(covariance_of, (starts, arguments[:own]))
-            return jax.vmap(one)(keys, starts, covariances, arguments[:own])
-
-        # Each device does the same with its chains, however many other devices there are
-        def spread(function: Callable[..., Any]) -> Callable[..., Any]:
-            def split(first: Any, arguments: tuple[Any, ...], *rest: Any) -> Any:
-                return jax.shard_map(
-                    lambda f, a: function(f, a, *rest),
-                    mesh=mesh,
-                    in_specs=(chain, (*[chain] * own, *[shared] * (len(arguments) - own))),
-                    out_specs=chain,
-                    check_vma=False,
-                )(first, arguments)
-
-            return split
-
-        self._begin = jax.jit(spread(begun))
-        self._advance = jax.jit(spread(steps), static_argnums=2)
-        self._constrain = jax.jit(spread(constrained))
+        self._placed = NamedSharding(mesh, CHAIN)
+        self._begin = jax.jit(_spread(batch.begin, mesh, own_arguments))
+        self._advance = jax.jit(_spread(batch.advance, mesh, own_arguments), static_argnums=2)
+        self._constrain = jax.jit(_spread(batch.constrain, mesh, own_arguments))
 
     def run(
         self,
-        arguments: tuple[Any, ...],
+        arguments: Arguments,
         key: Array,
         starts: Mapping[str, ArrayLike] | None = None,
     ) -> Draws:
@@ -247,7 +306,7 @@ class NutsSampler:
 
     def pieces(
         self,
-        arguments: tuple[Any, ...],
+        arguments: Arguments,
         key: Array,
         starts: Mapping[str, ArrayLike] | None = None,
         *,
@@ -292,7 +351,7 @@ class NutsSampler:
             draws = self._draws(trace, arguments) if done > settings.warmup else None
             yield Piece(done, draws, flatten(state) | {"done": np.array(done)})
 
-    def _draws(self, trace: Any, arguments: tuple[Any, ...]) -> Draws:
+    def _draws(self, trace: PyTree[Array], arguments: Arguments) -> Draws:
         z, recorded = trace
         sites = self._constrain(z, arguments)
         statistics = {ARVIZ_NAMES[k]: np.asarray(v) for k, v in recorded.items()}
@@ -300,19 +359,12 @@ class NutsSampler:
         return Draws({name: np.asarray(value) for name, value in sites.items()}, statistics)
 
 
-class _Beginning(NamedTuple):
-    """Keys of the chains, and where they start if each has a place of its own."""
-
-    keys: Array
-    starts: Mapping[str, Array] | None
-
-
 def _arrays(starts: Mapping[str, ArrayLike] | None) -> dict[str, Array] | None:
     return None if starts is None else {name: jnp.asarray(v) for name, v in starts.items()}
 
 
 def curvature_covariance(
-    model: Callable[..., None], start: Mapping[str, Any], arguments: tuple[Any, ...]
+    model: Callable[..., None], start: Mapping[str, ArrayLike], arguments: Arguments
 ) -> Array:
     """Return |H|^-1 with H the Hessian of the potential at the start, in unconstrained space.
 

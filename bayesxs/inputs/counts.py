@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from bayesxs.errors import InputError
 from bayesxs.inputs.tables import column_names, read_columns
-
-type Float = NDArray[np.float64]
+from bayesxs.types import Floats
 
 # Largest number of events of a file
 MOST_EVENTS: Final = 10**12
@@ -42,10 +41,10 @@ class CountTable:
         counts: shape (n,).
     """
 
-    energy: Float
-    second: Float
+    energy: Floats
+    second: Floats
     axis: str
-    counts: Float
+    counts: Floats
 
 
 def has_edges(path: str | Path) -> bool:
@@ -154,7 +153,7 @@ def near_counts(
     )
 
 
-def load_counts(path: str | Path, axes: Mapping[str, Float]) -> Float:
+def load_counts(path: str | Path, axes: Mapping[str, Floats]) -> Floats:
     """Read counts with one row per bin that holds events; the others are empty.
 
     The columns are the axes, any point inside the bin, and counts. A bin may stand only once.
@@ -201,7 +200,7 @@ def _read(path: Path, columns: Sequence[str]) -> list[list[float]]:
     return rows
 
 
-def _check_sum(path: Path | str, counts: Float) -> None:
+def _check_sum(path: Path | str, counts: Floats) -> None:
     total = float(counts.sum())
     if not total > 0.0:
         raise InputError(f"{path}: no events: at least one count above 0 is needed")
@@ -209,7 +208,7 @@ def _check_sum(path: Path | str, counts: Float) -> None:
         raise InputError.at(path, "sum of counts", f"{total:g}", f"at most {MOST_EVENTS:g}")
 
 
-def _refuse_overlap(path: Path, energy: Float, second: Float) -> None:
+def _refuse_overlap(path: Path, energy: Floats, second: Floats) -> None:
     """Refuse bins that share more than an edge.
 
     All edges together span cells; the corners of a bin enter a table of second differences, whose
@@ -220,8 +219,9 @@ def _refuse_overlap(path: Path, energy: Float, second: Float) -> None:
     """
     places, sizes = [], []
     for edges in (energy, second):
-        distinct = np.unique(np.round(edges, 9))  # rounding parts no edges
-        places.append(np.searchsorted(distinct, np.round(edges, 9)))
+        edges = _rounded(edges)
+        distinct = np.unique(edges)
+        places.append(np.searchsorted(distinct, edges))
         sizes.append(len(distinct))
     if sizes[0] * sizes[1] > MOST_CELLS:
         allowed = f"distinct edges must span at most {MOST_CELLS:g} cells"
@@ -237,3 +237,9 @@ def _refuse_overlap(path: Path, energy: Float, second: Float) -> None:
         inside &= (bottom <= doubled[1]) & (doubled[1] < top)
         first, other = np.flatnonzero(inside)[:2]
         raise InputError(f"{path}: row {other}: its bin overlaps with that of row {first}")
+
+
+def _rounded(edges: Floats) -> Floats:
+    """Round to nine decimals, so that rounding parts no edges; large numbers have none."""
+    large = np.abs(edges) > 1e6
+    return np.where(large, edges, np.round(np.where(large, 0.0, edges), 9))

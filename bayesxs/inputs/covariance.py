@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from bayesxs.errors import InputError
 from bayesxs.inputs.npz import read_arrays
 from bayesxs.inputs.tables import read_lines
+from bayesxs.types import Floats
 
-Float = NDArray[np.float64]
+Float = Floats
 
 EDGE_COLUMNS = ("energy_low_GeV", "energy_high_GeV")
 EDGES_KEY, MATRIX_KEY = "energy_edges_GeV", "covariance"

@@ -14,14 +14,14 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bayesxs.errors import InputError
+from bayesxs.types import Floats
 
-Vector = NDArray[np.float64]
+Vector = Floats
 Distribution = Callable[[Vector], Vector]
 
 DATA_VERSION = 1
@@ -254,8 +254,8 @@ def _hoppet_index(pid: int) -> int:
     return 6 if pid == 21 else 6 + pid
 
 
-def _hoppet_input(start: Input) -> Callable[[float, float], Any]:
-    def callback(x: float, _q: float) -> Any:
+def _hoppet_input(start: Input) -> Callable[[float, float], Floats]:
+    def callback(x: float, _q: float) -> Floats:
         point = np.array(x)
         ubar, dbar, strange = start.ubar(point), start.dbar(point), start.strange(point)
         quarks = {

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bayesxs.errors import InputError
 from bayesxs.inputs.tables import column_names, read_columns
+from bayesxs.types import Floats
 
 # Energy in GeV, and cos(theta) or theta in rad. The last two are those of a run's own events.nc,
 # whose reconstructed quantities a detector with response has measured
@@ -27,8 +28,8 @@ WEIGHTS: Final = ("weight", "weights", "wght", "event_weight")
 class LeptonEvents(NamedTuple):
     """Hold what the detector sees of each event."""
 
-    lepton_energy: NDArray[np.float64]  # GeV, shape (n,)
-    cos_theta: NDArray[np.float64]  # to the beam, shape (n,)
+    lepton_energy: Floats  # GeV, shape (n,)
+    cos_theta: Floats  # to the beam, shape (n,)
     sample: NDArray[np.int8]  # to which each belongs, shape (n,)
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from bayesxs.errors import InputError
 from bayesxs.inputs.fluxtable import SPECIES, Energies, FluxTable, read_flux_table
+from bayesxs.types import Floats
 
 NEUTRINOS = (12, 14, 16, -12, -14, -16)
 COLUMNS = SPECIES
@@ -32,13 +33,13 @@ class Flux:
     Build one with `make_flux` or a loader: they check the table.
     """
 
-    energy: NDArray[np.float64]  # (n,), GeV, increasing
-    values: NDArray[np.float64]  # (n, 6), columns in the order of NEUTRINOS
+    energy: Floats  # (n,), GeV, increasing
+    values: Floats  # (n, 6), columns in the order of NEUTRINOS
     source: str
-    edges: NDArray[np.float64] | None = None  # (n + 1,), GeV: the flux is constant in each bin
+    edges: Floats | None = None  # (n + 1,), GeV: the flux is constant in each bin
 
     @property
-    def knots(self) -> NDArray[np.float64]:
+    def knots(self) -> Floats:
         """Energies in GeV at which the flux has a kink or a step."""
         return self.energy if self.edges is None else self.edges
 
@@ -47,7 +48,7 @@ class Flux:
         """First and last knot in GeV; the flux is zero outside."""
         return float(self.knots[0]), float(self.knots[-1])
 
-    def __call__(self, pdg: int, energy: ArrayLike) -> NDArray[np.float64]:
+    def __call__(self, pdg: int, energy: ArrayLike) -> Floats:
         """Return the flux of one species: linear between bin centers, zero outside.
 
         With edges it is constant in each bin instead, so that its integral over a bin is that of
@@ -120,7 +121,7 @@ def make_flux(
     return Flux(energy, values, source, edges)
 
 
-def _check_energy(energy: NDArray[np.float64], rows: Sequence[int], source: str) -> None:
+def _check_energy(energy: Floats, rows: Sequence[int], source: str) -> None:
     bad = np.flatnonzero(~(np.isfinite(energy) & (energy >= 0)))
     if bad.size:
         where = f"row {rows[bad[0]]}: energy"

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bayesxs.errors import InputError
 from bayesxs.inputs.flux import Flux, make_flux
 from bayesxs.inputs.fluxtable import SPECIES, species_of
+from bayesxs.types import Floats
 
 # What the content of a bin is
 Contents = Literal["per_GeV", "per_bin"]
@@ -58,8 +58,8 @@ def load_root_flux(path: str | Path, contents: Contents = "per_GeV") -> Flux:
             or a table that is no flux: see `make_flux`.
     """
     file, names = split_root_path(str(path))
-    edges: NDArray[np.float64] | None = None
-    columns: dict[str, NDArray[np.float64]] = {}
+    edges: Floats | None = None
+    columns: dict[str, Floats] = {}
     for species, (bins, values) in _histograms(file, names).items():
         if edges is not None and not np.array_equal(edges, bins):
             raise InputError(f"{file}: {names[species]}: its bins differ from those of the first")
@@ -73,9 +73,7 @@ def load_root_flux(path: str | Path, contents: Contents = "per_GeV") -> Flux:
     return make_flux(0.5 * (edges[:-1] + edges[1:]), table, str(path), edges=edges)
 
 
-def _histograms(
-    file: Path, names: dict[str, str]
-) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+def _histograms(file: Path, names: dict[str, str]) -> dict[str, tuple[Floats, Floats]]:
     import uproot  # takes half a second
 
     try:
@@ -92,7 +90,11 @@ def _histograms(
         raise InputError(f"{file}: cannot be read as a ROOT file: {reason}") from None
 
 
-def _histogram(file: Path, root: Any, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _histogram(
+    file: Path,
+    root: Any,  # uproot.ReadOnlyDirectory
+    name: str,
+) -> tuple[Floats, Floats]:
     kinds = root.classnames(recursive=True)
     held = sorted({key.split(";")[0] for key, kind in kinds.items() if _HISTOGRAM.fullmatch(kind)})
     if name.split(";")[0] not in held:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bayesxs.errors import InputError, InputNotice
 from bayesxs.inputs.tables import MAX_COLUMNS, read_lines
+from bayesxs.types import Floats
 
-Float = NDArray[np.float64]
+Float = Floats
 
 SPECIES: Final = ("nu_e", "nu_mu", "nu_tau", "anti_nu_e", "anti_nu_mu", "anti_nu_tau")
 CONTENT: Final = "a table of fluxes"

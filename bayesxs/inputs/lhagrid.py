@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
 
 from bayesxs.errors import InputError
 from bayesxs.inputs.tables import read_text
+from bayesxs.types import Floats
 
 GLUON = 21
 DATA_PATH_VARIABLE = "LHAPDF_DATA_PATH"
@@ -29,10 +29,10 @@ class KnotGrid(NamedTuple):
     Subgrids that meet at a quark threshold are concatenated, so a threshold's Q^2 appears twice.
     """
 
-    x: NDArray[np.float64]  # (nx,), increasing
-    q2: NDArray[np.float64]  # (nq,), GeV^2, non-decreasing
+    x: Floats  # (nx,), increasing
+    q2: Floats  # (nq,), GeV^2, non-decreasing
     flavors: tuple[int, ...]  # PDG ids
-    values: NDArray[np.float64]  # (nx, nq, nf), x f(x, Q^2)
+    values: Floats  # (nx, nq, nf), x f(x, Q^2)
     force_positive: int  # LHAPDF's ForcePositive: 0 no, 1 clamp at 0, 2 clamp at 1e-10
 
 
@@ -236,7 +236,7 @@ def _parse_block(file: Path, lines: list[str], start: int, stop: int) -> KnotGri
     return KnotGrid(x, q * q, flavors, values.reshape(len(x), len(q), len(flavors)), 0)
 
 
-def _floats(file: Path, number: int, line: str) -> NDArray[np.float64]:
+def _floats(file: Path, number: int, line: str) -> Floats:
     try:
         values = np.array(line.split(), dtype=np.float64)
     except ValueError:
@@ -246,7 +246,7 @@ def _floats(file: Path, number: int, line: str) -> NDArray[np.float64]:
     return values
 
 
-def _knots(file: Path, number: int, line: str, label: str, minimum: int) -> NDArray[np.float64]:
+def _knots(file: Path, number: int, line: str, label: str, minimum: int) -> Floats:
     knots = _floats(file, number, line)
     if len(knots) < minimum:
         raise InputError(f"{file}: line {number}: {len(knots)} {label} knots: at least {minimum}")
@@ -267,7 +267,7 @@ def _flavors(file: Path, number: int, line: str) -> tuple[int, ...]:
     return flavors
 
 
-def _rows(file: Path, rows: list[tuple[int, str]], width: int) -> NDArray[np.float64]:
+def _rows(file: Path, rows: list[tuple[int, str]], width: int) -> Floats:
     try:
         values = np.array([line.split() for _, line in rows], dtype=np.float64)
         if values.shape == (len(rows), width) and np.all(np.isfinite(values)):

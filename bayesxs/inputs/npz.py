@@ -13,9 +13,9 @@ from typing import Final
 
 import numpy as np
 from numpy.lib import format as npy
-from numpy.typing import NDArray
 
 from bayesxs.errors import InputError
+from bayesxs.types import Floats
 
 MAX_BYTES: Final = 64_000_000  # unpacked, all arrays together
 MAX_ARRAYS: Final = 100
@@ -52,9 +52,7 @@ def read_names(path: str | Path, name: str) -> list[str]:
         return [str(text) for text in texts]
 
 
-def read_arrays(
-    path: str | Path, names: Sequence[str], limit: int = MAX_BYTES
-) -> list[NDArray[np.float64]]:
+def read_arrays(path: str | Path, names: Sequence[str], limit: int = MAX_BYTES) -> list[Floats]:
     """Return the named arrays of real numbers in an NPZ file, as float64.
 
     What the file declares (sizes in the archive, shapes and types in the headers) is checked before
@@ -115,7 +113,7 @@ def _check_sizes(path: str | Path, members: Sequence[zipfile.ZipInfo], limit: in
         raise InputError.at(path, "unpacked size", f"{size} bytes", f"at most {limit}")
 
 
-def _array(path: str | Path, name: str, content: bytes, allowed: str) -> NDArray[np.float64]:
+def _array(path: str | Path, name: str, content: bytes, allowed: str) -> Floats:
     stream = io.BytesIO(content)
     try:
         version = npy.read_magic(stream)

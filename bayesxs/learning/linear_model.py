@@ -19,8 +19,9 @@ from jax.scipy.linalg import cho_solve, solve_triangular
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-from bayesxs.detector.grid import Float, NodeGrid
+from bayesxs.detector.grid import NodeGrid
 from bayesxs.learning.near_problem import smooth_functions
+from bayesxs.types import Floats
 
 # Applies the prior covariance of w to columns, shape (3 n_nodes, k)
 type Covariance = Callable[[Array], Array]
@@ -38,7 +39,7 @@ class LinearData(NamedTuple):
 
     design: Array
     observed: Array
-    whiten: Float
+    whiten: Floats
 
 
 def near_data(
@@ -154,8 +155,8 @@ class Modes(NamedTuple):
         kept: fraction of the far variance that the K modes hold.
     """
 
-    modes: Float
-    sizes: Float
+    modes: Floats
+    sizes: Floats
     kept: float
 
 

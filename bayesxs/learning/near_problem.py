@@ -18,8 +18,9 @@ from jax.scipy.special import xlogy
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-from bayesxs.detector.grid import Float, NodeGrid
+from bayesxs.detector.grid import NodeGrid
 from bayesxs.learning.network import Network
+from bayesxs.types import Floats
 
 type Loss = Literal["relative", "uniform", "multinomial", "chi_square"]
 
@@ -109,10 +110,10 @@ def near_problem(
     return NearProblem(x, q2, operator, sums, goal, lift, counts)
 
 
-def smooth_functions(nodes: NodeGrid, active: np.ndarray, number: int, smoothing: float) -> Float:
+def smooth_functions(nodes: NodeGrid, active: np.ndarray, number: int, smoothing: float) -> Floats:
     """Return random smooth structure functions on the active nodes, shape (3 n_active, number)."""
 
-    def kernel(n: int) -> Float:
+    def kernel(n: int) -> Floats:
         distance = np.subtract.outer(np.arange(n), np.arange(n)) / smoothing
         return np.exp(-0.5 * distance**2)
 

@@ -17,11 +17,11 @@ import optax
 from flax import nnx
 from jax import Array
 
-from bayesxs.detector.grid import Float
 from bayesxs.learning.gauss_newton import gauss_newton_step, initial_damping
 from bayesxs.learning.near_problem import NearProblem, near_loss
 from bayesxs.learning.network import Network
 from bayesxs.storage.checkpoint import flatten, restore
+from bayesxs.types import Floats
 
 type Phase = Literal["gauss_newton", "adam", "lbfgs"]
 
@@ -88,8 +88,8 @@ def train(
     problem: NearProblem,
     schedule: Schedule,
     *,
-    resume: dict[str, Float] | None = None,
-    record: Callable[[int, float, Network, dict[str, Float]], None] | None = None,
+    resume: dict[str, Floats] | None = None,
+    record: Callable[[int, float, Network, dict[str, Floats]], None] | None = None,
 ) -> Network:
     """Minimise the near-detector loss and return the best network seen, its scale and sign fixed.
 
@@ -122,8 +122,8 @@ def train_together(
     problems: Sequence[NearProblem],
     schedule: Schedule,
     *,
-    resume: dict[str, Float] | None = None,
-    record: Callable[[int, Float, list[Network], dict[str, Float]], None] | None = None,
+    resume: dict[str, Floats] | None = None,
+    record: Callable[[int, Floats, list[Network], dict[str, Floats]], None] | None = None,
 ) -> list[Network]:
     """Train networks of one architecture side by side, as one vectorised computation.
 
@@ -179,7 +179,7 @@ def _descend(
     schedule: Schedule,
     advance: Callable[..., tuple[Progress, Array]],
     initial: Callable[..., Progress],
-    resume: dict[str, Float] | None,
+    resume: dict[str, Floats] | None,
     told: Callable[[Progress, Array], None],
 ) -> Progress:
     """Go through the phases of a schedule, from a checkpoint if there is one."""

@@ -23,11 +23,8 @@ needs one eigenvector's projector and two angles instead of three of each.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from math import pi
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -35,6 +32,9 @@ from jax.typing import ArrayLike
 
 from bayesxs.constants import MATTER_POTENTIAL, PHASE
 from bayesxs.errors import InputError
+from bayesxs.physics.eigenvalue import cubic_slope, inverse_or_zero, isolated_eigenvalue
+from bayesxs.physics.trigonometry import sin_cos
+from bayesxs.types import Floats
 
 FLAVORS: Final = ("e", "mu", "tau")
 
@@ -42,13 +42,6 @@ NewtonSteps = Literal[0, 1, 2, "exact"]
 
 # Convergence is quadratic: from any first guess in use, four steps end at rounding error
 _NEWTON_STEPS: Final[dict[object, int]] = {0: 0, 1: 1, 2: 2, "exact": 4}
-
-# Newton's next step, over the spread of the eigenvalues, above which the root is another one than
-# NuFast's guess was made for, by number of steps; near nature's values it stays far below
-_TOLERANCE: Final = {0: 1e-3, 1: 1e-5, 2: 1e-8, 4: 1e-12}
-
-# Smallest p'(lambda3), over the square of that spread, at which lambda3 counts as isolated
-_ISOLATED: Final = 0.1
 
 
 class OscillationParameters(NamedTuple):
@@ -90,64 +83,6 @@ class Baseline(NamedTuple):
 
 
 DUNE: Final = Baseline()
-
-# NuFit-6.0, arXiv:2410.05380, table 1. For the inverted ordering it quotes dm32 = dm31 - dm21.
-_NUFIT_6_0: Final = {
-    ("ic24", "normal"): (0.308, 0.02215, 0.470, 212.0, 7.49e-5, 2.513e-3),
-    ("ic19", "normal"): (0.307, 0.02195, 0.561, 177.0, 7.49e-5, 2.534e-3),
-    ("ic24", "inverted"): (0.308, 0.02231, 0.550, 274.0, 7.49e-5, -2.484e-3 + 7.49e-5),
-    ("ic19", "inverted"): (0.308, 0.02224, 0.562, 285.0, 7.49e-5, -2.510e-3 + 7.49e-5),
-}
-
-
-# The same table: half the sum of upper and lower one-sigma errors.
-_NUFIT_6_0_ERRORS: Final = {
-    ("ic24", "normal"): (0.0115, 0.00057, 0.015, 33.5, 0.19e-5, 0.020e-3),
-    ("ic19", "normal"): (0.0115, 0.00056, 0.0135, 19.5, 0.19e-5, 0.024e-3),
-    ("ic24", "inverted"): (0.0115, 0.00056, 0.0135, 23.5, 0.19e-5, 0.020e-3),
-    ("ic19", "inverted"): (0.0115, 0.000565, 0.0135, 26.5, 0.19e-5, 0.0245e-3),
-}
-
-
-def nufit_6_0(
-    variant: Literal["ic24", "ic19"] = "ic24",
-    ordering: Literal["normal", "inverted"] = "normal",
-) -> OscillationParameters:
-    """Return the best fit of NuFit-6.0 (arXiv:2410.05380, table 1).
-
-    Args:
-        variant: "ic24", with the IceCube-24 and Super-Kamiokande data, or "ic19", without.
-        ordering: of the neutrino masses.
-
-    Raises:
-        InputError: there is no such variant or ordering.
-    """
-    if variant not in ("ic24", "ic19"):
-        raise InputError.at("nufit_6_0", "variant", variant, "one of ic24, ic19")
-    if ordering not in ("normal", "inverted"):
-        raise InputError.at("nufit_6_0", "ordering", ordering, "one of normal, inverted")
-    s2_12, s2_13, s2_23, dcp_degrees, dm21, dm31 = _NUFIT_6_0[variant, ordering]
-    return OscillationParameters(s2_12, s2_13, s2_23, dcp_degrees * pi / 180.0, dm21, dm31)
-
-
-# Best fit of the normal ordering with the IceCube-24 data
-NUFIT_6_0: Final = nufit_6_0()
-
-
-def nufit_6_0_errors(
-    variant: Literal["ic24", "ic19"] = "ic24",
-    ordering: Literal["normal", "inverted"] = "normal",
-) -> OscillationParameters:
-    """Return the one-sigma errors of NuFit-6.0 (arXiv:2410.05380, table 1), symmetrised.
-
-    Upper and lower errors are averaged.
-
-    Args:
-        variant: "ic24", with the IceCube-24 and Super-Kamiokande data, or "ic19", without.
-        ordering: of the neutrino masses.
-    """
-    s2_12, s2_13, s2_23, dcp_degrees, dm21, dm31 = _NUFIT_6_0_ERRORS[variant, ordering]
-    return OscillationParameters(s2_12, s2_13, s2_23, dcp_degrees * pi / 180.0, dm21, dm31)
 
 
 def probability(
@@ -274,7 +209,7 @@ def _of_channels(
     params: OscillationParameters,
     energy: ArrayLike,
     baseline: Baseline,
-    sign: Any,
+    sign: float | Floats,
     steps: int,
 ) -> tuple[Array, ...]:
     """Return the probability of each channel; the sign is -1 where antineutrinos are meant."""
@@ -364,18 +299,18 @@ def _root(x: Array) -> Array:
 
 
 def _matter(
-    vacuum: _Vacuum, energy: ArrayLike, baseline: Baseline, sign: Any, steps: int
+    vacuum: _Vacuum, energy: ArrayLike, baseline: Baseline, sign: float | Floats, steps: int
 ) -> _Matter:
     energy = jnp.asarray(energy)
     length, density, electron_fraction = (jnp.asarray(field) for field in baseline)
-    potential = (sign * MATTER_POTENTIAL * electron_fraction * density) * energy
+    potential = jnp.asarray(sign * MATTER_POTENTIAL * electron_fraction * density) * energy
     phase = (PHASE * length) / energy
     # p(lambda) = lambda^3 - trace lambda^2 + minors lambda - determinant
     trace = vacuum.trace + potential
     minors = vacuum.minors + potential * (vacuum.trace - vacuum.ee)
     determinant = potential * vacuum.adj_ee
     guess = (potential, vacuum.dm31, vacuum.dmee, vacuum.s2_13)
-    lambda3 = _isolated_eigenvalue(steps, trace, minors, determinant, guess)
+    lambda3 = isolated_eigenvalue(steps, trace, minors, determinant, guess)
     double_sigma = trace - lambda3
     sigma = 0.5 * double_sigma
     gap = lambda3 - sigma
@@ -387,12 +322,12 @@ def _matter(
     split_squared = double_sigma * double_sigma - 4.0 * product
     # Below this floor, in eV^4, w is constant to rounding; it keeps 0/0 away at dm21 = 0 in vacuum
     split = jnp.sqrt(jnp.maximum(split_squared, 1e-24))
-    sin_gap, cos_gap = _sin_cos(2.0 * phase * gap)
-    sin_split, cos_split = _sin_cos(phase * split)
+    sin_gap, cos_gap = sin_cos(2.0 * phase * gap)
+    sin_split, cos_split = sin_cos(phase * split)
     return _Matter(
         potential=potential,
         lambda3=lambda3,
-        inverse=_inverse(_slope(lambda3, trace, minors)),
+        inverse=inverse_or_zero(cubic_slope(lambda3, trace, minors)),
         sigma=sigma,
         gap=gap,
         two_w=2.0 * sin_split / split,
@@ -400,73 +335,6 @@ def _matter(
         cos_gap=cos_gap,
         cos_split=cos_split,
     )
-
-
-def _inverse(x: Array) -> Array:
-    """Return 1/x, and zero at zero: where all eigenvalues are one there is nothing to project."""
-    return jnp.where(x == 0.0, 0.0, 1.0 / jnp.where(x == 0.0, 1.0, x))
-
-
-def _slope(x: Array, trace: Array, minors: Array) -> Array:
-    """Return p'(x)."""
-    return x * (3.0 * x - 2.0 * trace) + minors
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _isolated_eigenvalue(
-    steps: int,
-    trace: Array,
-    minors: Array,
-    determinant: Array,
-    guess: tuple[Array, Array, Array, Array],
-) -> Array:
-    """Return the largest (normal ordering) or smallest (inverted) root of p, by Newton steps.
-
-    Where these do not find it, or it is not isolated, as for dm21 near dm31 or near a resonance
-    without mixing, another root is returned that is: the farthest from the mean.
-    """
-    potential, dm31, dmee, s2_13 = guess
-    # Eigenvalue of the 1-3 block after the 2-3 rotation (Denton, Minakata, Parke, arXiv:1604.08167)
-    x = potential / dmee
-    root = dm31 + 0.5 * dmee * (x - 1.0 + jnp.sqrt((1.0 - x) ** 2 + 4.0 * s2_13 * x))
-    for _ in range(steps):
-        numerator = root * root * (2.0 * root - trace) + determinant
-        root = numerator / _slope(root, trace, minors)
-    # With lambda = trace/3 + t: t^3 - 3 width^2 t - 2 half = 0
-    squared = jnp.maximum((trace * trace - 3.0 * minors) / 9.0, 0.0)
-    width, slope = jnp.sqrt(squared), _slope(root, trace, minors)
-    value = ((root - trace) * root + minors) * root - determinant
-    # "<" also refuses what a step from a double root leaves: infinity, or no number
-    found = jnp.abs(value) < _TOLERANCE[steps] * width * jnp.abs(slope)
-    found &= jnp.abs(slope) >= _ISOLATED * squared
-    return jnp.where(found, root, _farthest_eigenvalue(trace, minors, determinant, width))
-
-
-def _farthest_eigenvalue(trace: Array, minors: Array, determinant: Array, width: Array) -> Array:
-    """Return the root of p that is farthest from the mean of all three, exactly.
-
-    t = +-2 width cos(phi/3) with cos(phi) = |half|/width^3 (Viete); y = cos(phi/3) solves
-    4 y^3 - 3 y = cos(phi), for which Newton's steps from y = 1 converge from above.
-    """
-    half = (trace * (2.0 * trace * trace - 9.0 * minors) + 27.0 * determinant) / 54.0
-    cubed = width**3
-    cosine = jnp.minimum(jnp.abs(half) * _inverse(cubed), 1.0)
-    y = jnp.ones_like(cosine)
-    for _ in range(5):
-        y = (8.0 * y**3 + cosine) / (12.0 * y * y - 3.0)
-    return trace / 3.0 + jnp.where(half < 0.0, -2.0, 2.0) * width * y
-
-
-@_isolated_eigenvalue.defjvp
-def _isolated_eigenvalue_jvp(
-    steps: int, primals: tuple[Array, ...], tangents: tuple[Array, ...]
-) -> tuple[Array, Array]:
-    # Implicit function theorem: a third off the gradient's time against differentiating the steps
-    trace, minors, determinant, guess = primals
-    d_trace, d_minors, d_determinant, _ = tangents
-    root = _isolated_eigenvalue(steps, trace, minors, determinant, guess)
-    change = root * (root * d_trace - d_minors) + d_determinant
-    return root, change * _inverse(_slope(root, trace, minors))
 
 
 def _survival(matter: _Matter, diagonal: Array, adj: Array, minor_trace: Array) -> Array:
@@ -491,7 +359,7 @@ def _muon_survival(vacuum: _Vacuum, matter: _Matter) -> Array:
     )
 
 
-def _transition(vacuum: _Vacuum, matter: _Matter, cp: Any) -> Array:
+def _transition(vacuum: _Vacuum, matter: _Matter, cp: float | Floats) -> Array:
     """Return |S_{e mu}|^2, that is mu -> e, for cp = 1; e -> mu, or antineutrinos, for cp = -1."""
     # adj(lambda3 - H)_{e mu} = adj(M)_{e mu} + lambda3 M_{e mu}: the potential cancels
     h_re, h_im = vacuum.em[0], cp * vacuum.em[1]
@@ -502,66 +370,3 @@ def _transition(vacuum: _Vacuum, matter: _Matter, cp: Any) -> Array:
     re = z_re * f_re - z_im * f_im + matter.two_w * h_im
     im = z_re * f_im + z_im * f_re - matter.two_w * h_re
     return re * re + im * im
-
-
-# Minimax polynomials for |r| <= pi/4 and pi/2 in three parts, the first two of 33 bits: fdlibm
-# (Sun Microsystems 1993), k_sin.c, k_cos.c and e_rem_pio2.c
-_SIN: Final = (
-    -1.66666666666666324348e-01,
-    8.33333333332248946124e-03,
-    -1.98412698298579493134e-04,
-    2.75573137070700676789e-06,
-    -2.50507602534068634195e-08,
-    1.58969099521155010221e-10,
-)
-_COS: Final = (
-    4.16666666666666019037e-02,
-    -1.38888888888741095749e-03,
-    2.48015872894767294178e-05,
-    -2.75573143513906633035e-07,
-    2.08757232129817482790e-09,
-    -1.13596475577881948265e-11,
-)
-_HALF_PI: Final = (
-    1.57079632673412561417e00,
-    6.07710050630396597660e-11,
-    2.02226624879595063154e-21,
-)
-
-
-@jax.custom_jvp
-def _sin_cos(x: Array) -> tuple[Array, Array]:
-    """Return sin x and cos x.
-
-    In double precision XLA on a CPU calls the scalar library functions; this vectorizes, and cuts
-    the time of a probability to a third. The error is one unit in the last place for |x| < 1e6,
-    above that what rounding x to double has cost already.
-    """
-    if x.dtype != jnp.float64:
-        return jnp.sin(x), jnp.cos(x)
-    n = jnp.round(x * (2.0 / pi))
-    r = ((x - n * _HALF_PI[0]) - n * _HALF_PI[1]) - n * _HALF_PI[2]
-    z = r * r
-    sin = r + r * z * _polynomial(_SIN, z)
-    cos = 1.0 - 0.5 * z + z * z * _polynomial(_COS, z)
-    quadrant = n - 4.0 * jnp.floor(0.25 * n)
-    odd = (quadrant == 1.0) | (quadrant == 3.0)
-    sin, cos = jnp.where(odd, cos, sin), jnp.where(odd, sin, cos)
-    sin = jnp.where(quadrant >= 2.0, -sin, sin)
-    cos = jnp.where((quadrant == 1.0) | (quadrant == 2.0), -cos, cos)
-    return sin, cos
-
-
-@_sin_cos.defjvp
-def _sin_cos_jvp(
-    primals: tuple[Array], tangents: tuple[Array]
-) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    sin, cos = _sin_cos(*primals)
-    return (sin, cos), (cos * tangents[0], -sin * tangents[0])
-
-
-def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
-    total = jnp.full_like(x, coefficients[-1])
-    for coefficient in coefficients[-2::-1]:
-        total = total * x + coefficient
-    return total

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple, SupportsFloat
 
 from bayesxs.inference.nuisances import GROUPS
 from bayesxs.report.numbers import Row, listed, number, signed, with_unit
 from bayesxs.report.style import error_of, group, grouped, quantity
+from bayesxs.types import Json
 
 PARAMETERS: Final = ("dm31", "sin2_2theta23")
 TOTAL: Final = "all"  # name of the row with every systematic on
@@ -40,15 +41,15 @@ class BudgetTables(NamedTuple):
     nuisances: list[tuple[str, list[Row]]]
 
 
-def budget_tables(budget: Mapping[str, Any], ess_limit: float) -> BudgetTables:
+def budget_tables(budget: Json, ess_limit: float) -> BudgetTables:
     """Return the words and tables of a budget.
 
     Args:
         budget: entries rows and nuisances, as the figures of it take them.
         ess_limit: effective draws below which a row is called out.
     """
-    rows: Sequence[Mapping[str, Any]] = budget.get("rows") or ()
-    nuisances: Sequence[Mapping[str, Any]] = budget.get("nuisances") or ()
+    rows: Sequence[Json] = budget.get("rows") or ()
+    nuisances: Sequence[Json] = budget.get("nuisances") or ()
     given = [*rows, *((m.get("correlation") or {}) for m in nuisances)]
     names = [n for n in PARAMETERS if any(n in entry for entry in given)]
     shown = [error_of(name) for name in names]
@@ -66,17 +67,17 @@ def budget_tables(budget: Mapping[str, Any], ess_limit: float) -> BudgetTables:
     )
 
 
-def label(entry: Mapping[str, Any]) -> str:
+def label(entry: Json) -> str:
     """Return the label of a row or a nuisance, its name where it has none."""
     return str(entry.get("label") or entry.get("name", ""))
 
 
-def entry_of(row: Mapping[str, Any], parameter: str, key: str) -> float | None:
+def entry_of(row: Json, parameter: str, key: str) -> float | None:
     """Return a number of a row, None where there is none."""
     return finite((row.get(parameter) or {}).get(key))
 
 
-def finite(value: Any) -> float | None:
+def finite(value: SupportsFloat | None) -> float | None:
     """Return a number, None where it is missing or not finite."""
     return float(value) if value is not None and math.isfinite(float(value)) else None
 
@@ -86,16 +87,14 @@ def decimals(largest: float) -> int:
     return max(0, 2 - math.floor(math.log10(largest))) if largest > 0.0 else 0
 
 
-def _errors(rows: Sequence[Mapping[str, Any]], name: str) -> str:
+def _errors(rows: Sequence[Json], name: str) -> str:
     """Format of the uncertainties of one parameter, the same in all rows."""
     known = [entry_of(row, name, key) for row in rows for key in ("sd", "contribution")]
     largest = max((value for value in known if value is not None), default=0.0)
     return f"{{:.{decimals(largest * error_of(name).scale)}f}}"
 
 
-def _cells(
-    row: Mapping[str, Any], names: Sequence[str], rows: Sequence[Mapping[str, Any]]
-) -> tuple[str, ...]:
+def _cells(row: Json, names: Sequence[str], rows: Sequence[Json]) -> tuple[str, ...]:
     cells = []
     for name in names:
         scale, form = error_of(name).scale, _errors(rows, name)
@@ -111,7 +110,7 @@ def _cells(
     )
 
 
-def _fitted(nuisance: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
+def _fitted(nuisance: Json, names: Sequence[str]) -> tuple[str, ...]:
     correlation = nuisance.get("correlation") or {}
     return (
         signed(nuisance.get("mean"), "{:.2f}"),
@@ -120,7 +119,7 @@ def _fitted(nuisance: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...
     )
 
 
-def _sentence(rows: Sequence[Mapping[str, Any]], name: str) -> str:
+def _sentence(rows: Sequence[Json], name: str) -> str:
     """The uncertainty of one parameter and its parts, empty where the total is not known."""
     shown, form = error_of(name), _errors(rows, name)
     by_name = {str(row["name"]): row for row in rows}
@@ -151,7 +150,7 @@ def _sentence(rows: Sequence[Mapping[str, Any]], name: str) -> str:
     return f"{text}: {listed(parts)}." if parts else f"{text}."
 
 
-def _reasons(row: Mapping[str, Any], ess_limit: float) -> list[str]:
+def _reasons(row: Json, ess_limit: float) -> list[str]:
     """Why the chains of a row are not to be trusted."""
     reasons = []
     divergences, draws = row.get("divergences"), row.get("ess_bulk")

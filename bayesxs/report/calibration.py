@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple, SupportsFloat
 
 from scipy.stats import norm
 
@@ -14,6 +14,7 @@ from bayesxs.report.captions import Caption, caption
 from bayesxs.report.html import Picture, render_page
 from bayesxs.report.numbers import MISSING, Row, Table, listed, number, signed
 from bayesxs.report.style import QUANTITIES, ordered, quantity
+from bayesxs.types import Json
 
 HEADINGS: Final = {
     "sbc": "Simulation-based calibration",
@@ -176,7 +177,7 @@ def shape_words(shape: str) -> str:
     return listed([SHAPES.get(part, part) for part in parts], ", and ")
 
 
-def campaign_tables(summary: Mapping[str, Any]) -> CampaignTables:
+def campaign_tables(summary: Json) -> CampaignTables:
     """Return the words and tables of a campaign.
 
     Args:
@@ -188,7 +189,7 @@ def campaign_tables(summary: Mapping[str, Any]) -> CampaignTables:
     """
     failed = dict(summary.get("failed") or {})
     missing = [str(name) for name in summary.get("missing") or ()]
-    parameters: Mapping[str, Mapping[str, Any]] = summary.get("parameters") or {}
+    parameters: Mapping[str, Json] = summary.get("parameters") or {}
     tables, reasons = found_tables(summary)
     if parameters:
         order = ordered(parameters)
@@ -213,7 +214,7 @@ def campaign_tables(summary: Mapping[str, Any]) -> CampaignTables:
     )
 
 
-def _rank_table(parameters: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> Table:
+def _rank_table(parameters: Mapping[str, Json], order: Sequence[str]) -> Table:
     """What the ranks of every parameter say."""
     levels = sorted({k for p in parameters.values() for k in (p.get("coverage") or {})}, key=float)
     covered = [f"{100.0 * float(level):g} % coverage" for level in levels]
@@ -235,8 +236,8 @@ def _rank_table(parameters: Mapping[str, Mapping[str, Any]], order: Sequence[str
 
 
 def render_campaign(
-    summary: Mapping[str, Any],
-    manifest: Mapping[str, Any],
+    summary: Json,
+    manifest: Json,
     config_text: str,
     images: Mapping[str, bytes],
     name: str = "",
@@ -286,7 +287,7 @@ def _enumerated(names: Sequence[str]) -> str:
     return f"{', '.join(names[:_SHOWN_MISSING])} and {len(names) - _SHOWN_MISSING} more"
 
 
-def _cells(entry: Mapping[str, Any], levels: Sequence[str]) -> tuple[str, ...]:
+def _cells(entry: Json, levels: Sequence[str]) -> tuple[str, ...]:
     inside = entry.get("inside")
     covered = entry.get("coverage") or {}
     return (
@@ -306,14 +307,14 @@ def _percent(pair: Sequence[float] | None) -> str:
     return f"{fraction} ± {error}"
 
 
-def _probability(value: Any) -> str:
+def _probability(value: SupportsFloat | None) -> str:
     """A probability with two digits, one too small to matter as a bound."""
     if value is not None and 0.0 <= float(value) < 1e-4:
         return "< 0.0001"
     return number(value, "{:.2g}")
 
 
-def _off(parameters: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> list[str]:
+def _off(parameters: Mapping[str, Json], order: Sequence[str]) -> list[str]:
     """Coverage that is off by more than chance gives in one of a hundred campaigns, in words."""
     pairs = [
         (name, float(level), float(fraction), float(error))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from scipy.stats import norm
 
 from bayesxs.report.numbers import MISSING, Row, Table, listed, number, power, signed, with_unit
 from bayesxs.report.style import CROSS_SECTIONS, error_of, ordered, quantity
+from bayesxs.types import Json
 
 # Coverage within so many binomial standard errors of its level is called right
 PULL_LIMIT: Final = 2.5
@@ -27,10 +28,10 @@ _DISTANCES: Final = {
     "cross_section_3d_rel_l2": "cross section in (Eν, Eℓ, z)",
 }
 
-type _Rows = Sequence[Mapping[str, Any]]
+type _Rows = Sequence[Json]
 
 
-def found_tables(summary: Mapping[str, Any]) -> tuple[list[Table], list[str]]:
+def found_tables(summary: Json) -> tuple[list[Table], list[str]]:
     """Return the tables of a campaign and what in them is to be looked at.
 
     Args:
@@ -79,7 +80,7 @@ def coverage_verdict(intervals: Mapping[str, _Rows]) -> str:
     return " ".join(text)
 
 
-def sensitivity_verdict(exposures: Sequence[float], widths: Mapping[str, Mapping[str, Any]]) -> str:
+def sensitivity_verdict(exposures: Sequence[float], widths: Mapping[str, Json]) -> str:
     """Say how far posteriors narrow from the smallest exposure to the largest."""
     text = []
     for name, entry in _ordered(widths):
@@ -95,7 +96,7 @@ def sensitivity_verdict(exposures: Sequence[float], widths: Mapping[str, Mapping
     return " ".join(text)
 
 
-def bootstrap_verdict(estimates: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+def bootstrap_verdict(estimates: Mapping[str, Mapping[str, Json]]) -> str:
     """Give the estimates from the data and from their bootstrap samples, in words."""
     text = []
     for name in ("dm31", "sin2_2theta23"):
@@ -127,7 +128,7 @@ def ensemble_verdict(
 def _coverage_table(name: str, rows: _Rows) -> Table:
     """Coverage of one parameter: a line per point and level, a column per kind of interval."""
     kinds = [k for k in INTERVAL_WORDS if any(row["interval"] == k for row in rows)]
-    lines: dict[tuple[str, float], dict[str, Mapping[str, Any]]] = {}
+    lines: dict[tuple[str, float], dict[str, Json]] = {}
     for row in rows:
         lines.setdefault((_place(row["point"]), row["level"]), {})[row["interval"]] = row
     error = {row["level"]: row["error"] for row in rows}
@@ -143,7 +144,7 @@ def _coverage_table(name: str, rows: _Rows) -> Table:
     )
 
 
-def _covered(row: Mapping[str, Any] | None) -> str:
+def _covered(row: Json | None) -> str:
     if row is None:
         return MISSING
     return f"{100.0 * row['fraction']:.1f} ({signed(row['pull'], '{:.1f}')})"
@@ -167,7 +168,7 @@ def _off(intervals: Mapping[str, _Rows]) -> list[str]:
     return words
 
 
-def _width_table(summary: Mapping[str, Any]) -> Table:
+def _width_table(summary: Json) -> Table:
     """Median widths by exposure."""
     widths = dict(_ordered(summary["widths"]))
     shown = {name: error_of(name) for name in widths}
@@ -196,7 +197,7 @@ def _width_table(summary: Mapping[str, Any]) -> Table:
     )
 
 
-def _estimate_table(estimates: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Table:
+def _estimate_table(estimates: Mapping[str, Mapping[str, Json]]) -> Table:
     """Estimates, spread and intervals by parameter and cross section."""
     rows = []
     names = list(dict.fromkeys(n for entries in estimates.values() for n in entries))

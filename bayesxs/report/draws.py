@@ -7,12 +7,11 @@ from typing import Final
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from bayesxs.report.hdr import Support
 from bayesxs.report.style import ASSUMED, LEARNED, QUANTITIES, TRUTH, quantity
+from bayesxs.types import Floats
 
-type Float = NDArray[np.float64]
 type Trees = Mapping[str, xr.DataTree]
 
 COLORS: Final = {"truth": TRUTH, "learned": LEARNED, "assumed": ASSUMED}
@@ -37,12 +36,12 @@ def posterior(tree: xr.DataTree) -> xr.Dataset:
     return node.to_dataset()
 
 
-def values(tree: xr.DataTree, name: str) -> Float:
+def values(tree: xr.DataTree, name: str) -> Floats:
     """Return the draws of all chains in the shown unit, shape (n,)."""
     return np.asarray(posterior(tree)[name], dtype=float).ravel() * quantity(name).scale
 
 
-def upper_octant(tree: xr.DataTree) -> Float:
+def upper_octant(tree: xr.DataTree) -> Floats:
     """Return the probability of the upper octant, draw by draw where it is known."""
     draws = posterior(tree)
     if "octant_upper_probability" in draws:
@@ -50,7 +49,7 @@ def upper_octant(tree: xr.DataTree) -> Float:
     return np.asarray(draws["sin2_theta23"] > 0.5, dtype=float)
 
 
-def bootstrap(tree: xr.DataTree, name: str) -> Float | None:
+def bootstrap(tree: xr.DataTree, name: str) -> Floats | None:
     """Return the bootstrap estimates in the shown unit, None where there are none."""
     if "bootstrap" not in tree.children or name not in tree["bootstrap"]:
         return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from bayesxs.report.numbers import Row, number
+from bayesxs.types import Json
 
 # Numbers of data from files, in plain words
 _FIT_WORDS: Final = (
@@ -19,7 +20,7 @@ _FIT_WORDS: Final = (
 )
 
 
-def fit_numbers(summary: Mapping[str, Any]) -> list[Row]:
+def fit_numbers(summary: Json) -> list[Row]:
     """Return goodness of fit near and far, and what is odd about the data, as rows of a table.
 
     Args:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.interpolate import RegularGridInterpolator
 from scipy.ndimage import gaussian_filter
 
-type Float = NDArray[np.float64]
+from bayesxs.types import Floats
 
 # Cells per axis: fine enough that the bandwidth, not the grid, sets the resolution.
 _CELLS = {1: 512, 2: 256}
@@ -34,9 +34,9 @@ class Smoothed(NamedTuple):
         samples: density at each draw, shape (n,).
     """
 
-    axes: tuple[Float, ...]
-    density: Float
-    samples: Float
+    axes: tuple[Floats, ...]
+    density: Floats
+    samples: Floats
 
     def level(self, mass: float) -> float:
         """Return the density above which the fraction `mass` of the draws lies.
@@ -83,12 +83,12 @@ def smooth(draws: ArrayLike, supports: Sequence[Support]) -> Smoothed:
     return Smoothed(axes, density, at_draws)
 
 
-def _bandwidths(points: Float, supports: Sequence[Support]) -> Float:
+def _bandwidths(points: Floats, supports: Sequence[Support]) -> Floats:
     """Normal-reference bandwidth of each dimension, narrower where the two are correlated."""
     n, dims = points.shape
     if n < 2 or not np.all(np.ptp(points, axis=0) > 0.0):
         raise ValueError("a density needs at least two different draws in every dimension")
-    spread: Float = np.array([_spread(p, s) for p, s in zip(points.T, supports, strict=True)])
+    spread: Floats = np.array([_spread(p, s) for p, s in zip(points.T, supports, strict=True)])
     if dims == 1:
         return spread * n ** (-1.0 / 5.0)
     centered = (points - points.mean(axis=0)) / points.std(axis=0)
@@ -96,7 +96,7 @@ def _bandwidths(points: Float, supports: Sequence[Support]) -> Float:
     return spread * (1.2 * max(1.0 - correlation**2, 0.05) ** 0.5 * n ** (-1.0 / 6.0))
 
 
-def _spread(values: Float, support: Support) -> float:
+def _spread(values: Floats, support: Support) -> float:
     """Standard deviation, robust against tails and against several modes."""
     if support.periodic:
         period = float((support.high or 0.0) - (support.low or 0.0))
@@ -107,14 +107,14 @@ def _spread(values: Float, support: Support) -> float:
     for bound in (support.low, support.high):
         if bound is not None and abs(float(values.mean()) - bound) < 2.0 * sd:
             return float(np.sqrt(np.mean((values - bound) ** 2)))  # with the mirror image
-    ordered: Float = np.sort(values)
+    ordered: Floats = np.sort(values)
     quarter = max(len(ordered) // 4, 1)
     # The shortest quarter of a normal distribution is 0.637 standard deviations long
     shortest = float((ordered[quarter:] - ordered[:-quarter]).min()) / 0.637
     return min(sd, shortest) if shortest > 0.0 else sd
 
 
-def _edges(values: Float, support: Support, width: float, cells: int) -> Float:
+def _edges(values: Floats, support: Support, width: float, cells: int) -> Floats:
     """Cell edges over the draws and a margin, ending at a bound where one is near."""
     if support.periodic and support.low is not None and support.high is not None:
         return np.linspace(support.low, support.high, cells + 1)

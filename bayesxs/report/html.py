@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from typing import Any, Final, NamedTuple
 
@@ -36,6 +36,7 @@ from bayesxs.report.numbers import (
 )
 from bayesxs.report.provenance import provenance, stages
 from bayesxs.report.style import CROSS_SECTIONS, ordered, quantity
+from bayesxs.types import Json
 
 # Beyond these a posterior is not to be trusted (Vehtari et al., arXiv:1903.08008, Secs. 4 and 5:
 # R-hat below 1.01, 100 effective draws for each of four chains).
@@ -79,14 +80,14 @@ class Picture(NamedTuple):
 
 
 def render_report(
-    summary: Mapping[str, Any],
-    manifest: Mapping[str, Any],
+    summary: Json,
+    manifest: Json,
     config_text: str,
     figures: Mapping[str, bytes],
     *,
     name: str = "",
     true_values: Mapping[str, float] | None = None,
-    budget: Mapping[str, Any] | None = None,
+    budget: Json | None = None,
     measured: bool = False,
 ) -> str:
     """Return the report as one HTML page that fetches nothing.
@@ -129,8 +130,8 @@ def render_report(
 
 
 def render_budget(
-    budget: Mapping[str, Any],
-    manifest: Mapping[str, Any],
+    budget: Json,
+    manifest: Json,
     config_text: str,
     figures: Mapping[str, bytes],
     name: str = "",
@@ -158,11 +159,11 @@ def render_budget(
 
 def render_page(
     file: str,
-    manifest: Mapping[str, Any],
+    manifest: Json,
     config_text: str,
     name: str,
-    summary: Mapping[str, Any] | None = None,
-    **parts: Any,
+    summary: Json | None = None,
+    **parts: object,
 ) -> str:
     """Return a page from its template: what is its own, and what all pages tell of their run.
 
@@ -196,7 +197,7 @@ def render_page(
     )
 
 
-def headlines(summary: Mapping[str, Any], true_values: Mapping[str, float]) -> list[dict[str, str]]:
+def headlines(summary: Json, true_values: Mapping[str, float]) -> list[dict[str, str]]:
     """Return the figures that open the report, one entry per main parameter."""
     entries = []
     for name in HEADLINES:
@@ -220,7 +221,7 @@ def headlines(summary: Mapping[str, Any], true_values: Mapping[str, float]) -> l
     return entries
 
 
-def sentences(summary: Mapping[str, Any], true_values: Mapping[str, float]) -> list[str]:
+def sentences(summary: Json, true_values: Mapping[str, float]) -> list[str]:
     """Return the result in words."""
     out = []
     for name in HEADLINES:
@@ -255,7 +256,7 @@ def sentences(summary: Mapping[str, Any], true_values: Mapping[str, float]) -> l
     return out
 
 
-def verdict(result: Mapping[str, Any], name: str) -> Verdict:
+def verdict(result: Json, name: str) -> Verdict:
     """Judge the chains of one posterior by R-hat, effective sample size and divergences."""
     parameters = dict(_parameters_of(result))
     worst = {
@@ -294,30 +295,31 @@ def verdict(result: Mapping[str, Any], name: str) -> Verdict:
 type _Extreme = tuple[float, str] | None
 
 
-def _extreme(parameters: Mapping[str, Mapping[str, Any]], key: str, choose: Any) -> _Extreme:
+def _extreme(
+    parameters: Mapping[str, Json],
+    key: str,
+    choose: Callable[[list[tuple[float, str]]], tuple[float, str]],
+) -> _Extreme:
     """Worst value over the parameters and whose it is; one that is not a number is the worst."""
     found = [(float(p[key]), name) for name, p in parameters.items() if p.get(key) is not None]
     undefined = [entry for entry in found if math.isnan(entry[0])]
     if undefined or not found:
         return undefined[0] if undefined else None
-    worst: tuple[float, str] = choose(found)
-    return worst
+    return choose(found)
 
 
 def _worst(entry: _Extreme, form: str) -> str:
     return MISSING if entry is None else f"{number(entry[0], form)} ({quantity(entry[1]).plain})"
 
 
-def _parameters_of(result: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _parameters_of(result: Json) -> Iterator[tuple[str, Json]]:
     """Entries of a posterior's summary that describe a parameter, known ones first."""
     for name in ordered(result):
         if isinstance(entry := result[name], Mapping) and "mean" in entry:
             yield name, entry
 
 
-def _parameter_tables(
-    summary: Mapping[str, Any], kinds: Mapping[str, str]
-) -> list[tuple[str, str, list[Row]]]:
+def _parameter_tables(summary: Json, kinds: Mapping[str, str]) -> list[tuple[str, str, list[Row]]]:
     """One table per parameter: heading, words, a row per cross section."""
     tables: dict[str, list[Row]] = {}
     for kind, words in kinds.items():
@@ -343,7 +345,7 @@ def _parameter_tables(
     return out
 
 
-def _numbers(summary: Mapping[str, Any]) -> list[Row]:
+def _numbers(summary: Json) -> list[Row]:
     """Summary numbers in plain words."""
     samples = _lookup(summary, "samples") or {}
     rows = []
@@ -388,7 +390,7 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _lookup(summary: Mapping[str, Any], path: str) -> Any:
+def _lookup(summary: Json, path: str) -> Any:
     """Value under a dotted path, None where there is none."""
     value: Any = summary
     for key in path.split("."):

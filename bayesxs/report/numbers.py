@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple, SupportsFloat
+
+from bayesxs.types import Json
 
 MISSING: Final = "–"
 
@@ -24,7 +26,7 @@ class Table(NamedTuple):
     words: str = ""
 
 
-def number(value: Any, form: str) -> str:
+def number(value: SupportsFloat | None, form: str) -> str:
     """Return a formatted number, a dash where there is none."""
     if value is None or not math.isfinite(float(value)):
         return MISSING
@@ -40,36 +42,36 @@ def power(value: float) -> str:
     return f"{mantissa} × 10{raised}"
 
 
-def _decimals(entry: Mapping[str, Any], scale: float) -> int:
+def _decimals(entry: Json, scale: float) -> int:
     """Decimals that show two digits of the standard deviation."""
     sd = abs(float(entry.get("sd") or 0.0)) * scale
     return max(0, 1 - math.floor(math.log10(sd))) if sd > 0.0 and math.isfinite(sd) else 4
 
 
-def scaled(entry: Mapping[str, Any], key: str, scale: float) -> str:
+def scaled(entry: Json, key: str, scale: float) -> str:
     """Return a value in the shown unit, to two digits of its standard deviation."""
     value = entry.get(key)
     return MISSING if value is None else number(float(value) * scale, _form(entry, scale))
 
 
-def deviation(entry: Mapping[str, Any], key: str, scale: float) -> str:
+def deviation(entry: Json, key: str, scale: float) -> str:
     """Return a standard deviation in the shown unit, to two digits."""
     value = entry.get(key)
     return MISSING if value is None else number(float(value) * scale, "{:.2g}")
 
 
-def _form(entry: Mapping[str, Any], scale: float) -> str:
+def _form(entry: Json, scale: float) -> str:
     return f"{{:.{_decimals(entry, scale)}f}}"
 
 
-def plus_minus(entry: Mapping[str, Any] | None, scale: float) -> str:
+def plus_minus(entry: Json | None, scale: float) -> str:
     """Return mean and standard deviation in the shown unit."""
     if entry is None:
         return ""
     return f"{scaled(entry, 'mean', scale)} ± {scaled(entry, 'sd', scale)}"
 
 
-def interval(entry: Mapping[str, Any], key: str, scale: float) -> str:
+def interval(entry: Json, key: str, scale: float) -> str:
     """Return an interval in the shown unit."""
     ends = entry.get(key)
     if ends is None:
@@ -77,7 +79,7 @@ def interval(entry: Mapping[str, Any], key: str, scale: float) -> str:
     return " to ".join(number(float(end) * scale, _form(entry, scale)) for end in ends)
 
 
-def detailed_interval(entry: Mapping[str, Any], key: str, scale: float) -> str:
+def detailed_interval(entry: Json, key: str, scale: float) -> str:
     """Return an interval with the Monte Carlo errors of its ends, and its parts where it has any.
 
     Ends of a phase that runs through the seam of its branch say so.
@@ -92,9 +94,14 @@ def detailed_interval(entry: Mapping[str, Any], key: str, scale: float) -> str:
     parts = entry.get(f"{key}_parts")
     if parts:
         form = _form(entry, scale)
-        pieces = [" to ".join(number(float(e) * scale, form) for e in part) for part in parts]
+        pieces = [_piece(part, scale, form) for part in parts]
         text += f"; in parts {listed(pieces)}"
     return text
+
+
+def _piece(part: Sequence[float], scale: float, form: str) -> str:
+    text = " to ".join(number(float(end) * scale, form) for end in part)
+    return f"{text} (through the seam)" if part[0] > part[1] else text
 
 
 def with_unit(value: str, unit: str) -> str:
@@ -106,7 +113,7 @@ def with_unit(value: str, unit: str) -> str:
     return f"{value} {unit}"
 
 
-def signed(value: Any, form: str) -> str:
+def signed(value: SupportsFloat | None, form: str) -> str:
     """Return a number with its sign, a dash where there is none; `form` as in "{:.2f}"."""
     text = number(value, form)
     if text == MISSING or float(text) == 0.0:

@@ -7,18 +7,18 @@ from typing import Any, Final
 
 import numpy as np
 import xarray as xr
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from bayesxs.inference.calibration import LEVEL, Band, ecdf_band, uniformity
 from bayesxs.report.style import GUIDE, LEARNED, TRUTH, Plate, error_of, group, quantity, style
-
-type Float = NDArray[np.float64]
+from bayesxs.types import Floats, Ints
 
 # Kinds of intervals: words, color, marker
 INTERVALS: Final = {
@@ -121,7 +121,7 @@ def rank_histogram_figure(
         for ax in axes:
             ax.set_ylim(0.0, 1.15 * highest)
         _outer(axes, f"rank among {kept} draws", "ranks / uniform")
-        handles: list[Any] = [
+        handles: list[Artist] = [
             Line2D([], [], color=TRUTH, label="ranks"),
             Line2D([], [], color=GUIDE, lw=1.2, label="uniform"),
             Patch(facecolor=_BAND, label=f"{100.0 * prob:g} % of each bin"),
@@ -232,7 +232,9 @@ def sensitivity_figure(dataset: xr.Dataset) -> Figure:
             ax.set_ylabel(f"$\\sigma$({shown.label}){unit}")
             ax.set_xlabel("events")
             _exposure_axis(ax, data, events)
-        handles: list[Any] = [Line2D([], [], color=LEARNED, marker="o", ms=4.5, label="posterior")]
+        handles: list[Artist] = [
+            Line2D([], [], color=LEARNED, marker="o", ms=4.5, label="posterior")
+        ]
         if any(f"{name}_low" in data for name in names):
             handles.append(Patch(facecolor=LEARNED, alpha=0.3, label="68 % of pseudo-experiments"))
         guide = r"$\propto 1/\sqrt{\mathrm{events}}$"
@@ -270,7 +272,7 @@ def _above(columns: int) -> dict[str, Any]:
     return {"loc": "outside upper center", "ncols": columns}
 
 
-def _differences(ax: Axes, values: Mapping[str, Float], band: Band, level: float) -> None:
+def _differences(ax: Axes, values: Mapping[str, Floats], band: Band, level: float) -> None:
     """Draw the band and the curves that belong in it; say how many leave it."""
     z = np.concatenate([[0.0], band.points, [1.0]])
     low, high = (
@@ -312,7 +314,7 @@ def _inside_and_outside(axes: Sequence[Axes]) -> list[Line2D]:
     ]
 
 
-def _edges(values: int, bins: int) -> NDArray[np.int64]:
+def _edges(values: int, bins: int) -> Ints:
     """Edges of bins of equally many values, or of numbers that differ by one."""
     bins = min(bins, values)
     fitting = [b for b in range(bins, 0, -1) if values % b == 0 and 2 * b > bins]
@@ -326,7 +328,7 @@ def _kind(name: str, place: int) -> tuple[str, str, str]:
     return INTERVALS.get(name, (name.replace("_", " "), color, marker))
 
 
-def _points(table: xr.Dataset, truths: Sequence[str]) -> tuple[Float, list[str], str]:
+def _points(table: xr.Dataset, truths: Sequence[str]) -> tuple[Floats, list[str], str]:
     """Places of the true values along the axis, their labels if they are not numbers on it."""
     columns = {n: quantity(n).scale * np.asarray(table[n], dtype=float) for n in truths}
     varying = [n for n in truths if np.unique(columns[n]).size > 1] or list(truths[:1])
@@ -338,7 +340,7 @@ def _points(table: xr.Dataset, truths: Sequence[str]) -> tuple[Float, list[str],
     return np.arange(len(labels), dtype=float), labels, f"true {axis}"
 
 
-def _nominal(ax: Axes, at: xr.Dataset, level: float, places: Float, spread: float) -> None:
+def _nominal(ax: Axes, at: xr.Dataset, level: float, places: Floats, spread: float) -> None:
     """Draw the nominal level, and twice its binomial error where that is known."""
     ax.axhline(100.0 * level, color=GUIDE, lw=1.2, zorder=1)
     if "error" not in at:
@@ -373,13 +375,19 @@ def _plain(value: float, _: object = None) -> str:
     return f"${head}10^{{{power}}}$"
 
 
-def _exposure_axis(ax: Axes, data: xr.Dataset, events: Float) -> None:
+def _exposure_axis(ax: Axes, data: xr.Dataset, events: Floats) -> None:
     """Add exposure along the top, to which events are proportional."""
     if "kt_mw_yr" not in data:
         return
     rate = float(np.median(events / np.asarray(data["kt_mw_yr"], dtype=float)))
-    scaling: Any = (lambda counted: counted / rate, lambda exposure: exposure * rate)
-    top = ax.secondary_xaxis("top", functions=scaling)
+
+    def exposure(counted: ArrayLike) -> Floats:
+        return np.asarray(counted) / rate
+
+    def counted(exposure: ArrayLike) -> Floats:
+        return np.asarray(exposure) * rate
+
+    top = ax.secondary_xaxis("top", functions=(exposure, counted))
     top.set_xlabel(r"exposure [kt$\cdot$MW$\cdot$yr]")
     top.xaxis.set_major_formatter(FuncFormatter(_plain))
     top.xaxis.set_minor_formatter(NullFormatter())

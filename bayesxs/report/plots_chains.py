@@ -12,12 +12,10 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from bayesxs.report.draws import COLORS, parameters, posterior
 from bayesxs.report.style import CHAINS, CROSS_SECTIONS, GUIDE, TRUTH, Plate, quantity, style
-
-type Float = NDArray[np.float64]
+from bayesxs.types import Floats
 
 
 def trace_figure(tree: xr.DataTree) -> Figure:
@@ -132,7 +130,7 @@ def predictive_figure(
     return figure
 
 
-def _spectrum(ax: Axes, edges: Float, observed: Float, predicted: Float, color: str) -> None:
+def _spectrum(ax: Axes, edges: Floats, observed: Floats, predicted: Floats, color: str) -> None:
     """Draw counts over predictive bands."""
     for mass, alpha in ((0.95, 0.22), (0.68, 0.38)):
         low, high = np.quantile(predicted, [0.5 - 0.5 * mass, 0.5 + 0.5 * mass], axis=0)
@@ -152,7 +150,7 @@ def _spectrum(ax: Axes, edges: Float, observed: Float, predicted: Float, color: 
     ax.set_ylim(0.0, 1.12 * max(float(observed.max()), float(predicted.max())))
 
 
-def _pulls(ax: Axes, edges: Float, observed: Float, predicted: Float) -> None:
+def _pulls(ax: Axes, edges: Floats, observed: Floats, predicted: Floats) -> None:
     """Draw pulls where something is predicted."""
     spread = predicted.std(axis=0)
     pull = np.full_like(observed, np.nan)

@@ -7,20 +7,10 @@ import xarray as xr
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from bayesxs.report.plots_density import LEPTON_ENERGY, NEUTRINO_ENERGY, Z, flux_behind, logarithmic
-from bayesxs.report.style import (
-    DENSITY_MAP,
-    DIFFERENCE_MAP,
-    GUIDE,
-    LEARNED,
-    OUTSIDE,
-    Plate,
-    style,
-)
-
-type Float = NDArray[np.float64]
+from bayesxs.report.style import DENSITY_MAP, DIFFERENCE_MAP, GUIDE, LEARNED, OUTSIDE, Plate, style
+from bayesxs.types import Floats
 
 _SECOND = {"z": Z, "cos_theta": r"$\cos\theta$", "angle_rad": r"$\theta$ [rad]"}
 
@@ -105,13 +95,13 @@ def learned_cross_section_figure(total: xr.Dataset) -> Figure:
     return figure
 
 
-def _corners(energy: Float, second: Float) -> list[Float]:
+def _corners(energy: Floats, second: Floats) -> list[Floats]:
     """Return the corners of rectangles, each of shape (4, 2)."""
     e, s = energy[:, [0, 1, 1, 0]], second[:, [0, 0, 1, 1]]
     return list(np.stack([e, s], axis=2))
 
 
-def _window(edges: Float, weight: Float) -> tuple[float, float]:
+def _window(edges: Floats, weight: Floats) -> tuple[float, float]:
     """Return the range along one axis of the bins that hold nearly all events."""
     order = np.argsort(weight)[::-1]
     kept = order[: int(np.searchsorted(np.cumsum(weight[order]), _SHARE * weight.sum())) + 1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -26,8 +26,7 @@ from bayesxs.report.style import (
     Plate,
     style,
 )
-
-type Float = NDArray[np.float64]
+from bayesxs.types import Floats
 
 LEPTON_ENERGY = r"lepton energy $E_\ell$ [GeV]"
 Z = r"$z = (E_\ell - p_\ell\cos\theta)/M$"
@@ -272,7 +271,12 @@ def training_figure(training: Mapping[str, ArrayLike]) -> Figure:
 
 
 def _difference(
-    figure: Figure, ax: Axes, edges: tuple[Float, Float], truth: Float, model: Float, inside: Any
+    figure: Figure,
+    ax: Axes,
+    edges: tuple[Floats, Floats],
+    truth: Floats,
+    model: Floats,
+    inside: NDArray[np.bool_],
 ) -> None:
     """Draw model minus truth in percent of the largest truth, with its color bar."""
     percent = np.where(inside, 100.0 * (model - truth) / np.nanmax(np.abs(truth)), np.nan)
@@ -281,7 +285,7 @@ def _difference(
 
 
 def _mesh(
-    ax: Axes, edges: tuple[Float, Float], values: Float, norm: Normalize, colors: str
+    ax: Axes, edges: tuple[Floats, Floats], values: Floats, norm: Normalize, colors: str
 ) -> QuadMesh:
     """Draw bins, first index along the horizontal axis; NaN stays blank."""
     ax.set_facecolor(OUTSIDE)
@@ -294,14 +298,14 @@ def _symmetric(limit: float) -> Normalize:
     return Normalize(-limit, limit)
 
 
-def _function_norm(true: Float, limit: float, weighted: bool) -> tuple[Normalize, str]:
+def _function_norm(true: Floats, limit: float, weighted: bool) -> tuple[Normalize, str]:
     """Scale and colors of one structure function, from zero unless clearly negative."""
     if np.nanmin(true) < -0.1 * limit:
         return _symmetric(limit), "PuOr_r"
     return (PowerNorm(0.5, 0.0, limit) if weighted else Normalize(0.0, limit)), DENSITY_MAP
 
 
-def flux_behind(ax: Axes, energy: Float, total: xr.Dataset) -> None:
+def flux_behind(ax: Axes, energy: Floats, total: xr.Dataset) -> None:
     """Shade the flux, and what oscillation leaves of it, behind the curves."""
     flux = np.asarray(total["flux"], dtype=float)
     exponent = int(np.floor(np.log10(flux.max())))
@@ -334,12 +338,12 @@ def logarithmic(ax: Axes) -> None:
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _plane(values: xr.DataArray) -> Float:
+def _plane(values: xr.DataArray) -> Floats:
     """Values over (lepton_energy, z)."""
     return np.asarray(values.transpose("lepton_energy", "z"), dtype=float)
 
 
-def _axis_edges(data: xr.Dataset, name: str) -> Float:
+def _axis_edges(data: xr.Dataset, name: str) -> Floats:
     """Bin edges, stored or halfway between centers."""
     stored = f"{name}_edges"
     if stored in data:
@@ -347,7 +351,7 @@ def _axis_edges(data: xr.Dataset, name: str) -> Float:
     return _bin_edges(np.asarray(data[name], dtype=float))
 
 
-def _bin_edges(centers: Float) -> Float:
+def _bin_edges(centers: Floats) -> Floats:
     """Edges halfway between centers, the outer ones as far out as the next are in."""
     middle = 0.5 * (centers[1:] + centers[:-1])
     return np.concatenate(
@@ -355,7 +359,7 @@ def _bin_edges(centers: Float) -> Float:
     )
 
 
-def _zoom(ax: Axes, edges: tuple[Float, Float], content: Float, share: float = 0.997) -> None:
+def _zoom(ax: Axes, edges: tuple[Floats, Floats], content: Floats, share: float = 0.997) -> None:
     """Show the plane from its origin to where, along each axis, the share of the content lies."""
     content = np.nan_to_num(content)
     for axis, setter in ((0, ax.set_xlim), (1, ax.set_ylim)):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import xarray as xr
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -25,14 +26,14 @@ from bayesxs.report.draws import (
     values,
 )
 from bayesxs.report.hdr import smooth
-from bayesxs.report.style import CROSS_SECTIONS, GUIDE, STAR, TRUTH, Plate, quantity, style
+from bayesxs.report.style import CROSS_SECTIONS, GUIDE, STAR, TRUTH, Dashes, Plate, quantity, style
 
 type Point = Mapping[str, float]  # true values, in the shown unit
 
 MASSES: Final = (0.68, 0.95)
 
 # Per kind: line widths of the 95 % and the 68 % outline, and dashes of the outer one
-_OUTLINES: Final[dict[str, tuple[tuple[float, float], Any]]] = {
+_OUTLINES: Final[dict[str, tuple[tuple[float, float], Dashes]]] = {
     "truth": ((1.0, 1.7), "solid"),
     "learned": ((1.3, 2.1), (0, (5, 1.5))),
     "assumed": ((1.3, 2.1), (0, (1.5, 1.2))),
@@ -313,9 +314,9 @@ def _window(
     (ax.set_xlim if along == "x" else ax.set_ylim)(low, high)
 
 
-def _legend(trees: Trees, true: Point, regions: bool = False) -> list[Any]:
+def _legend(trees: Trees, true: Point, regions: bool = False) -> list[Artist]:
     """Entries for posteriors, points and the true value."""
-    handles: list[Any] = [
+    handles: list[Artist] = [
         Patch(facecolor=COLORS[k], edgecolor=COLORS[k], alpha=0.55, label=CROSS_SECTIONS[k])
         for k in trees
     ]

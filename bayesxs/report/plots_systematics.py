@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import xarray as xr
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -22,6 +23,7 @@ from bayesxs.report.style import (
     SHADE,
     SOURCES,
     TRUTH,
+    Dashes,
     Plate,
     error_of,
     group,
@@ -29,8 +31,7 @@ from bayesxs.report.style import (
     quantity,
     style,
 )
-
-type Float = NDArray[np.float64]
+from bayesxs.types import Floats, Json
 
 LEPTON_ENERGY: Final = r"lepton energy $E_\ell$ [GeV]"
 STAGES: Final = {
@@ -43,7 +44,7 @@ SOURCE_NAMES: Final = {
     "laplace": "Laplace",
 }
 
-_DASHES: Final[tuple[Any, ...]] = ("-", (0, (6, 1.6)), (0, (1.4, 1.2)), (0, (6, 1.5, 1.4, 1.5)))
+_DASHES: Final[tuple[Dashes, ...]] = ("-", (0, (6, 1.6)), (0, (1.4, 1.2)), (0, (6, 1.5, 1.4, 1.5)))
 _SEEN: Final = 0.995  # share of the events that the axes over lepton energy show
 
 
@@ -51,12 +52,12 @@ class _Bar(NamedTuple):
     """A bar of the budget: its label, its row, the number that is its length, and its look."""
 
     label: str
-    row: Mapping[str, Any]
+    row: Json
     key: str
     look: dict[str, Any]
 
 
-def budget_figure(budget: Mapping[str, Any]) -> Figure:
+def budget_figure(budget: Json) -> Figure:
     """Draw the contribution of each systematic to the uncertainties of the parameters, as bars.
 
     A contribution is the part of the standard deviation that adds in quadrature to that of
@@ -85,7 +86,7 @@ def budget_figure(budget: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def pulls_figure(budget: Mapping[str, Any]) -> Figure:
+def pulls_figure(budget: Json) -> Figure:
     """Draw every nuisance after the fit over its prior, beside its correlations.
 
     Args:
@@ -107,30 +108,7 @@ def pulls_figure(budget: Mapping[str, Any]) -> Figure:
         left, *right = figure.subplots(
             1, 1 + len(names), sharey=True, squeeze=False, width_ratios=ratios
         )[0]
-        labels: dict[int, str] = {}
-        place = 0
-        for name, members in groups:
-            shown = group(name)
-            left.annotate(
-                shown.words,
-                (0.0, place + 0.18),
-                xytext=(5.0, 0.0),
-                xycoords=("axes fraction", "data"),
-                textcoords="offset points",
-                va="center",
-                weight="bold",
-                size=10.5,
-                color=shown.color,
-            )
-            for nuisance in members:
-                place += 1
-                labels[place] = label(nuisance)
-                _pull(left, place, nuisance, shown.color)
-                for ax, parameter in zip(right, names, strict=True):
-                    value = _correlation(nuisance, parameter)
-                    if value is not None:
-                        ax.barh(place, value, height=0.62, color=shown.color)
-            place += 1
+        labels = _pull_rows(left, dict(zip(names, right, strict=True)), groups)
         reach = [abs(m) + s for m, s in map(_mean_and_sd, nuisances) if m is not None]
         limit = 1.12 * max([1.25, *reach])
         left.set_xlim(-limit, limit)
@@ -149,6 +127,43 @@ def pulls_figure(budget: Mapping[str, Any]) -> Figure:
         fitted = Line2D([], [], color=TRUTH, marker="o", ms=4, lw=1.5, label="after the fit")
         figure.legend(handles=[band, fitted], loc="outside upper center", ncols=2)
     return figure
+
+
+def _pull_rows(
+    left: Axes, right: Mapping[str, Axes], groups: Sequence[tuple[str, Sequence[Json]]]
+) -> dict[int, str]:
+    """Draw a row for each nuisance under the name of its group; return labels by row.
+
+    Args:
+        left: for the nuisances after the fit.
+        right: for their correlations, by parameter.
+        groups: nuisances by the name of their group.
+    """
+    labels: dict[int, str] = {}
+    place = 0
+    for name, members in groups:
+        shown = group(name)
+        left.annotate(
+            shown.words,
+            (0.0, place + 0.18),
+            xytext=(5.0, 0.0),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            va="center",
+            weight="bold",
+            size=10.5,
+            color=shown.color,
+        )
+        for nuisance in members:
+            place += 1
+            labels[place] = label(nuisance)
+            _pull(left, place, nuisance, shown.color)
+            for parameter, ax in right.items():
+                value = _correlation(nuisance, parameter)
+                if value is not None:
+                    ax.barh(place, value, height=0.62, color=shown.color)
+        place += 1
+    return labels
 
 
 def sources_figure(dataset: xr.Dataset) -> Figure:
@@ -174,7 +189,7 @@ def sources_figure(dataset: xr.Dataset) -> Figure:
     with style():
         figure = Plate(figsize=(7.4, 6.0))
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2.1, 1.0))
-        handles: list[Any] = []
+        handles: list[Artist] = []
         top.axhline(1.0, color=TRUTH, lw=1.0)
         for i, name in enumerate(names):
             color, dashes = SOURCES[i % len(SOURCES)], _DASHES[i % len(_DASHES)]
@@ -231,7 +246,7 @@ def cancellation_figure(dataset: xr.Dataset) -> Figure:
     with style():
         figure = Plate(figsize=(7.4, 4.6))
         ax = figure.subplots()
-        handles: list[Any] = []
+        handles: list[Artist] = []
         largest = 0.0
         for name in names:
             words, color, dashes = STAGES[name]
@@ -248,7 +263,7 @@ def cancellation_figure(dataset: xr.Dataset) -> Figure:
     return figure
 
 
-def _bars(rows: Sequence[Mapping[str, Any]]) -> list[_Bar]:
+def _bars(rows: Sequence[Json]) -> list[_Bar]:
     """Bars of the rows in their order, all together last."""
     bars = []
     for row in rows:
@@ -280,20 +295,20 @@ def _contributions(ax: Axes, bars: Sequence[_Bar], name: str) -> None:
     ax.tick_params(axis="y", length=0)
 
 
-def _pull(ax: Axes, place: int, nuisance: Mapping[str, Any], color: str) -> None:
+def _pull(ax: Axes, place: int, nuisance: Json, color: str) -> None:
     """Draw mean and standard deviation of a nuisance."""
     mean, sd = _mean_and_sd(nuisance)
     if mean is not None:
         ax.errorbar(mean, place, xerr=sd, fmt="o", ms=3.8, lw=1.5, color=color)
 
 
-def _mean_and_sd(nuisance: Mapping[str, Any]) -> tuple[float | None, float]:
+def _mean_and_sd(nuisance: Json) -> tuple[float | None, float]:
     """Mean, None where it is not known, and standard deviation."""
     sd = finite(nuisance.get("sd"))
     return finite(nuisance.get("mean")), sd if sd is not None else 0.0
 
 
-def _correlation(nuisance: Mapping[str, Any], parameter: str) -> float | None:
+def _correlation(nuisance: Json, parameter: str) -> float | None:
     return finite((nuisance.get("correlation") or {}).get(parameter))
 
 
@@ -301,16 +316,16 @@ def _bracketed(unit: str) -> str:
     return f" [{unit}]" if unit else ""
 
 
-def _optional(dataset: xr.Dataset, name: str) -> Float | None:
+def _optional(dataset: xr.Dataset, name: str) -> Floats | None:
     """A variable over lepton energy, None where there is none."""
     return np.asarray(dataset[name], dtype=float) if name in dataset else None
 
 
-def _at(values: Float | None, seen: NDArray[np.bool_]) -> Float | None:
+def _at(values: Floats | None, seen: NDArray[np.bool_]) -> Floats | None:
     return None if values is None else values[seen]
 
 
-def _seen_energies(dataset: xr.Dataset) -> tuple[Float, NDArray[np.bool_]]:
+def _seen_energies(dataset: xr.Dataset) -> tuple[Floats, NDArray[np.bool_]]:
     """Lepton energies, and which of them hold nearly all events."""
     energy = np.asarray(dataset["lepton_energy"], dtype=float)
     weight = _optional(dataset, "weight")
@@ -321,7 +336,7 @@ def _seen_energies(dataset: xr.Dataset) -> tuple[Float, NDArray[np.bool_]]:
     return energy, (below > tail) & (below < 1.0 - tail)
 
 
-def _weight(ax: Axes, energy: Float, dataset: xr.Dataset) -> list[Any]:
+def _weight(ax: Axes, energy: Floats, dataset: xr.Dataset) -> list[Artist]:
     """Shade the far density behind the curves; return its legend entry."""
     weight = _optional(dataset, "weight")
     if weight is None:
@@ -335,7 +350,7 @@ def _weight(ax: Axes, energy: Float, dataset: xr.Dataset) -> list[Any]:
     return [Patch(facecolor=SHADE, alpha=0.5, label="far events (shape)")]
 
 
-def _lepton_axis(ax: Axes, energy: Float, seen: NDArray[np.bool_]) -> None:
+def _lepton_axis(ax: Axes, energy: Floats, seen: NDArray[np.bool_]) -> None:
     """Lepton energies that hold events."""
     ax.set_xlim(float(energy[seen][0]), float(energy[seen][-1]))
     ax.set_xlabel(LEPTON_ENERGY)

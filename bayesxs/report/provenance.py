@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from bayesxs.report.numbers import MISSING, Row, number
+from bayesxs.types import Json
 
 _STAGES: Final = (
     "operator",
@@ -19,7 +20,7 @@ _STAGES: Final = (
 )
 
 
-def provenance(manifest: Mapping[str, Any]) -> list[Row]:
+def provenance(manifest: Json) -> list[Row]:
     """Return the head of a manifest: all of it but the stages, mappings on one line."""
     skip = {"stages", "format"}
     words = {"package": "bayesxs", "schema": "layout of the run folder"}
@@ -30,7 +31,7 @@ def provenance(manifest: Mapping[str, Any]) -> list[Row]:
     ]
 
 
-def stages(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[Row]:
+def stages(summary: Json, manifest: Json) -> list[Row]:
     """Return seconds, content key and time of finish of each stage."""
     seconds = dict(summary.get("seconds") or {})
     records = dict(manifest.get("stages") or {})
@@ -51,7 +52,7 @@ def stages(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[Row]
     return rows
 
 
-def _flat(value: Any) -> str:
+def _flat(value: object) -> str:
     """Value on one line."""
     if isinstance(value, Mapping):
         return ", ".join(f"{k} {_flat(v)}" for k, v in value.items())

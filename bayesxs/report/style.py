@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from bayesxs.inference.nuisances import GROUPS, group_label
+from bayesxs.types import Json
 
 # Truth is dark and neutral, what is learned is warm, what is merely assumed is cold: told apart by
 # lightness and by dashes too, so that neither color blindness nor a grey printer merges them.
@@ -29,10 +30,12 @@ DENSITY_MAP: Final = "YlGnBu"
 DIFFERENCE_MAP: Final = "RdBu_r"
 OUTSIDE: Final = "#ffffff"  # outside the physical region there is nothing to draw
 
+type Dashes = str | tuple[int, tuple[float, ...]]  # of a line
+
 DPI: Final = 130
 _LARGE: Final = 200_000  # bytes
 
-_RC: Final[Any] = {
+_RC: Final[Any] = {  # matplotlib's stubs want its keys one by one
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
     "font.size": 11.5,
@@ -209,9 +212,9 @@ def group(name: str) -> Group:
     return Group(group_label(name), GROUP_COLORS.get(name, TRUTH))
 
 
-def grouped(members: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+def grouped(members: Iterable[Json]) -> list[tuple[str, list[Json]]]:
     """Return nuisances by their entry `group`, the known groups first, in their order within."""
-    found: dict[str, list[Mapping[str, Any]]] = {name: [] for name in GROUPS}
+    found: dict[str, list[Json]] = {name: [] for name in GROUPS}
     for member in members:
         found.setdefault(str(member.get("group", "")), []).append(member)
     return [(name, entries) for name, entries in found.items() if entries]

@@ -11,11 +11,11 @@ import numpy as np
 import xarray as xr
 
 from bayesxs.cards.card import Card
-from bayesxs.detector.grid import Float
 from bayesxs.errors import InputError
-from bayesxs.experiment.channels import NEGLIGIBLE, Channels, Folded
+from bayesxs.experiment.channels import NEGLIGIBLE, Channels
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.predictive import along
+from bayesxs.inference.folded import Folded
 from bayesxs.inference.nuisances import GROUPS
 from bayesxs.inference.posterior import nuisances_of, posterior_tree, summarize
 from bayesxs.inference.sampling import joined
@@ -27,6 +27,7 @@ from bayesxs.runs.stages import far_sampler, sample_far
 from bayesxs.storage.atomic import write_csv, write_json
 from bayesxs.storage.netcdf import write_netcdf
 from bayesxs.storage.run_folder import Stage
+from bayesxs.types import Floats as Float
 
 BUDGET, BANDS = "budget.json", "budget.nc"
 
@@ -217,17 +218,19 @@ class FarSpectrum:
         sd = np.sqrt(np.sum(_relative(nominal, parts[chosen]) ** 2, axis=0))
         ratio = self._to_truth(nominal)
         events = float(np.sum(self._channels.events["sample"].values == self.number))
-        return xr.Dataset(
+        band = xr.Dataset(
             {
                 "mean": (("source", "lepton_energy"), ratio[None, kept]),
                 "low": (("source", "lepton_energy"), (ratio * (1.0 - sd))[None, kept]),
                 "high": (("source", "lepton_energy"), (ratio * (1.0 + sd))[None, kept]),
                 "weight": ("lepton_energy", share[kept]),
-                "statistical": ("lepton_energy", 1.0 / np.sqrt(events * share[kept])),
             },
             {"source": [self._channels.cross_section.source]} | self.coordinates(),
             {"reference": self._channels.reference},
         )
+        if events > 0.0:
+            band["statistical"] = ("lepton_energy", 1.0 / np.sqrt(events * share[kept]))
+        return band
 
 
 def _relative(nominal: Float, changes: Float) -> Float:

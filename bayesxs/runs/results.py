@@ -12,7 +12,6 @@ import xarray as xr
 
 from bayesxs.cards.card import dotted
 from bayesxs.detector.density import Sample, density
-from bayesxs.detector.grid import Float
 from bayesxs.detector.operator import exact_cross_section
 from bayesxs.experiment.channels import Channels
 from bayesxs.experiment.experiment import Experiment
@@ -39,6 +38,7 @@ from bayesxs.runs.stages import ESTIMATES
 from bayesxs.storage.atomic import write_csv, write_json
 from bayesxs.storage.netcdf import open_group, read_tree, tree_writer, write_netcdf
 from bayesxs.storage.run_folder import RunFolder, Stage
+from bayesxs.types import Floats as Float
 
 NEAR, ASIMOV = "near_detector.nc", "asimov.nc"
 SUMMARY = "summary.json"

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from bayesxs.detector.grid import Float
 from bayesxs.errors import InputError
 from bayesxs.experiment.judge import FitJudge, Judge
 from bayesxs.experiment.learn import Training, groups, train_group, training_data
@@ -22,6 +21,7 @@ from bayesxs.storage.atomic import read_bytes, write_bytes, write_csv
 from bayesxs.storage.checkpoint import starting_with
 from bayesxs.storage.inner import remove
 from bayesxs.storage.run_folder import Stage
+from bayesxs.types import Floats as Float
 
 NETWORK, TRAINING = "network.safetensors", "training.csv"
 

@@ -464,13 +464,16 @@ def test_doctor_reports_versions_devices_and_paths(
 def test_pdf_list_shows_the_sets_on_the_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "SomeSet").mkdir()
-    (tmp_path / "SomeSet" / "SomeSet.info").write_text("SetDesc: x\n")
+    for name in ("SomeSet", "Set[red]"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.info").write_text("SetDesc: x\n")
     monkeypatch.setenv("LHAPDF_DATA_PATH", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
     result = call("pdf", "list")
     assert result.exit_code == 0
     assert "embedded" in result.stdout
     assert "SomeSet" in result.stdout
+    assert "Set[red]" in result.stdout  # brackets are part of the name, not markup
 
 
 def test_pdf_check_shows_that_partons_carry_all_momentum(quiet_session: None) -> None:

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bayesxs.constants import MATTER_POTENTIAL, PHASE
+from bayesxs.physics.nufit import nufit_6_0
 from bayesxs.physics.oscillation import (
     DUNE,
     FLAVORS,
     Baseline,
     OscillationParameters,
-    nufit_6_0,
     probabilities,
 )
 

@@ -10,11 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bayesxs.constants import MATTER_POTENTIAL, PHASE
+from bayesxs.physics.nufit import nufit_6_0
 from bayesxs.physics.oscillation import (
     FLAVORS,
     Baseline,
     OscillationParameters,
-    nufit_6_0,
     probabilities,
     probability,
 )

@@ -20,7 +20,8 @@ from bayesxs.detector.grid import (
 from bayesxs.detector.operator import Operator, Quadrature, build_operator, row_quadrature
 from bayesxs.inputs.flux import Flux, embedded_dune_flux
 from bayesxs.inputs.pdf import embedded_ct18nnlo
-from bayesxs.physics.oscillation import nufit_6_0, probability
+from bayesxs.physics.nufit import nufit_6_0
+from bayesxs.physics.oscillation import probability
 from bayesxs.physics.structure_functions import PartonFunctions
 
 

@@ -17,7 +17,8 @@ from bayesxs.detector.grid import EnergyGrid, lepton_grid
 from bayesxs.detector.operator import exact_response, row_quadrature, total_quadrature
 from bayesxs.errors import InputError
 from bayesxs.physics.kinematics import is_physical, lepton_momentum
-from bayesxs.physics.oscillation import Baseline, nufit_6_0, probability
+from bayesxs.physics.nufit import nufit_6_0
+from bayesxs.physics.oscillation import Baseline, probability
 
 M, MUON = NUCLEON_MASS, MUON_MASS
 RANGE = (0.5, 10.0)

@@ -9,14 +9,13 @@ import pytest
 
 from bayesxs.constants import MUON_MASS
 from bayesxs.detector.expansion import free_parameters, taylor_terms
+from bayesxs.detector.reco import reco_grid, true_cells
 from bayesxs.detector.smearing import (
     DUNE_ENERGY_SCALE_SD,
     DUNE_RESOLUTION_SD,
     Acceptance,
     ResponseParameters,
-    reco_grid,
     smear,
-    true_cells,
 )
 from bayesxs.errors import InputError
 

@@ -10,16 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bayesxs.constants import MUON_MASS, NUCLEON_MASS
+from bayesxs.detector.reco import RecoGrid, reco_grid, true_cells
 from bayesxs.detector.smearing import (
     Acceptance,
-    RecoGrid,
     ResponseParameters,
-    reco_grid,
     response_factors,
     response_matrix,
     smear,
     smear_events,
-    true_cells,
 )
 from bayesxs.errors import InputError
 from bayesxs.physics.kinematics import cosine_from_z

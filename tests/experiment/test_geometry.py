@@ -12,7 +12,7 @@ from bayesxs.cards.build import build_experiment
 from bayesxs.cards.card import load_card
 from bayesxs.constants import MUON_MASS
 from bayesxs.detector.operator import exact_cross_section, fold, row_quadrature
-from bayesxs.detector.smearing import true_cells
+from bayesxs.detector.reco import true_cells
 from bayesxs.experiment.channels import Channels
 from bayesxs.inference.bootstrap import bootstrap
 from bayesxs.inference.priors import Flat

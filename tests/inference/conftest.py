@@ -16,8 +16,10 @@ from bayesxs.constants import MUON_MASS
 from bayesxs.detector.density import Events, Response, Sample, simulate_events
 from bayesxs.detector.grid import EnergyGrid, energy_grid
 from bayesxs.detector.operator import exact_response, row_quadrature, total_quadrature
-from bayesxs.inference.channel import FarChannel, far_channel, probability_span
+from bayesxs.inference.channel import FarChannel, far_channel
+from bayesxs.inference.compression import probability_span
 from bayesxs.inference.far_data import FarBins, FarData
+from bayesxs.inference.folded import Folded, Oscillation
 from bayesxs.inference.likelihood import Likelihood, far_likelihood
 from bayesxs.inference.model import far_detector_model
 from bayesxs.inference.nuisances import Nuisance
@@ -25,7 +27,8 @@ from bayesxs.inference.priors import Flat, Prior
 from bayesxs.inference.pseudo_experiments import BinnedExperiment
 from bayesxs.inference.sampling import Draws, NutsSampler, SamplerSettings
 from bayesxs.inputs.flux import Flux, embedded_dune_flux
-from bayesxs.physics.oscillation import DUNE, OscillationParameters, nufit_6_0, probability
+from bayesxs.physics.nufit import nufit_6_0
+from bayesxs.physics.oscillation import OscillationParameters, probability
 
 RANGE = (0.5, 5.0)
 
@@ -89,17 +92,15 @@ def channel_of(
     ) -> FarChannel:
         points = energies.points
         if compress:
-            span = probability_span(sample, points, DUNE, priors, nature)
+            span = probability_span(Oscillation(sample), points, priors, nature)
         else:
             span = jnp.eye(len(points))
         ones = np.ones(len(response.rows))
         return far_channel(
-            response,
-            flux(sample.flux_id, points),
+            Folded.plain(response, flux(sample.flux_id, points)),
             points,
             ones if weights is None else weights,
-            sample,
-            DUNE,
+            Oscillation(sample),
             span,
         )
 
@@ -156,18 +157,11 @@ def experiment(response, events, flux, energies, nature, priors) -> BinnedExperi
     tilt = 0.1 * np.linspace(-1.0, 1.0, 60)[:, None] * rows
     shapes = np.zeros((2, len(energies.points)))
     shapes[1] = 0.1 * np.sin(energies.points)
-    span = probability_span(Sample(), energies.points, DUNE, priors, nature, flux_modes=shapes)
-    channel = far_channel(
-        Response(rows, rows.sum(axis=0)),
-        flux(14, energies.points),
-        energies.points,
-        np.ones(60),
-        Sample(),
-        DUNE,
-        span,
-        modes=[Response(tilt, tilt.sum(axis=0)), None],
-        flux_modes=shapes,
-    )
+    oscillation, points = Oscillation(Sample()), energies.points
+    span = probability_span(oscillation, points, priors, nature, flux_modes=shapes)
+    modes = [Response(tilt, tilt.sum(axis=0)), None]
+    folded = Folded(Response(rows, rows.sum(axis=0)), modes, flux(14, points), shapes)
+    channel = far_channel(folded, points, np.ones(60), oscillation, span)
     settings = SamplerSettings(chains=4, warmup=10, draws=10)
     return BinnedExperiment((channel,), (2000,), priors, nature, settings, 1, 7)
 
@@ -213,17 +207,9 @@ def toy_likelihood(toy_rows, nature, priors) -> Callable[..., Likelihood]:
     def fold(sample: Sample, toy: ToyRows, rows: np.ndarray, span: np.ndarray) -> FarChannel:
         one = np.ones(len(toy.energy))
         changes = np.stack([0.0 * one, toy.flux_mode])
-        return far_channel(
-            Response(rows, one),
-            one,
-            toy.energy,
-            np.ones(len(rows)),
-            sample,
-            DUNE,
-            span,
-            modes=[Response(rows * toy.mode, toy.mode), None],
-            flux_modes=changes,
-        )
+        modes = [Response(rows * toy.mode, toy.mode), None]
+        parts = Folded(Response(rows, one), modes, one, changes)
+        return far_channel(parts, toy.energy, np.ones(len(rows)), Oscillation(sample), span)
 
     def make(box: Mapping[str, tuple[float, float]] | None = None, number: int = 2) -> Likelihood:
         box = {name: (p.low, p.high) for name, p in priors.items()} if box is None else box
@@ -232,7 +218,7 @@ def toy_likelihood(toy_rows, nature, priors) -> Callable[..., Likelihood]:
         channels, exact, bins = [], [], []
         for sample, toy in zip(samples[:number], toy_rows[:number], strict=True):
             modes = np.stack([0.0 * toy.flux_mode, toy.flux_mode])
-            span = probability_span(sample, toy.energy, DUNE, ranges, nature, 1, modes)
+            span = probability_span(Oscillation(sample), toy.energy, ranges, nature, modes)
             channels.append(fold(sample, toy, toy.response, np.asarray(span)))
             exact.append(fold(sample, toy, toy.response, whole))
             bins.append(FarBins(fold(sample, toy, toy.bins, whole), edges, cells))

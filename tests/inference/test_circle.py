@@ -19,7 +19,7 @@ from bayesxs.inference.circle import (
     on_branch,
 )
 from bayesxs.inference.priors import Flat, Gaussian, log_prior, on_prior_branch, prior_distribution
-from bayesxs.physics.oscillation import nufit_6_0
+from bayesxs.physics.nufit import nufit_6_0
 
 CIRCLE = np.linspace(-np.pi, np.pi, 4001)
 

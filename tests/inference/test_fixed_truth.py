@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from bayesxs.inference.bootstrap import fit
 from bayesxs.inference.channel import log_likelihood
 from bayesxs.inference.fixed_truth import (
     INTERVALS,
@@ -18,6 +17,7 @@ from bayesxs.inference.fixed_truth import (
     truths_at,
 )
 from bayesxs.inference.intervals import influence_acceleration, profile_interval
+from bayesxs.inference.maximum import fit
 from bayesxs.inference.priors import Flat
 from bayesxs.inference.sampling import SamplerSettings
 

@@ -18,12 +18,9 @@ from scipy.stats import binom
 from bayesxs.constants import ELECTRON_MASS
 from bayesxs.detector.density import Response, Sample, density
 from bayesxs.detector.grid import lepton_grid
-from bayesxs.inference.channel import (
-    far_channel,
-    log_likelihood,
-    pointwise_log_density,
-    probability_span,
-)
+from bayesxs.inference.channel import far_channel, log_likelihood, pointwise_log_density
+from bayesxs.inference.compression import probability_span
+from bayesxs.inference.folded import Folded, Oscillation
 from bayesxs.inference.model import far_detector_model, resolve_octant
 from bayesxs.inference.priors import (
     Flat,
@@ -34,7 +31,7 @@ from bayesxs.inference.priors import (
     prior_distribution,
 )
 from bayesxs.physics.kinematics import lepton_from_invariants, y_range
-from bayesxs.physics.oscillation import DUNE, OscillationParameters, probability
+from bayesxs.physics.oscillation import OscillationParameters, probability
 
 SAMPLES = {
     "mu mu": Sample("mu", "mu"),
@@ -198,18 +195,18 @@ def test_asimov_data_are_likeliest_at_the_truth(response, flux, energies, nature
 def test_rows_without_density_are_refused_if_they_hold_events(responses, flux, energies):
     folded = responses["mu mu"]
     dead = folded._replace(rows=np.where(np.arange(40)[:, None] == 7, 0.0, folded.rows))
-    arguments = (flux(14, energies.points), energies.points)
-    rest = (Sample(), DUNE, np.eye(len(energies.points)))
+    arguments = (Folded.plain(dead, flux(14, energies.points)), energies.points)
+    rest = (Oscillation(Sample()), np.eye(len(energies.points)))
     with pytest.raises(ValueError, match="no density at 1 of 40 rows, the first is 7"):
-        far_channel(dead, *arguments, np.ones(40), *rest)
+        far_channel(*arguments, np.ones(40), *rest)
     # Rows without weight are left out, whatever their density
-    kept = far_channel(dead, *arguments, np.where(np.arange(40) % 7 == 0, 0.0, 1.0), *rest)
+    kept = far_channel(*arguments, np.where(np.arange(40) % 7 == 0, 0.0, 1.0), *rest)
     assert len(kept.weights) == 34
     assert np.all(np.isfinite(kept.log_reference))
 
 
 def test_without_free_parameters_one_direction_is_left(energies, nature):
-    span = probability_span(Sample(), energies.points, DUNE, {}, nature)
+    span = probability_span(Oscillation(Sample()), energies.points, {}, nature)
     assert span.shape == (1, len(energies.points))
     expected = survival(energies.points, nature)
     np.testing.assert_allclose(span.T @ (span @ expected), expected, rtol=1e-12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -15,18 +16,14 @@ from scipy.optimize import minimize
 from bayesxs.constants import MUON_MASS
 from bayesxs.detector.density import Response, Sample
 from bayesxs.inference.bootstrap import bootstrap
-from bayesxs.inference.channel import (
-    FarChannel,
-    far_channel,
-    log_likelihood,
-    pointwise_log_density,
-    probability_span,
-)
+from bayesxs.inference.channel import FarChannel, far_channel, log_likelihood, pointwise_log_density
+from bayesxs.inference.compression import probability_span
+from bayesxs.inference.folded import Folded, Oscillation
 from bayesxs.inference.model import far_detector_model
 from bayesxs.inference.priors import Flat, Prior
 from bayesxs.inference.sampling import NutsSampler, SamplerSettings, curvature_covariance
 from bayesxs.physics.kinematics import lepton_from_invariants, y_range
-from bayesxs.physics.oscillation import DUNE, OscillationParameters, probability
+from bayesxs.physics.oscillation import OscillationParameters, probability
 
 SAMPLE = Sample()
 DM31: dict[str, Prior] = {"dm31": Flat(2.2e-3, 2.9e-3)}
@@ -52,13 +49,16 @@ def many(response, events) -> Response:
 def build(flux, energies, nature, priors):
     """Fold a response with modes."""
 
-    def fold(folded: Response, flux_modes: np.ndarray, **options: Any) -> FarChannel:
-        points = energies.points
-        span = probability_span(SAMPLE, points, DUNE, priors, nature, flux_modes=flux_modes)
-        rest = (np.ones(len(folded.rows)), SAMPLE, DUNE, span)
-        return far_channel(
-            folded, flux(14, points), points, *rest, flux_modes=flux_modes, **options
-        )
+    def fold(
+        folded: Response,
+        flux_modes: np.ndarray,
+        modes: Sequence[Response | None] = (),
+        pairs: tuple[tuple[int, int], ...] = (),
+    ) -> FarChannel:
+        points, oscillation = energies.points, Oscillation(SAMPLE)
+        span = probability_span(oscillation, points, priors, nature, flux_modes)
+        parts = Folded(folded, modes, flux(14, points), flux_modes, pairs)
+        return far_channel(parts, points, np.ones(len(folded.rows)), oscillation, span)
 
     return fold
 

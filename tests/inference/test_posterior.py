@@ -279,6 +279,31 @@ def test_a_posterior_of_two_modes_has_two_intervals():
     assert "hdi68_parts" not in summarize(flat)["dm31"]
 
 
+@pytest.mark.parametrize("seam", [-180.0, -160.0, 20.0, 0.0])
+def test_a_phase_of_two_modes_has_two_intervals_wherever_its_circle_opens(seam):
+    """Modes at 200 and 20 degrees, both 12 wide: some branches open inside of one of them."""
+    rng = np.random.default_rng(5)
+    modes = np.where(rng.uniform(size=(4, 1000)) < 0.4, 200.0, 20.0)
+    drawn = np.deg2rad(modes + 12.0 * rng.standard_normal((4, 1000)))
+    low = np.deg2rad(seam)
+    tree = tree_of({"dcp": on_branch(drawn, low)})
+    tree["posterior"]["dcp"].attrs["valid_range"] = np.array([low, low + 2.0 * np.pi])
+    row = summarize(tree)["dcp"]
+    for key, mass in (("hdi68", 0.68), ("hdi90", 0.90)):
+        parts = np.rad2deg(np.array(row[f"{key}_parts"]))
+        assert np.all((seam <= parts) & (parts <= seam + 360.0))
+        # In the order of the circle, whichever comes first
+        first = parts[:, 0] % 360.0
+        parts = parts[np.argsort(np.where(first > 300.0, first - 360.0, first))]
+        width = (parts[:, 1] - parts[:, 0]) % 360.0
+        middle = (parts[:, 0] + 0.5 * width) % 360.0
+        # Errors of the ends are one degree with 1600 draws
+        np.testing.assert_allclose(middle, [20.0, 200.0], atol=4.0)
+        # Together they hold the mass; the smooth density widens them by a few percent
+        offsets = (np.rad2deg(drawn).reshape(-1, 1) - parts[:, 0]) % 360.0
+        assert mass - 0.01 < np.mean(offsets < width, axis=0).sum() < mass + 0.04
+
+
 @pytest.mark.parametrize("chains", [1, 2, 3, 200])
 def test_any_number_of_chains_is_summarized(chains):
     rng = np.random.default_rng(4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import pairwise
 from pathlib import Path
 
@@ -169,3 +170,16 @@ def test_bad_bins_are_refused_in_one_line(folder, text, parts):
     assert message.startswith(str(path))
     for part in parts:
         assert part in message
+
+
+def test_edges_of_any_size_are_read(folder):
+    """An upper edge near the largest number stands for an open bin."""
+    text = "lepton_energy_GeV_low,lepton_energy_GeV_high,z_low,z_high,counts\n"
+    rows = "0,2,0,0.5,1\n2,1e307,0,0.5,3\n0,2,0.5,1e305,4\n"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table = load_table(written(folder, text + rows))
+    np.testing.assert_array_equal(table.counts, [1, 3, 4])
+    assert table.energy.max() == 1e307
+    with pytest.raises(InputError, match="row 1: its bin overlaps with that of row 0"):
+        load_table(written(folder, text + "0,1e307,0,1,1\n1e306,1e308,0,1,2\n"))

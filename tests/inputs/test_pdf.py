@@ -140,7 +140,7 @@ def test_exact_at_knots(toy, toy_set):
 def test_official_grid_is_exact_at_knots(official):
     q2 = official.q2_axis.knots
     found = official.xf(official.x_axis.knots[:, None], q2[None, :], official.flavors)
-    np.testing.assert_allclose(found, official.values, rtol=1e-13, atol=1e-16)
+    np.testing.assert_allclose(found, official.table.values, rtol=1e-13, atol=1e-16)
 
 
 def test_limits_of_a_threshold_are_those_of_the_subgrids(toy, toy_set):

@@ -38,7 +38,19 @@ signs = st.sampled_from([1, -1])
 numbers = st.floats(-10.0, 10.0)
 unit = st.floats(0.0, 1.0)
 energies = st.floats(4.0, 100.0)
-many = settings(max_examples=100, deadline=None)
+
+
+def at_any_point(**drawn):
+    """Run a test at many energies and fractions (u, v) of the kinematic ranges."""
+
+    def decorate(test):
+        many = settings(max_examples=100, deadline=None)
+        return many(given(u=unit, v=unit, energy=energies, **drawn)(test))
+
+    return decorate
+
+
+FIVE = st.lists(numbers, min_size=5, max_size=5)
 
 forward = jax.jit(helicity_from_five)
 backward = jax.jit(five_from_helicity)
@@ -110,8 +122,7 @@ def basis(q: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-@many
-@given(five=st.lists(numbers, min_size=5, max_size=5), u=unit, v=unit, energy=energies, mass=masses)
+@at_any_point(five=FIVE, mass=masses)
 def test_map_and_inverse(five, u, v, energy, mass):
     x, _, q2 = point(energy, mass, u, v)
     five = np.array(five)
@@ -125,14 +136,7 @@ def test_map_and_inverse(five, u, v, energy, mass):
     np.testing.assert_allclose(again, five, rtol=0, atol=1e-12 * r2 * np.abs(five).max() + 1e-290)
 
 
-@many
-@given(
-    five=st.lists(numbers, min_size=5, max_size=5),
-    u=unit,
-    v=unit,
-    energy=energies,
-    mass=masses,
-)
+@at_any_point(five=FIVE, mass=masses)
 def test_components_are_those_of_the_tensor(five, u, v, energy, mass):
     x, y, q2 = point(energy, mass, u, v)
     _, _, q = momenta(energy, x, y, mass)
@@ -151,15 +155,7 @@ def test_components_are_those_of_the_tensor(five, u, v, energy, mass):
     assert max(abs(rest) for rest in component.values()) < 1e-12 * scale
 
 
-@many
-@given(
-    five=st.lists(numbers, min_size=5, max_size=5),
-    u=unit,
-    v=unit,
-    energy=energies,
-    mass=masses,
-    sign=signs,
-)
+@at_any_point(five=FIVE, mass=masses, sign=signs)
 def test_contraction_of_the_tensors_is_the_bracket(five, u, v, energy, mass, sign):
     x, y, q2 = point(energy, mass, u, v)
     k, k_out, q = momenta(energy, x, y, mass)
@@ -178,8 +174,7 @@ def test_contraction_of_the_tensors_is_the_bracket(five, u, v, energy, mass, sig
     assert terms.sum() == pytest.approx(expected, rel=0, abs=1e-12 * size + 1e-290)
 
 
-@many
-@given(u=unit, v=unit, energy=energies, mass=masses, sign=signs)
+@at_any_point(mass=masses, sign=signs)
 def test_coefficients_are_contractions_and_not_negative(u, v, energy, mass, sign):
     x, y, q2 = point(energy, mass, u, v)
     k, k_out, q = momenta(energy, x, y, mass)
@@ -200,8 +195,7 @@ def test_coefficients_are_contractions_and_not_negative(u, v, energy, mass, sign
     assert abs(found.ls) <= 2.0 * np.sqrt(found.ll * found.ss) * (1.0 + 1e-9)
 
 
-@many
-@given(u=unit, v=unit, energy=energies, mass=masses, sign=signs)
+@at_any_point(mass=masses, sign=signs)
 def test_bernstein_form_of_the_coefficients(u, v, energy, mass, sign):
     x, y, q2 = point(energy, mass, u, v)
     t = y / float(y_max(x, q2, mass))
@@ -213,13 +207,9 @@ def test_bernstein_form_of_the_coefficients(u, v, energy, mass, sign):
         assert value == pytest.approx(float(expected), rel=1e-11, abs=1e-13 * float(max(found)))
 
 
-@many
-@given(
+@at_any_point(
     t=st.tuples(st.floats(0, 10), st.floats(0, 10)),
     root=st.tuples(numbers, numbers, numbers),
-    u=unit,
-    v=unit,
-    energy=energies,
     sign=signs,
 )
 def test_positive_tensor_makes_no_negative_cross_section(t, root, u, v, energy, sign):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bayesxs.constants import PHASE
 from bayesxs.errors import InputError
+from bayesxs.physics.nufit import nufit_6_0
 from bayesxs.physics.oscillation import (
     DUNE,
     FLAVORS,
@@ -21,7 +22,6 @@ from bayesxs.physics.oscillation import (
     OscillationParameters,
     Request,
     joint_probabilities,
-    nufit_6_0,
     probabilities,
     probability,
 )

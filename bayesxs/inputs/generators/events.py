@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from bayesxs.constants import ELECTRON_MASS, MUON_MASS, TAU_MASS
 from bayesxs.errors import InputError
+from bayesxs.types import Floats
 
-type Float = NDArray[np.float64]
 type Integer = NDArray[np.int64]
 
 NEUTRINOS: Final = (12, 14, 16, -12, -14, -16)
@@ -84,10 +84,10 @@ class GeneratorEvents:
         counts: what the file held.
     """
 
-    energy: Float
-    lepton_energy: Float
-    cos_theta: Float
-    weight: Float
+    energy: Floats
+    lepton_energy: Floats
+    cos_theta: Floats
+    weight: Floats
     pdg_nu: Integer
     pdg_l: Integer
     channel: Integer
@@ -132,7 +132,7 @@ def lepton_of(neutrino: ArrayLike) -> Integer:
     return ids - np.sign(ids)
 
 
-def lepton_mass(pdg: ArrayLike) -> Float:
+def lepton_mass(pdg: ArrayLike) -> Floats:
     """Return the masses of charged leptons in GeV; NaN for anything else."""
     ids = np.abs(np.asarray(pdg, np.int64))
     masses = np.full(ids.shape, np.nan)
@@ -168,11 +168,11 @@ class Chunk(NamedTuple):
         charged: whether the event is of the charged current, as the file says.
     """
 
-    energy: Float
-    lepton_energy: Float
-    lepton_momentum: Float
-    cos_theta: Float
-    weight: Float
+    energy: Floats
+    lepton_energy: Floats
+    lepton_momentum: Floats
+    cos_theta: Floats
+    weight: Floats
     pdg_nu: Integer
     pdg_l: Integer
     target: Integer

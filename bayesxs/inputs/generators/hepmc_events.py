@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesxs.errors import InputError
-from bayesxs.inputs.generators.events import NEUTRINOS, UNKNOWN, Chunk, Float, Integer, make_chunk
+from bayesxs.inputs.generators.events import NEUTRINOS, UNKNOWN, Chunk, Integer, make_chunk
+from bayesxs.types import Floats
 
 # Status codes of particles and of a vertex (arXiv:2310.13211, P.R.1 and V.R.1)
 FINAL, BEAM, TARGET = 1, 4, 20
@@ -58,7 +59,7 @@ class _Particles(NamedTuple):
     event: NDArray[np.intp]
     pid: Integer
     status: Integer
-    momentum: Float  # (n, 4): px, py, pz, E
+    momentum: Floats  # (n, 4): px, py, pz, E
     enters: NDArray[np.bool_]  # the primary vertex
     leaves: NDArray[np.bool_]
 
@@ -153,10 +154,10 @@ def _energy(
     particles: _Particles,
     beam: NDArray[np.intp],
     inner: NDArray[np.intp],
-    lepton: Float,
+    lepton: Floats,
     source: str,
     first: int,
-) -> Float:
+) -> Floats:
     """Return the neutrino's energy in each event, GeV; see `read_block`."""
     beam = np.where(beam == inner, _NONE, beam)  # the same particle states it once
     stated = [
@@ -191,7 +192,7 @@ def _energy(
     return energy
 
 
-def _balance(particles: _Particles, events: int) -> Float:
+def _balance(particles: _Particles, events: int) -> Floats:
     """Return what leaves the primary vertex less what enters it beside the neutrino, (n, 4)."""
     others = particles.enters & ~np.isin(particles.pid, NEUTRINOS)
     sign = particles.leaves.astype(float) - others
@@ -204,11 +205,11 @@ def _balance(particles: _Particles, events: int) -> Float:
     )
 
 
-def _close(one: Float, two: Float, relative: float, absolute: float) -> NDArray[np.bool_]:
+def _close(one: Floats, two: Floats, relative: float, absolute: float) -> NDArray[np.bool_]:
     return np.asarray(np.abs(one - two) <= relative * np.abs(two) + absolute)
 
 
-def _weights(block: Block, source: str, first: int, place: int) -> Float:
+def _weights(block: Block, source: str, first: int, place: int) -> Floats:
     for i, weights in enumerate(block.weights):
         if len(weights) <= place:
             raise InputError.at(source, f"event {first + i}: weights", len(weights), "at least one")

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesxs.errors import InputError
-from bayesxs.inputs.generators.events import Chunk, Float
+from bayesxs.inputs.generators.events import Chunk
 from bayesxs.inputs.generators.source import CrossSection, Progress
+from bayesxs.types import Floats
 
 STEP: Final = 250_000  # events in memory at once
 
@@ -113,6 +114,6 @@ def _opened(path: str) -> Iterator[Any]:
         raise InputError(f"{path}: cannot be read as a ROOT file: {reason}") from None
 
 
-def optional(columns: Columns, name: str) -> Float | None:
+def optional(columns: Columns, name: str) -> Floats | None:
     """Return a branch as float64, None where the tree has none."""
     return columns[name].astype(np.float64) if name in columns else None

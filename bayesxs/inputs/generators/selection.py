@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesxs.errors import InputError
-from bayesxs.inputs.generators.events import Chunk, Counts, Float, Rules, lepton_mass, lepton_of
+from bayesxs.inputs.generators.events import Chunk, Counts, Rules, lepton_mass, lepton_of
+from bayesxs.types import Floats
 
 # Half of the neutrinos above it: energies are in MeV. GeV
 MOST: Final = 100.0
@@ -110,7 +111,7 @@ def _check_energies(chunk: Chunk, source: str, places: NDArray[np.intp]) -> None
 def _refuse(
     source: str,
     name: str,
-    values: Float | NDArray[np.generic],
+    values: Floats | NDArray[np.generic],
     bad: NDArray[np.bool_],
     places: NDArray[np.intp] | int,
     allowed: str,
