@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,9 @@ _ESTIMATE: Final = "GenCrossSection"
 _START, _END = b"HepMC::Asciiv3-START_EVENT_LISTING", b"HepMC::Asciiv3-END_EVENT_LISTING"
 _EVENT: Final = b"\nE "
 _BUFFER: Final = 1 << 20
+
+# What archives raise that were cut off or changed
+_DAMAGED: Final = (EOFError, zlib.error, lzma.LZMAError)
 _HEADER: Final = 256
 
 
@@ -178,7 +182,7 @@ class _Watched(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         try:
             piece = self._stream.read(len(buffer))
-        except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
+        except (OSError, ValueError, *_DAMAGED) as error:
             self._failure = type(error).__name__
             return 0
         buffer[: len(piece)] = piece
@@ -215,7 +219,10 @@ def _opened(path: str) -> Iterator[_Watched]:
                     raise InputError(f"{path}: not HepMC3 ASCII: expected {_START.decode()}")
                 stream.seek(0)
                 yield _Watched(path, stream, raw)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or 'damaged'}") from None
-    except (EOFError, lzma.LZMAError):
-        raise InputError(f"{path}: cannot be read: truncated or damaged") from None
+    except (*_DAMAGED, ValueError, RuntimeError) as error:  # the library's own, of what it parses
+        reason = type(error).__name__
+        raise InputError(f"{path}: cannot be read as NuHepMC: {reason}: damaged") from None

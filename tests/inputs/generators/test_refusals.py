@@ -184,3 +184,53 @@ def test_files_of_anything_else_are_refused(ending: str, content: bytes, tmp_pat
     path.write_bytes(content)
     with pytest.raises(InputError, match=str(path)[:20]):
         read_events(path)
+
+
+def mutated(content: bytes, rng: np.random.Generator) -> bytes:
+    """Change some bytes, cut off the end, take out a piece, or change some digits."""
+    changed = bytearray(content)
+    kind, place = rng.integers(4), int(rng.integers(len(changed)))
+    if kind == 0:
+        for at in rng.integers(len(changed), size=4):
+            changed[at] = rng.integers(256)
+    elif kind == 1:
+        del changed[place:]
+    elif kind == 2:
+        del changed[place : place + int(rng.integers(1, 40))]
+    else:
+        for at in rng.integers(len(changed), size=40):
+            if changed[at : at + 1].isdigit():
+                changed[at] = ord("0") + rng.integers(10)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("name", ["gst.root", "a.csv"])
+def test_damaged_files_are_read_or_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name == "gst.root":
+        write_gst(path, simulate(22, 10))
+    else:
+        path.write_text("E_nu_GeV,E_l_GeV,cos_theta\n" + "2.5,1.25,0.5\n1.75,0.5,-0.25\n" * 10)
+    content, rng = path.read_bytes(), np.random.default_rng(23)
+    refused = 0
+    for _ in range(40):
+        path.write_bytes(mutated(content, rng))
+        try:
+            read_events(path)
+        except InputError:
+            refused += 1
+    assert 10 < refused < 40
+
+
+def test_damage_in_an_archive_is_refused(tmp_path: Path) -> None:
+    path = write_nuhepmc(tmp_path / "a.hepmc3.gz", EVENTS)
+    content = bytearray(path.read_bytes())
+    content[20:40] = bytes(20)  # the first block, of which nothing can be unpacked
+    path.write_bytes(bytes(content))
+    with pytest.raises(InputError, match="cannot be read"):
+        read_events(path)
+    text = write_nuhepmc(tmp_path / "b.hepmc3", EVENTS, attributes={"name": "e"}).read_bytes()
+    broken = tmp_path / "c.hepmc3"
+    broken.write_bytes(text.replace(b"A name e", b"A name \xe9"))
+    with pytest.raises(InputError, match="as NuHepMC: UnicodeDecodeError: damaged"):
+        read_events(broken)
