@@ -275,10 +275,11 @@ class NetworkCard(Section):
 
     weights: str = ""
     """File of trained weights, with which training is skipped; empty for none."""
-    head: Literal["positive", "unconstrained"] = "positive"
+    head: Literal["helicity", "positive", "unconstrained"] = "helicity"
     """Last layer.
 
-    `positive`: the cross section cannot be negative; `unconstrained`: as in the paper.
+    `helicity` and `positive`: the cross section cannot be negative. They describe the same ones;
+    `helicity` knows how the masses of target and lepton enter. `unconstrained`: as in the paper.
     """
     inputs: Literal["multi", "plain"] = "multi"
     """`multi`: x and Q² on several scales each; `plain`: the two numbers, as in the paper."""
@@ -297,9 +298,9 @@ class NetworkCard(Section):
 class TrainingCard(Section):
     """How the network is fitted: each method reads its own numbers of steps."""
 
-    method: Literal["lbfgs", "gauss_newton", "adam"] = "lbfgs"
-    """Adam followed by the quasi-Newton method L-BFGS, Gauss-Newton, or Adam alone."""
-    gauss_newton_steps: Annotated[int, Field(ge=0, le=100_000)] = 60
+    method: Literal["gauss_newton", "lbfgs", "adam"] = "gauss_newton"
+    """Gauss-Newton, Adam followed by the quasi-Newton method L-BFGS, or Adam alone."""
+    gauss_newton_steps: Annotated[int, Field(ge=0, le=100_000)] = 40
     """Gauss-Newton (Levenberg-Marquardt) steps."""
     adam_steps: Annotated[int, Field(ge=0, le=10_000_000)] = 500
     """Adam steps on all data."""

@@ -131,14 +131,13 @@ def gauss_newton_step(
         system = cho_factor(local.gram + mu * jnp.eye(len(local.gram)), lower=True)
 
         def back(residual: Array) -> Array:  # -J^T (J J^T + mu)^-1 residual
-            solved = cho_solve(system, residual).astype(local.jacobian.dtype)
-            return -(solved @ local.jacobian).astype(residual.dtype)
+            return -(cho_solve(system, residual) @ local.jacobian)
 
-        delta = back(local.residual - _times(local.jacobian, pull) / mu) - pull / mu
+        delta = back(local.residual - local.jacobian @ pull / mu) - pull / mu
         bend = 0.5 * back(_whitened(local, _second_derivative(density, start, delta)))
         short = jnp.linalg.norm(bend) < BEND * jnp.linalg.norm(delta)
         theta = start + delta + jnp.where(short, bend, 0.0)
-        change = _times(local.jacobian, delta)
+        change = local.jacobian @ delta
         promised = -(
             2.0 * local.residual @ change
             + change @ change
@@ -186,8 +185,8 @@ def _linearized(theta: Array, density: Array, problem: NearProblem, network: Any
         factor = jnp.linalg.cholesky(curvature + smallest * jnp.eye(len(curvature)))
         residual = solve_triangular(factor, slope, lower=True)
         rows = factor.T @ rows
-    jacobian = _by_weights(theta, rows, problem, network)
-    gram = (jacobian @ jacobian.T).astype(theta.dtype)
+    jacobian = _by_weights(theta, rows, problem, network).astype(theta.dtype)
+    gram = jacobian @ jacobian.T
     return _Local(residual, jacobian, gram, factor)
 
 
@@ -229,6 +228,3 @@ def _second_derivative(function: Callable[[Array], Array], at: Array, along: Arr
 def _whitened(local: _Local, density: Array) -> Array:
     return density if local.factor is None else local.factor.T @ density
 
-
-def _times(jacobian: Array, delta: Array) -> Array:
-    return (jacobian @ delta.astype(jacobian.dtype)).astype(delta.dtype)

@@ -1,9 +1,7 @@
 """Neural structure functions: multilayer perceptrons with the same call as the truth.
 
-Both heads give Bernstein coefficients (b0, b1, b2) of the cross section at fixed (x, Q^2). The
-unconstrained head is the network's output itself, as in arXiv:2412.16303. The positive head obeys
-b0 >= 0, b2 >= 0, b1 >= -sqrt(b0 b2) for every weight, hence a cross section that cannot be
-negative.
+They give Bernstein coefficients (b0, b1, b2) of the cross section at fixed (x, Q^2), whichever head
+(`heads`) makes them of the last layer's outputs.
 """
 
 from __future__ import annotations
@@ -22,6 +20,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from bayesxs.errors import shown
+from bayesxs.learning.heads import HEADS, Head
 from bayesxs.storage.checkpoint import flatten, restore
 
 
@@ -41,9 +40,6 @@ ACTIVATIONS = {
 # F(x, Q^2) -> 0 as Q^2 -> 0. About the squared mass of the rho meson, as in vector dominance.
 Q2_CONSERVED = 0.7
 
-# softplus(SOFTPLUS_ONE) = 1: networks start near b0 = b1 = b2
-SOFTPLUS_ONE = 0.5413248546129181
-
 
 @dataclass(frozen=True)
 class Architecture:
@@ -53,7 +49,7 @@ class Architecture:
     width: int = 48
     activation: Literal["algebraic", "silu", "leaky_relu", "tanh"] = "algebraic"
     inputs: Literal["plain", "multi"] = "multi"
-    head: Literal["positive", "unconstrained"] = "positive"
+    head: Head = "helicity"
     precision: Literal["float32", "float64"] = "float64"
 
     def as_metadata(self) -> dict[str, str]:
@@ -110,28 +106,6 @@ def multi_inputs(x: Array, q2: Array) -> Array:
 INPUTS = {"plain": (plain_inputs, 2), "multi": (multi_inputs, 5)}
 
 
-def unconstrained_head(raw: Array) -> Array:
-    """Return the outputs as they are."""
-    return raw
-
-
-def positive_head(raw: Array) -> Array:
-    """Map three real numbers onto the cone of non-negative quadratics on 0 <= t <= 1.
-
-    b0 = s, b1 = s (p - sqrt(c)), b2 = s c with s, p, c > 0 by softplus. One common size s carries
-    what the three functions share, steep falls in x and kinks in Q^2; p and c are ratios of order
-    one, and zero outputs mean a cross section flat in y.
-    """
-    size = jax.nn.softplus(raw[..., 0] + SOFTPLUS_ONE)
-    # Never zero, where the slope of the root is infinite
-    ratio = jax.nn.softplus(raw[..., 2] + SOFTPLUS_ONE) + jnp.finfo(raw.dtype).tiny
-    middle = jax.nn.softplus(raw[..., 1] + 1.8545865) - jnp.sqrt(ratio)  # softplus(1.85..) = 2
-    return size[..., None] * jnp.stack([jnp.ones_like(size), middle, ratio], axis=-1)
-
-
-HEADS = {"positive": positive_head, "unconstrained": unconstrained_head}
-
-
 class Network(nnx.Module):
     """A multilayer perceptron (x, Q^2) -> (b0, b1, b2)."""
 
@@ -168,7 +142,8 @@ class Network(nnx.Module):
         hidden = inputs(x, q2).astype(kind.precision)
         for layer in self.layers[:-1]:
             hidden = ACTIVATIONS[kind.activation](layer(hidden))
-        out = HEADS[kind.head](self.layers[-1](hidden))
+        raw = self.layers[-1](hidden)
+        out = HEADS[kind.head](raw, x.astype(raw.dtype), q2.astype(raw.dtype))
         if kind.inputs == "multi":  # the paper's plain network carries no factor
             out = out * (q2 / (q2 + Q2_CONSERVED)).astype(out.dtype)[..., None]
         return self.scale[...] * out
