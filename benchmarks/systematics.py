@@ -169,7 +169,11 @@ def sources(options: argparse.Namespace) -> None:
     settings = {
         "gaussian_process": [],
         "laplace": [],
-        "ensemble": [f"network.members={options.members}", f"training.lbfgs_steps={options.steps}"],
+        "ensemble": [
+            f"network.members={options.members}",
+            "training.method=lbfgs",
+            f"training.lbfgs_steps={options.steps}",
+        ],
     }
     with tempfile.TemporaryDirectory() as folder:
         for name in options.sources.split(","):

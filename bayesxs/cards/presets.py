@@ -11,8 +11,8 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
         # The form that a small network learns best
         "nature": {"form": "collinear"},
         "grid": {"energy_order": 2, "lepton_energies": 40, "z": 40, "nodes_x": 32, "nodes_q2": 32},
-        "network": {"layers": 3, "width": 32},
-        "training": {"adam_steps": 200, "lbfgs_steps": 800},
+        "network": {"head": "positive", "layers": 3, "width": 32},
+        "training": {"method": "lbfgs", "adam_steps": 200, "lbfgs_steps": 800},
         "sampler": {"warmup": 300, "draws": 300},
         "bootstrap": {"replicas": 100},
         "report": {"predictive_draws": 50},

@@ -19,11 +19,12 @@ from bayesxs.learning.network import Architecture, Network, create_network
 from bayesxs.learning.training import Schedule, train, train_together
 from bayesxs.types import Floats as Float
 
-# Random functions that span the projected rows; 1e-5 of what the nodes resolve is lost
-PROJECTION_RANK = 700
+# Random functions that span the projected rows; with the larger number 1e-5 of what the nodes
+# resolve is lost. Gauss-Newton, whose cost grows with the rows, ends as near to the truth with the
+# smaller one, and the fluctuations of counts hide what more functions would add.
+PROJECTION_RANK, SMALL_RANK = 700, 350
 
-# The same for counts, whose fluctuations hide what more functions would add
-FINITE_RANK = 350
+GAUSS_NEWTON = Schedule(adam_steps=0, lbfgs_steps=0, gauss_newton_steps=40)
 
 type Record = Callable[[int, Float, list[Network], dict[str, Float]], None]
 
@@ -43,7 +44,7 @@ class Training:
     """
 
     architecture: Architecture = field(default_factory=Architecture)
-    schedule: Schedule = field(default_factory=Schedule)
+    schedule: Schedule = GAUSS_NEWTON
     members: int = 1
     weighting: Literal["relative", "uniform"] = "relative"
     floor: float = 0.02
@@ -107,11 +108,13 @@ def training_data(near: NearDetector, training: Training) -> TrainingData:
     """Return what the networks of a target learn from."""
     kind = training.architecture
     # The paper's recipe, in single precision, sees every row as it is
-    rank = PROJECTION_RANK if kind.precision == "float64" else None
+    small = near.source.counted or training.schedule.gauss_newton_steps > 0
+    rank = None
+    if kind.precision == "float64":
+        rank = SMALL_RANK if small else PROJECTION_RANK
     loss: Loss = training.weighting
     if near.source.counted:
         loss = "chi_square" if kind.head == "unconstrained" else "multinomial"
-        rank = FINITE_RANK if rank else None
     return TrainingData(
         near.matrix,
         near.observed,

@@ -227,4 +227,3 @@ def _second_derivative(function: Callable[[Array], Array], at: Array, along: Arr
 
 def _whitened(local: _Local, density: Array) -> Array:
     return density if local.factor is None else local.factor.T @ density
-

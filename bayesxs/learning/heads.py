@@ -1,9 +1,9 @@
 """Heads: from the three outputs of a network to Bernstein coefficients (b0, b1, b2).
 
 The unconstrained head is the network's output itself, as in arXiv:2412.16303. The others obey
-b0 >= 0, b2 >= 0, b1 >= -sqrt(b0 b2) for every output, hence a cross section that cannot be negative,
-and reach every such coefficient. They differ in their coordinates: those of the helicity head are
-smooth and of order one where nature is near what spin-1/2 partons make.
+b0 >= 0, b2 >= 0, b1 >= -sqrt(b0 b2) for every output, hence a cross section that cannot be
+negative, and reach every such coefficient. They differ in their coordinates: those of the helicity
+head are smooth and of order one where nature is near what spin-1/2 partons make.
 """
 
 from __future__ import annotations

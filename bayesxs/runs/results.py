@@ -124,7 +124,8 @@ def _compare(
     }
     errors = Judge(geometry, fluxes).errors(values)
     if channels.cross_section.source != "gaussian_process":
-        # Of the network itself, without interpolation: zero by construction with the positive head
+        # Of the network itself, without interpolation: zero by construction with all heads but
+        # the unconstrained one
         own = exact_cross_section(channels.cross_section.networks[target.name], geometry.quadrature)
         errors["negative_fraction"] = float(np.mean(own < 0.0))
     return tree, errors

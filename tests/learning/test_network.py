@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bayesxs.constants import MUON_MASS
+from bayesxs.learning.heads import positive_head
 from bayesxs.learning.network import (
     ACTIVATIONS,
     Architecture,
@@ -23,13 +24,13 @@ from bayesxs.learning.network import (
     create_network,
     network_arrays,
     network_from_arrays,
-    positive_head,
 )
 from bayesxs.physics.cross_section import differential_cross_section
 from bayesxs.physics.kinematics import is_physical, lepton_from_invariants, x_min, y_range
 from bayesxs.physics.structure_functions import bernstein_basis
 
-POSITIVE = Architecture(layers=2, width=8)
+POSITIVE = Architecture(layers=2, width=8, head="positive")
+HELICITY = Architecture(layers=2, width=8, head="helicity")
 UNCONSTRAINED = Architecture(2, 8, "leaky_relu", "plain", "unconstrained", "float32")
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -154,7 +155,7 @@ def test_the_mean_of_networks_is_in_the_cone_and_is_the_mean():
 # --- what a network is -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("architecture", [POSITIVE, UNCONSTRAINED])
+@pytest.mark.parametrize("architecture", [HELICITY, POSITIVE, UNCONSTRAINED])
 def test_networks_broadcast_like_the_truth(architecture, truth):
     network = create_network(architecture, jax.random.key(1))
     for x, q2 in ((0.3, 1.7), (X, Q2), (X[:5, None], Q2[:3]), (X[:4], 2.0)):
@@ -164,7 +165,7 @@ def test_networks_broadcast_like_the_truth(architecture, truth):
 
 
 def test_numbers_have_the_precision_of_the_architecture():
-    for architecture in (POSITIVE, UNCONSTRAINED):
+    for architecture in (HELICITY, POSITIVE, UNCONSTRAINED):
         network = create_network(architecture, jax.random.key(1))
         assert network(X, Q2).dtype == architecture.precision
         dtypes = {array.dtype for array in network_arrays(network).values()}
@@ -214,7 +215,7 @@ def test_the_published_network_has_its_number_of_parameters():
 # --- files -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("architecture", [POSITIVE, UNCONSTRAINED])
+@pytest.mark.parametrize("architecture", [HELICITY, POSITIVE, UNCONSTRAINED])
 def test_a_network_survives_its_arrays(architecture):
     network = create_network(architecture, jax.random.key(5))
     network.scale[...] = network.scale[...] * -2.5
@@ -241,7 +242,7 @@ def test_arrays_that_do_not_fit_are_refused():
         st.integers(1, 512),
         st.sampled_from(sorted(ACTIVATIONS)),
         st.sampled_from(["plain", "multi"]),
-        st.sampled_from(["positive", "unconstrained"]),
+        st.sampled_from(["helicity", "positive", "unconstrained"]),
         st.sampled_from(["float32", "float64"]),
     )
 )
