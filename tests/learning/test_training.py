@@ -18,7 +18,7 @@ from bayesxs.learning.near_problem import NearProblem, near_loss, near_problem
 from bayesxs.learning.network import Architecture, Network, create_network, network_arrays
 from bayesxs.learning.training import Schedule, normalized, train, train_together
 
-ARCHITECTURE = Architecture(layers=2, width=16)
+ARCHITECTURE = Architecture(layers=2, width=16, head="positive")
 
 # Records at 20, 40 (where Adam ends), 60 and 80
 SCHEDULE = Schedule(40, 3e-3, 40, memory=10, record_every=20)
