@@ -223,7 +223,10 @@ def test_import_does_not_start_jax() -> None:
             '[training]\nmethod = "adam"\nadam_steps = 0',
             "training.adam_steps = 0: must be at least",
         ),
-        ("[training]\nlbfgs_steps = 0", "training.lbfgs_steps = 0: must be at least 1"),
+        (
+            '[training]\nmethod = "lbfgs"\nlbfgs_steps = 0',
+            "training.lbfgs_steps = 0: must be at least 1",
+        ),
         ('[network]\nprecision = "float32"', 'network.precision = "float32": must be "float64"'),
         ("[sampler]\nchains = 0", "sampler.chains = 0: must be a whole number >= 1"),
         ("[sampler]\ntarget_accept = 1", "sampler.target_accept = 1: must be a number > 0 and < 1"),
