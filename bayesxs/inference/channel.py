@@ -260,10 +260,11 @@ def pointwise_log_densities(
 ) -> list[Array]:
     """Return log p_FD of every event of each channel, as `pointwise_log_density` does of one."""
     oscillations = channel_probabilities(channels, parameters)
-    return [_log_density(c, p, nuisances) for c, p in zip(channels, oscillations, strict=True)]
+    return [density_logs(c, p, nuisances) for c, p in zip(channels, oscillations, strict=True)]
 
 
-def _log_density(channel: FarChannel, oscillation: Array, nuisances: Array | None) -> Array:
+def density_logs(channel: FarChannel, oscillation: Array, nuisances: Array | None) -> Array:
+    """Return log p_FD of every event, given the probability at the shared energies, shape (n,)."""
     xi = jnp.zeros(channel.nuisances) if nuisances is None else nuisances
     g, norm, nominal, plain = features(channel, oscillation, xi)
     if not channel.nuisances:

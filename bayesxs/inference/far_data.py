@@ -39,11 +39,16 @@ class FarData:
     sample: ArrayLike | None = None
     counts: ArrayLike | None = None
 
-    # NumPyro compares np.shape of what is observed with the shape of the site's distribution
+    # NumPyro asks what is observed for its shape, which must broadcast with that of the site
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape as NumPyro sees it: one value."""
         return ()
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions as NumPyro sees it."""
+        return 0
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         """Return the number of events: so ArviZ keeps the value that was observed."""

@@ -28,7 +28,12 @@ from numpyro import distributions as dist
 from numpyro.distributions import constraints
 
 from bayesxs.errors import InputError
-from bayesxs.inference.channel import FarChannel, log_likelihood, pointwise_log_densities
+from bayesxs.inference.channel import (
+    FarChannel,
+    channel_probabilities,
+    density_logs,
+    pointwise_log_densities,
+)
 from bayesxs.inference.circle import TURN
 from bayesxs.inference.far_data import FarBins, FarData, check_same_data
 from bayesxs.inference.model import far_detector_model
@@ -398,6 +403,8 @@ def far_likelihood(
     for channel in (*exact, *(b.channel for b in bins)):
         if channel.right.shape[0] != channel.right.shape[1]:
             raise ValueError("exact channels and bins must not be compressed")
+    if len({c.right.shape[1] for c in (*channels, *exact)}) > 1:
+        raise ValueError("channels and exact need the same energies")
     for own in bins:
         if own.cells.shape != own.channel.weights.shape:
             raise ValueError(f"{len(own.cells)} cells for {len(own.channel.weights)} bins")
@@ -444,19 +451,20 @@ def _at[T: FarChannel](channels: Sequence[T], baseline: Baseline) -> tuple[T, ..
 
 @jax.jit
 def _log_prob(likelihood: Likelihood, point: _Point) -> Array:
-    box, coordinates = likelihood.box, point.coordinates
-    inside = box.holds(coordinates, coordinates)
-    # Under vmap both are evaluated: outside, the compressed channels see a corner of the box
-    safe = jnp.where(inside, coordinates, box.low)
+    # One probability for both: most of what there is to compile
+    exact = _at(likelihood.exact, point.baseline)
+    probabilities = channel_probabilities(exact, closest_mixing(point.theta))
 
-    def compressed() -> Array:
-        channels = _at(likelihood.channels, Baseline(*safe[6:]))
-        return log_likelihood(channels, OscillationParameters(*safe[:6]), point.eta)
+    def total(channels: Sequence[FarChannel]) -> Array:
+        parts = [
+            channel.weights @ density_logs(channel, probability, point.eta)
+            for channel, probability in zip(channels, probabilities, strict=True)
+        ]
+        return jnp.sum(jnp.stack(parts))
 
-    def exact() -> Array:
-        return log_likelihood(_at(likelihood.exact, point.baseline), point.theta, point.eta)
-
-    return jax.lax.cond(inside, compressed, exact)
+    inside = likelihood.box.holds(point.coordinates, point.coordinates)
+    value = jax.lax.cond(inside, lambda: total(likelihood.channels), lambda: total(exact))
+    return jnp.where(point.valid, value, -jnp.inf)
 
 
 def _log_shares(likelihood: Likelihood, point: _Point) -> list[Array]:
