@@ -70,6 +70,7 @@ def scan_figure(scan: xr.Dataset) -> Figure:
             ax.set_xlabel(label)
             ax.set_ylabel(panel.label)
             ax.set_xlim(x[0], x[-1])
+            ax.locator_params(axis="x", nbins=5)
             ax.set_ylim(0.0, 1.1 * max(float(np.nanmax(y)), 1.0))
         if "true_ordering" in scan.attrs:
             axes[-1].annotate(
