@@ -25,8 +25,8 @@ def shared_part(batch: int, information_loss: float | None = None) -> Any:
 
     from bayesxs.campaigns.kind import sampled
     from bayesxs.cards.build import build_experiment
+    from bayesxs.cards.campaign import SbcCampaign
     from bayesxs.cards.card import load_card
-    from bayesxs.cards.sections import SbcCampaign
     from bayesxs.experiment.channels import Channels
 
     experiment = build_experiment(load_card(None, "default", []))

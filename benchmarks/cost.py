@@ -54,8 +54,8 @@ def measure(axis: str, size: int, folder: Path) -> dict[str, float]:
 
     from bayesxs.campaigns.kind import sampled
     from bayesxs.cards.build import build_experiment
+    from bayesxs.cards.campaign import SbcCampaign
     from bayesxs.cards.card import load_card
-    from bayesxs.cards.sections import SbcCampaign
     from bayesxs.experiment.channels import Channels
     from bayesxs.progress import Reporter
     from bayesxs.runs.pipeline import Analysis

@@ -20,7 +20,7 @@ from bayesxs.campaigns.kind import (
     sampled,
     variables_of,
 )
-from bayesxs.cards.sections import CoverageCampaign
+from bayesxs.cards.campaign import CoverageCampaign
 from bayesxs.engine.results import Task
 from bayesxs.inference.calibration import coverage
 from bayesxs.inference.fixed_truth import INTERVALS, IntervalExperiment

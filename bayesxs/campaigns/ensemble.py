@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from bayesxs.campaigns.kind import Figures, Int, Kind, Stored, batches, joined
-from bayesxs.cards.sections import EnsembleCampaign
+from bayesxs.cards.campaign import EnsembleCampaign
 from bayesxs.engine.results import Task
 from bayesxs.experiment.channels import Channels
 from bayesxs.experiment.judge import Judge

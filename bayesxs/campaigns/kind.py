@@ -13,7 +13,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from bayesxs.cards.sections import Campaign, SampledCampaign
+from bayesxs.cards.campaign import Campaign, SampledCampaign
 from bayesxs.engine.results import Task
 from bayesxs.experiment.channels import Channels
 from bayesxs.experiment.experiment import Experiment

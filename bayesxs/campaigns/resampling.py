@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from bayesxs.campaigns.kind import Figures, Kind, Stored, batches, joined
-from bayesxs.cards.sections import BootstrapCampaign
+from bayesxs.cards.campaign import BootstrapCampaign
 from bayesxs.engine.results import Task
 from bayesxs.inference.bootstrap import fit_replicas
 from bayesxs.inference.channel import FarChannel

@@ -16,8 +16,7 @@ from bayesxs.campaigns.kind import Figures, Kind
 from bayesxs.campaigns.resampling import Resampling
 from bayesxs.campaigns.sbc import Sbc
 from bayesxs.campaigns.sensitivity import Sensitivity
-from bayesxs.cards.card import Card, differing_keys, load_card, to_toml
-from bayesxs.cards.sections import (
+from bayesxs.cards.campaign import (
     BootstrapCampaign,
     Campaign,
     CoverageCampaign,
@@ -25,6 +24,7 @@ from bayesxs.cards.sections import (
     SbcCampaign,
     SensitivityCampaign,
 )
+from bayesxs.cards.card import Card, differing_keys, load_card, to_toml
 from bayesxs.engine.cluster import existing_scheduler, local_cluster
 from bayesxs.engine.results import Results, Task
 from bayesxs.engine.work import work

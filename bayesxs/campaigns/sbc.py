@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from bayesxs.campaigns.kind import Figures, Kind, Stored, batches, joined, sampled, variables_of
-from bayesxs.cards.sections import SbcCampaign
+from bayesxs.cards.campaign import SbcCampaign
 from bayesxs.engine.results import Task
 from bayesxs.inference.calibration import Uniformity, coverage, pit, rank_statistics, uniformity
 from bayesxs.inference.posterior import PUBLIC_NAMES

@@ -19,7 +19,7 @@ from bayesxs.campaigns.kind import (
     sampled,
     variables_of,
 )
-from bayesxs.cards.sections import SensitivityCampaign
+from bayesxs.cards.campaign import SensitivityCampaign
 from bayesxs.engine.results import Task
 from bayesxs.experiment.far import sample_shares
 from bayesxs.inference.fixed_truth import WidthExperiment

@@ -9,23 +9,12 @@ from typing import Literal
 
 import numpy as np
 
+from bayesxs.cards.beam import DuneFlux, FluxShapeFile, NearFlux, NoFluxShape, RootFlux
 from bayesxs.cards.card import Card, prior_conflict
-from bayesxs.cards.sections import (
-    CertainCard,
-    DuneFlux,
-    FlatPrior,
-    FluxShapeFile,
-    GaussianProcessCard,
-    GaussianResponse,
-    LaplaceCard,
-    LhapdfPDF,
-    ModesFileCard,
-    NatureCard,
-    NearFlux,
-    NoFluxShape,
-    NufitPrior,
-    RootFlux,
-)
+from bayesxs.cards.detector import GaussianResponse
+from bayesxs.cards.nature import LhapdfPDF, NatureCard
+from bayesxs.cards.priors import FlatPrior, NufitPrior
+from bayesxs.cards.uncertainty import CertainCard, GaussianProcessCard, LaplaceCard, ModesFileCard
 from bayesxs.detector.density import Sample
 from bayesxs.detector.smearing import Acceptance, ResponseParameters
 from bayesxs.errors import InputError

@@ -14,40 +14,24 @@ from typing import Annotated, Any, Final, Literal
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
+from bayesxs.cards.beam import BeamCard, FluxShape, FluxShapeFile, NoFluxShape, ParametricFluxShape
+from bayesxs.cards.campaign import Campaign, CoverageCampaign
 from bayesxs.cards.cardfile import merge, nearest, one_line, parse_overrides, read_toml, show
+from bayesxs.cards.detector import GaussianResponse, GridCard, NoResponse
+from bayesxs.cards.inference import BootstrapCard, ReportCard, SamplerCard
+from bayesxs.cards.nature import NatureCard
+from bayesxs.cards.network import NetworkCard, TrainingCard
+from bayesxs.cards.oscillation import OscillationCard
 from bayesxs.cards.presets import PRESETS
-from bayesxs.cards.sections import (
-    BeamCard,
-    BootstrapCard,
-    Campaign,
+from bayesxs.cards.priors import FlatPrior, NormalPrior, NufitPrior, PriorsCard
+from bayesxs.cards.samples import FarCard, NearCard, SampleCard
+from bayesxs.cards.section import Section, conflict
+from bayesxs.cards.uncertainty import (
     CertainCard,
-    CoverageCampaign,
     EnsembleCard,
-    FarCard,
-    FlatPrior,
-    FluxShape,
-    FluxShapeFile,
     GaussianProcessCard,
-    GaussianResponse,
-    GridCard,
     LaplaceCard,
     ModesFileCard,
-    NatureCard,
-    NearCard,
-    NetworkCard,
-    NoFluxShape,
-    NoResponse,
-    NormalPrior,
-    NufitPrior,
-    OscillationCard,
-    ParametricFluxShape,
-    PriorsCard,
-    ReportCard,
-    SampleCard,
-    SamplerCard,
-    Section,
-    TrainingCard,
-    conflict,
 )
 from bayesxs.errors import InputError
 

@@ -131,7 +131,7 @@ def _values(annotation: Any, limits: Any = ()) -> str:
         return ", ".join(f"`{json.dumps(choice)}`" for choice in parts)
     if origin in (Union, UnionType):
         return " or ".join(filter(None, (_values(p, limits) for p in parts if p is not NoneType)))
-    if origin is list:
+    if origin is tuple:
         return f"list of {_count(limits)}{_values(parts[0])}"
     if annotation not in _KINDS:
         return ""

@@ -11,19 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from bayesxs.cards.beam import BeamCard, CsvFlux, DuneFlux, GlobesFlux, NearFlux
 from bayesxs.cards.card import Card, load_card, prior_conflict, to_toml
+from bayesxs.cards.nature import LhapdfPDF
 from bayesxs.cards.presets import PRESETS
-from bayesxs.cards.sections import (
-    BeamCard,
-    CsvFlux,
-    DuneFlux,
-    FlatPrior,
-    GlobesFlux,
-    LhapdfPDF,
-    NearFlux,
-    NormalPrior,
-    NufitPrior,
-)
+from bayesxs.cards.priors import FlatPrior, NormalPrior, NufitPrior
 from bayesxs.errors import InputError
 
 
