@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from bayesxs.inference.likelihood import Likelihood
     from bayesxs.runs.pipeline import Analysis
 
+type CardLike = str | os.PathLike[str] | Card | Mapping[str, object]
+
 # In notebooks without ipywidgets tqdm warns when NumPyro imports it; its bars are not drawn here
 warnings.filterwarnings("ignore", "IProgress not found")
 
@@ -56,7 +58,7 @@ class _Finished:
         return load_card(self._folder.path / CONFIG)
 
     @cached_property
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:  # JSON
         """The numbers that were found, as the folder's JSON file holds them."""
         path = self._folder.output(self.summary_file)
         content: dict[str, Any] = read_json(path)
@@ -174,26 +176,27 @@ class Campaign(_Finished):
 
 
 def run(
-    card: str | os.PathLike[str] | None = None,
+    card: CardLike | None = None,
     *,
     preset: str | None = None,
     out: str | os.PathLike[str] | None = None,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, object] | None = None,
     progress: bool = True,
 ) -> Run:
     """Run an analysis; stages that a folder already holds for the same card are not run again.
 
     Args:
-        card: analysis card (TOML); the preset alone if None.
+        card: path of an analysis card (TOML), the name of a bundled one, a mapping of its tables,
+            or a `Card`; the preset alone if None.
         preset: "quick", "default" or "paper".
-        out: run folder; bayesxs-runs/ and the card's or preset's name if None.
+        out: run folder; bayesxs-runs/ and the name of the card's file or the preset if None.
         overrides: changes of single keys, e.g. {"far.events": 1000}.
         progress: show progress bars.
 
     Raises:
         InputError: bad input, in one line.
     """
-    resolved = load_card(card, preset, _settings(overrides))
+    resolved = load_card(card, preset, overrides)
     prepare_run(resolved.sampler.chains)
     from bayesxs.runs import pipeline
 
@@ -203,11 +206,11 @@ def run(
 
 
 def campaign(
-    card: str | os.PathLike[str] | None = None,
+    card: CardLike | None = None,
     *,
     preset: str | None = None,
     out: str | os.PathLike[str] | None = None,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, object] | None = None,
     workers: int | None = None,
     scheduler: str = "",
     progress: bool = True,
@@ -218,9 +221,11 @@ def campaign(
     ``if __name__ == "__main__":``.
 
     Args:
-        card: analysis card (TOML); the preset alone if None.
+        card: path of an analysis card (TOML), the name of a bundled one, a mapping of its tables,
+            or a `Card`; the preset alone if None.
         preset: "quick", "default" or "paper".
-        out: folder; bayesxs-runs/ and the card's name, or the preset's and -campaign, if None.
+        out: folder; bayesxs-runs/ and the name of the card's file, or the preset's and -campaign,
+            if None.
         overrides: changes of keys, e.g. {"campaign": {"kind": "sbc", "experiments": 200}}.
         workers: processes on this machine; one for each core if None.
         scheduler: address of a Dask scheduler whose workers to use in their place.
@@ -229,7 +234,7 @@ def campaign(
     Raises:
         InputError: bad input, in one line.
     """
-    resolved = load_card(card, preset, _settings(overrides))
+    resolved = load_card(card, preset, overrides)
     prepare_jax(1)
     from bayesxs.campaigns.run import run_campaign
 
@@ -247,35 +252,12 @@ def campaign(
 
 
 def _places(
-    card: str | os.PathLike[str] | None, out: str | os.PathLike[str] | None, name: str
+    card: CardLike | None, out: str | os.PathLike[str] | None, name: str
 ) -> tuple[Path, str]:
-    """Return the folder to work in, and what messages call the card; the name is of no card."""
-    if card is not None:
-        name = Path(card).stem
-    folder = Path(out) if out is not None else Path("bayesxs-runs") / name
-    return folder, "card" if card is None else os.fspath(card)
-
-
-def _settings(overrides: Mapping[str, Any] | None) -> list[str]:
-    """Return overrides as ``--set`` takes them."""
-    return [f"{key}={_as_toml(key, value)}" for key, value in (overrides or {}).items()]
-
-
-def _as_toml(key: str, value: Any) -> str:
-    """Write a value, or a whole table, in the one line of TOML that ``--set`` takes."""
-    import tomli_w
-
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{k} = {_as_toml(key, v)}" for k, v in value.items()) + "}"
-    if isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    elif hasattr(value, "item"):  # NumPy's numbers
-        value = value.item()
-    try:
-        return tomli_w.dumps({"v": value}).strip().removeprefix("v = ")
-    except TypeError:
-        allowed = "a value that TOML knows: number, string, true or false, list, table"
-        raise InputError.at("overrides", key, value, allowed) from None
+    """Return the folder to work in, and what messages call the card; the name is of no file."""
+    source = os.fspath(card) if isinstance(card, str | os.PathLike) else ""
+    folder = Path(out) if out is not None else Path("bayesxs-runs") / (Path(source).stem or name)
+    return folder, source or "card"
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:

@@ -5,6 +5,7 @@ Units: GeV, GeV^2, 1e-38 cm^2, unless the name says otherwise.
 
 from __future__ import annotations
 
+from math import inf, pi
 from typing import Final
 
 # CODATA 2022 / PDG 2024, table 1.1
@@ -39,3 +40,15 @@ MATTER_POTENTIAL: Final = 1.52649e-4
 # of 2019
 HBARC: Final = 1.973269804593025e-7  # eV m
 PHASE: Final = 1e3 / (4.0 * HBARC * 1e9)
+
+# Values that oscillation parameters can have: eV^2, rad. The phase may be given on any other turn
+PHYSICAL_RANGE: Final[dict[str, tuple[float, float]]] = {
+    "s2_12": (0.0, 1.0),
+    "s2_13": (0.0, 1.0),
+    "s2_23": (0.0, 1.0),
+    "dcp": (-pi, pi),
+    "dm21": (0.0, inf),
+    "dm31": (-inf, inf),
+}
+# eV^2; a larger one is written in 1e-3 or 1e-5 eV^2
+LARGEST_SPLITTING: Final[dict[str, float]] = {"dm21": 0.01, "dm31": 0.1}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Final, Self
 
 LINE: Final = 300  # characters of a message
@@ -41,6 +45,44 @@ class InputNotice(UserWarning):
     def at(cls, source: object, key: object, value: object, done: str) -> Self:
         """Build ``source: key = value: done`` as `InputError.at` does."""
         return cls(str(InputError.at(source, key, value, done)))
+
+
+@dataclass(frozen=True)
+class Words:
+    """How messages name what their reader can change; by default, the arguments of a Python user.
+
+    Attributes:
+        preset: the choice of a preset.
+        overrides: changes of single keys of a card.
+        out: the choice of a folder.
+        workers: the number of processes.
+        again: the same call once more, which goes on where the last one stopped.
+    """
+
+    preset: str = "preset"
+    overrides: str = "overrides"
+    out: str = "out="
+    workers: str = "workers"
+    again: str = "running again"
+
+
+_PYTHON: Final = Words()
+_WORDS: ContextVar[Words] = ContextVar("words", default=_PYTHON)
+
+
+def words() -> Words:
+    """Return the words of the interface in use."""
+    return _WORDS.get()
+
+
+@contextmanager
+def speaking(chosen: Words) -> Iterator[None]:
+    """Let the messages within use the words of another interface, such as the command line."""
+    before = _WORDS.set(chosen)
+    try:
+        yield
+    finally:
+        _WORDS.reset(before)
 
 
 def shown(value: object, limit: int = VALUE) -> str:

@@ -23,6 +23,7 @@ import numpy as np
 from shared import machine, markdown, say
 
 from bayesxs.cards.card import Card, load_card, to_toml
+from bayesxs.cards.overrides import parse_overrides
 from bayesxs.errors import InputError
 from bayesxs.storage.atomic import write_csv
 from bayesxs.storage.run_folder import RunFolder
@@ -212,7 +213,7 @@ def main() -> int:
     out = options.out or Path("bayesxs-runs") / f"asimov-seeds-{options.preset}"
     path = out / "seeds.csv"
     try:
-        card = load_card(preset=options.preset, overrides=options.set)
+        card = load_card(preset=options.preset, overrides=parse_overrides(options.set))
         inputs = digest(card)
         kept = {} if options.fresh else read_results(path, inputs)
         results = run(card, options.seeds, out / "run", path, inputs, kept)

@@ -29,7 +29,7 @@ def shared_part(batch: int, information_loss: float | None = None) -> Any:
     from bayesxs.cards.card import load_card
     from bayesxs.experiment.channels import Channels
 
-    experiment = build_experiment(load_card(None, "default", []))
+    experiment = build_experiment(load_card())
     # Of the true cross section: nothing is read from a folder
     plan = SbcCampaign(batch=batch)
     if information_loss is not None:

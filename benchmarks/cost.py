@@ -39,7 +39,7 @@ def prepare(folder: Path) -> None:
     from bayesxs.runs.pipeline import run
 
     card = load_card(
-        None, "default", ["near.events=10000000", 'uncertainty={type="gaussian_process"}']
+        overrides={"near.events": 10_000_000, "uncertainty": {"type": "gaussian_process"}}
     )
     run(card, folder, stages=("train",), progress=False)
 
@@ -56,6 +56,7 @@ def measure(axis: str, size: int, folder: Path) -> dict[str, float]:
     from bayesxs.cards.build import build_experiment
     from bayesxs.cards.campaign import SbcCampaign
     from bayesxs.cards.card import load_card
+    from bayesxs.cards.overrides import parse_overrides
     from bayesxs.experiment.channels import Channels
     from bayesxs.progress import Reporter
     from bayesxs.runs.pipeline import Analysis
@@ -65,7 +66,7 @@ def measure(axis: str, size: int, folder: Path) -> dict[str, float]:
     learned = axis == "modes" and size > 0
     keys = [key.format(size) for key in KEYS.get(axis, ())]
     path = folder / "config.toml" if learned else None
-    card = load_card(path, None if learned else "default", keys)
+    card = load_card(path, None if learned else "default", parse_overrides(keys))
     if learned:
         whole = Analysis(card, RunFolder.view(folder), Reporter(False)).channels
         found = whole.cross_section

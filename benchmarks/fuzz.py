@@ -28,7 +28,7 @@ import jax
 import numpy as np
 
 from bayesxs.cards.card import Card, load_card, to_toml
-from bayesxs.cards.cardfile import parse_overrides
+from bayesxs.cards.overrides import parse_overrides
 from bayesxs.errors import LINE, InputError
 from bayesxs.experiment.weights import read_networks, write_networks
 from bayesxs.inputs.counts import MOST_EVENTS, has_edges, load_counts, load_table
@@ -143,7 +143,7 @@ def _root() -> bytes:
 def _override(path: Path) -> Card:
     text = path.read_bytes().decode("utf-8", "surrogateescape")
     parse_overrides([text])
-    return load_card(None, overrides=[text])
+    return load_card(overrides=parse_overrides([text]))
 
 
 def _counts(path: Path) -> Any:

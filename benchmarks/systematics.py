@@ -36,7 +36,7 @@ def calibration(options: argparse.Namespace) -> None:
     from bayesxs.cards.card import load_card
     from bayesxs.experiment.near import NearData
 
-    card = load_card(None, options.preset, ["near.events=1000000"])
+    card = load_card(None, options.preset, {"near.events": 1_000_000})
     experiment = build_experiment(card)
     near_data = NearData(experiment, near_sources(card, experiment))
     (target,) = experiment.unique_targets
@@ -161,6 +161,7 @@ def sources(options: argparse.Namespace) -> None:
     import xarray as xr
 
     from bayesxs.cards.card import load_card
+    from bayesxs.cards.overrides import parse_overrides
     from bayesxs.report.plots_systematics import sources_figure
     from bayesxs.report.style import to_png
     from bayesxs.runs.budget import FarSpectrum
@@ -179,7 +180,7 @@ def sources(options: argparse.Namespace) -> None:
         for name in options.sources.split(","):
             changes = settings[name]
             changes = [f'uncertainty={{type="{name}"}}', ONE_OCTANT, *changes]
-            card = load_card(None, options.preset, changes)
+            card = load_card(None, options.preset, parse_overrides(changes))
             clock = time.perf_counter()
             found = learn(card, Path(folder) / ("ensemble" if name == "ensemble" else "one"))
             seconds = time.perf_counter() - clock
@@ -213,11 +214,12 @@ def sources(options: argparse.Namespace) -> None:
 def mismodel(options: argparse.Namespace) -> None:
     """Compare the bias of an assumed cross section with that of the learned one."""
     from bayesxs.cards.card import load_card
+    from bayesxs.cards.overrides import parse_overrides
 
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for path in sorted(MODELS.glob("mismodel-*.toml")):
-            card = load_card(path, options.preset, [ONE_OCTANT])
+            card = load_card(path, options.preset, parse_overrides([ONE_OCTANT]))
             found = estimates(*learn(card, Path(folder) / path.stem))
             true = found["truth"]["dm31"]
             shifts = [

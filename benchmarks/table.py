@@ -461,10 +461,11 @@ def main() -> int:
     options = parser.parse_args()
 
     from bayesxs.cards.card import load_card
+    from bayesxs.cards.overrides import parse_overrides
     from bayesxs.errors import InputError
 
     try:
-        card = load_card(preset=options.preset, overrides=options.set)
+        card = load_card(preset=options.preset, overrides=parse_overrides(options.set))
     except InputError as error:
         parser.error(str(error))
     if options.worker:

@@ -28,7 +28,7 @@ from bayesxs.cards.card import Card, differing_keys, load_card, to_toml
 from bayesxs.engine.cluster import existing_scheduler, local_cluster
 from bayesxs.engine.results import Results, Task
 from bayesxs.engine.work import work
-from bayesxs.errors import InputError
+from bayesxs.errors import InputError, words
 from bayesxs.progress import Reporter
 from bayesxs.report.calibration import render_campaign
 from bayesxs.report.style import to_png
@@ -107,10 +107,10 @@ def run_campaign(
     """
     plan = card.campaign
     if plan is None:
-        allowed = "a campaign needs a [campaign] section, e.g. --set campaign.kind='\"sbc\"'"
+        allowed = 'a campaign needs a [campaign] section, e.g. with kind = "sbc"'
         raise InputError.at(source, "campaign", "none", allowed)
     if workers < 1:
-        raise InputError.at("bayesxs campaign", "--workers", workers, "an integer >= 1")
+        raise InputError.at("campaign", words().workers, workers, "an integer >= 1")
     with RunFolder.create(folder, resume=resume) as opened:
         config = opened.path / CONFIG
         if present(config):
@@ -142,7 +142,7 @@ def _refuse_changes(card: Card, started: Card, folder: Path) -> None:
     if changed:
         raise InputError(
             f"{folder}: was started with another card, which differs in {', '.join(changed)}: "
-            "continue without a card, or choose another --out"
+            f"continue with that card, or choose another {words().out}"
         )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from bayesxs.cards.section import Positive, Section, conflict
+from bayesxs.cards.section import TYPED, Positive, Section, conflict
 
 
 class NearFlux(Section):
@@ -61,12 +61,12 @@ class BeamCard(Section):
 
     mode: Literal["neutrino", "antineutrino"] = "neutrino"
     """Polarity of the horns; chooses the embedded flux."""
-    flux: Annotated[DuneFlux | GlobesFlux | CsvFlux | RootFlux, Field(discriminator="type")] = (
-        DuneFlux()
-    )
+    flux: Annotated[
+        DuneFlux | GlobesFlux | CsvFlux | RootFlux, Field(discriminator="type"), TYPED
+    ] = DuneFlux()
     """Flux at the near detector."""
     far_flux: Annotated[
-        NearFlux | DuneFlux | GlobesFlux | CsvFlux | RootFlux, Field(discriminator="type")
+        NearFlux | DuneFlux | GlobesFlux | CsvFlux | RootFlux, Field(discriminator="type"), TYPED
     ] = NearFlux()
     """Flux at the far detector before oscillation; "near" and "dune" may stand for their tables."""
     energy_min_GeV: Positive = 0.5
@@ -110,7 +110,7 @@ class FluxShape(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _no_near_constraint(cls, data: Any) -> Any:
+    def _no_near_constraint(cls, data: object) -> object:
         if isinstance(data, dict) and "near_constraint" in data:
             allowed = (
                 "removed: bounds from near data on the flux shape did not cover it; "

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from bayesxs.cards.section import Positive, Section, Sin2, conflict
+from bayesxs.cards.oscillation import Dm31, Sin2
+from bayesxs.cards.section import Positive, Section, conflict
 
 
 class _CampaignCard(Section):
@@ -79,7 +80,7 @@ class CoverageCampaign(SampledCampaign):
     )
     """True values of sin²θ₂₃ of the grid."""
     dm31: Annotated[
-        tuple[Annotated[float, Field(ge=-0.1, le=0.1)], ...],
+        tuple[Dm31, ...],
         Field(strict=False, min_length=1, max_length=10),
     ] = (2.45e-3, 2.53e-3, 2.6e-3)
     """True values of Δm²₃₁ of the grid [eV²]."""

@@ -1,31 +1,34 @@
 """The analysis card: every choice of a run as frozen, strictly typed models, read from TOML.
 
-A card is laid over a preset, and the preset over the defaults below; ``--set`` lies over them all.
+A card is laid over a preset, and the preset over the defaults below; overrides lie over them all.
 Nothing here imports JAX, so a mistyped card is refused before anything slow starts.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from bayesxs.cards.beam import BeamCard, FluxShape, FluxShapeFile, NoFluxShape, ParametricFluxShape
+from bayesxs.cards.bundled import find_card
 from bayesxs.cards.campaign import Campaign, CoverageCampaign
-from bayesxs.cards.cardfile import merge, nearest, one_line, parse_overrides, read_toml, show
+from bayesxs.cards.cardfile import Table, merge, read_toml
 from bayesxs.cards.detector import GaussianResponse, GridCard, NoResponse
+from bayesxs.cards.faults import one_line
 from bayesxs.cards.inference import BootstrapCard, ReportCard, SamplerCard
 from bayesxs.cards.nature import NatureCard
 from bayesxs.cards.network import NetworkCard, TrainingCard
-from bayesxs.cards.oscillation import OscillationCard
+from bayesxs.cards.oscillation import OscillationCard, Parameter
+from bayesxs.cards.overrides import nested, plain_table
 from bayesxs.cards.presets import PRESETS
 from bayesxs.cards.priors import FlatPrior, NormalPrior, NufitPrior, PriorsCard
 from bayesxs.cards.samples import FarCard, NearCard, SampleCard
-from bayesxs.cards.section import Section, conflict
+from bayesxs.cards.section import KINDED, TYPED, Section, conflict
 from bayesxs.cards.uncertainty import (
     CertainCard,
     EnsembleCard,
@@ -33,7 +36,9 @@ from bayesxs.cards.uncertainty import (
     LaplaceCard,
     ModesFileCard,
 )
-from bayesxs.errors import InputError
+from bayesxs.cards.wording import nearest, show
+from bayesxs.errors import InputError, words
+from bayesxs.storage.inner import InnerPath
 
 # Keys that hold a path, resolved against the folder of the card that writes them.
 _PATH_KEYS: Final = (
@@ -78,13 +83,16 @@ class Card(Section):
     uncertainty: Annotated[
         CertainCard | EnsembleCard | GaussianProcessCard | LaplaceCard | ModesFileCard,
         Field(discriminator="type"),
+        TYPED,
     ] = CertainCard()
     """What near-detector data leave open of the cross section."""
     flux_shape: Annotated[
-        NoFluxShape | ParametricFluxShape | FluxShapeFile, Field(discriminator="type")
+        NoFluxShape | ParametricFluxShape | FluxShapeFile, Field(discriminator="type"), TYPED
     ] = NoFluxShape()
     """Uncertainty of the flux."""
-    response: Annotated[NoResponse | GaussianResponse, Field(discriminator="type")] = NoResponse()
+    response: Annotated[NoResponse | GaussianResponse, Field(discriminator="type"), TYPED] = (
+        NoResponse()
+    )
     """Detector response."""
     assumed: NatureCard | None = None
     """Cross section that an analyst assumes instead of learning one; none by default."""
@@ -98,17 +106,18 @@ class Card(Section):
     """Bootstrap of the maximum-likelihood estimate."""
     report: ReportCard = ReportCard()
     """Figures and tables."""
-    campaign: Annotated[Campaign, Field(discriminator="kind")] | None = None
+    campaign: Annotated[Campaign, Field(discriminator="kind"), KINDED] | None = None
     """Pseudo-experiments for `bayesxs campaign`; none by default."""
 
     @model_validator(mode="before")
     @classmethod
-    def _same_form(cls, data: Any) -> Any:
+    def _same_form(cls, data: object) -> object:
         # What is assumed differs from nature in what the card says, not in the preset's form
-        nature = data.get("nature") if isinstance(data, dict) else None
-        assumed = data.get("assumed") if isinstance(data, dict) else None
+        if not isinstance(data, dict):
+            return data
+        nature, assumed = data.get("nature"), data.get("assumed")
         if isinstance(nature, dict) and isinstance(assumed, dict) and "form" in nature:
-            return data | {"assumed": {"form": nature["form"]} | assumed}
+            return {**data, "assumed": {"form": nature["form"], **assumed}}
         return data
 
     @property
@@ -177,9 +186,9 @@ def differing_keys(first: Card, second: Card) -> list[str]:
     return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
 
 
-def dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def dotted(table: Mapping[str, object], prefix: str = "") -> Table:
     """Return the values of a nested table under dotted keys."""
-    flat: dict[str, Any] = {}
+    flat: Table = {}
     for key, value in table.items():
         if isinstance(value, Mapping):
             flat |= dotted(value, f"{prefix}{key}.")
@@ -188,7 +197,9 @@ def dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def prior_conflict(priors: PriorsCard, truth: Mapping[Any, float]) -> tuple[str, str, str] | None:
+def prior_conflict(
+    priors: PriorsCard, truth: Mapping[Parameter, float]
+) -> tuple[str, str, str] | None:
     """Return (key, value, allowed) of the first prior that excludes its parameter's true value.
 
     The truth is in card units: eV^2, dcp in degrees. Parameters that it lacks are not checked.
@@ -210,34 +221,42 @@ def prior_conflict(priors: PriorsCard, truth: Mapping[Any, float]) -> tuple[str,
 
 
 def load_card(
-    path: str | os.PathLike[str] | None = None,
+    card: str | os.PathLike[str] | Card | Mapping[str, object] | None = None,
     preset: str | None = None,
-    overrides: Sequence[str] = (),
+    overrides: Mapping[str, object] | None = None,
 ) -> Card:
-    """Read a card, lay it over its preset and lay ``key=value`` overrides over it.
+    """Read a card, lay it over its preset and lay overrides over it.
 
     `preset` wins over the card's own ``preset`` key; keys written in the card win over the
-    preset's. Relative paths count from the card's folder in a card and from the working folder
-    in an override, and come out absolute. Without a path the card is the preset alone.
+    preset's. Relative paths count from the card's folder in a file, else from the working folder,
+    and come out absolute.
+
+    Args:
+        card: path of a TOML file or the name of a bundled card; its tables as a mapping; a `Card`;
+            the preset alone if None.
+        preset: "quick", "default" or "paper". A `Card` has its own.
+        overrides: values of keys, e.g. {"far.events": 1000}.
 
     Raises:
-        InputError: unreadable file, broken TOML, unknown key, wrong type, value out of range,
-            or values that contradict each other.
+        InputError: unreadable file, broken TOML, unknown name or key, wrong type, value out of
+            range, or values that contradict each other.
     """
-    # The presets are valid, so without a file any fault lies in the overrides.
-    source = "--set" if path is None else os.fspath(path)
-    written = {} if path is None else read_toml(path if isinstance(path, Path) else Path(path))
-    changes = parse_overrides(overrides)
+    written, source, folder = _written(card)
+    changes = nested(overrides or {})
+    name: object
     if preset is not None:
-        where, name = "--preset", preset
+        where, name = words().preset, preset
     elif "preset" in changes:
-        where, name = "--set", changes["preset"]
+        where, name = words().overrides, changes["preset"]
     else:
         where, name = source, written.get("preset", "default")
     if not isinstance(name, str) or name not in PRESETS:
         allowed = f"one of {', '.join(PRESETS)}{nearest(name, PRESETS)}"
         raise InputError.at(where, "preset", show(name), allowed)
-    _absolute_paths(written, Path.cwd() if path is None else Path(path).absolute().parent)
+    if isinstance(card, Card) and name != card.preset:
+        allowed = f"a Card has every key: it keeps its own, {show(card.preset)}"
+        raise InputError.at(where, "preset", show(name), allowed)
+    _absolute_paths(written, folder)
     _absolute_paths(changes, Path.cwd())
     if "priors" in changes and "priors" not in written:
         written["priors"] = Card().priors.model_dump(exclude_none=True)
@@ -245,7 +264,22 @@ def load_card(
     try:
         return Card.model_validate(data)
     except ValidationError as error:
-        raise one_line(error, Card, data, changes, source) from None
+        raise one_line(error, data, changes, source) from None
+
+
+def _written(card: object) -> tuple[Table, str, Path]:
+    """Return the tables of a card, its name in messages, and the folder of its relative paths."""
+    if card is None:  # the presets are valid: any fault lies in the overrides
+        return {}, words().overrides, Path.cwd()
+    if isinstance(card, Card):
+        return card.model_dump(exclude_none=True), "card", Path.cwd()
+    if isinstance(card, Mapping):
+        return plain_table(card, "card"), "card", Path.cwd()
+    if not isinstance(card, str | os.PathLike):
+        allowed = "must be a path, the name of a bundled card, a mapping, or a Card"
+        raise InputError(f"card: {show(card)}: {allowed}")
+    path = card if isinstance(card, InnerPath) else find_card(card)
+    return read_toml(path), os.fspath(path), Path(path).absolute().parent
 
 
 def to_toml(card: Card) -> str:
@@ -253,10 +287,10 @@ def to_toml(card: Card) -> str:
     return tomli_w.dumps(card.model_dump(exclude_none=True))
 
 
-def _absolute_paths(table: dict[str, Any], folder: Path) -> None:
+def _absolute_paths(table: Table, folder: Path) -> None:
     """Make the paths in a raw table absolute, in place; leave what is no path for validation."""
     for *parents, key in _PATH_KEYS:
-        section: Any = table
+        section: object = table
         for parent in parents:
             section = section.get(parent) if isinstance(section, dict) else None
         if not isinstance(section, dict) or not isinstance(section.get(key), str):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from bayesxs.cards.section import Section, conflict
+from bayesxs.cards.section import TYPED, Section, conflict
 
 
 class EmbeddedPDF(Section):
@@ -34,7 +34,7 @@ class LhapdfPDF(Section):
 class NatureCard(Section):
     """A cross section: the one that makes the data, or one that an analyst assumes."""
 
-    pdf: Annotated[EmbeddedPDF | LhapdfPDF, Field(discriminator="type")] = EmbeddedPDF()
+    pdf: Annotated[EmbeddedPDF | LhapdfPDF, Field(discriminator="type"), TYPED] = EmbeddedPDF()
     """Parton distributions."""
     protons: Annotated[int, Field(ge=0, le=150)] = 18
     """Protons of the nucleus."""

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from math import inf
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from bayesxs.cards.section import Section, Sin2, conflict
+from bayesxs.cards.section import Section, conflict
+from bayesxs.constants import LARGEST_SPLITTING, PHYSICAL_RANGE
 
 Parameter = Literal["s2_12", "s2_13", "s2_23", "dcp", "dm21", "dm31"]
+PARAMETERS: Final[tuple[Parameter, ...]] = get_args(Parameter)
+
+
+def card_range(name: Parameter) -> tuple[float, float]:
+    """Return the bounds of a parameter in a card: eV^2, degrees."""
+    if name == "dcp":  # any turn
+        return -360.0, 360.0
+    low, high = PHYSICAL_RANGE[name]
+    largest = LARGEST_SPLITTING.get(name, inf)
+    return max(low, -largest), min(high, largest)
+
+
+def _within(name: Parameter) -> Any:  # as pydantic types Field
+    low, high = card_range(name)
+    return Field(ge=low, le=high)
+
+
+Sin2 = Annotated[float, _within("s2_23")]
+Phase = Annotated[float, _within("dcp")]
+Dm21 = Annotated[float, _within("dm21")]
+Dm31 = Annotated[float, _within("dm31")]
 
 
 class OscillationCard(Section):
@@ -22,11 +45,11 @@ class OscillationCard(Section):
     """True sin²θ₁₃."""
     s2_23: Sin2 | None = None
     """True sin²θ₂₃."""
-    dcp_deg: Annotated[float, Field(ge=-360, le=360)] | None = None
+    dcp_deg: Phase | None = None
     """True CP phase [degrees]."""
-    dm21: Annotated[float, Field(ge=0, le=0.01)] | None = None
+    dm21: Dm21 | None = None
     """True Δm²₂₁ [eV²]."""
-    dm31: Annotated[float, Field(ge=-0.1, le=0.1)] | None = None
+    dm31: Dm31 | None = None
     """True Δm²₃₁, negative for the inverted ordering [eV²]."""
     baseline_km: Annotated[float, Field(gt=0, le=20_000)] = 1300.0
     """Distance from the source to the far detector [km]."""

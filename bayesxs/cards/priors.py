@@ -6,21 +6,11 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
-from bayesxs.cards.section import Positive, Section, conflict
-
-# Mass splittings are bounded above to catch values written in 1e-3 or 1e-5 eV^2.
-_PHYSICAL_RANGE: Final[dict[str, tuple[float, float]]] = {
-    "s2_12": (0.0, 1.0),
-    "s2_13": (0.0, 1.0),
-    "s2_23": (0.0, 1.0),
-    "dcp": (-360.0, 360.0),
-    "dm21": (0.0, 0.01),
-    "dm31": (-0.1, 0.1),
-}
-
+from bayesxs.cards.oscillation import PARAMETERS, Parameter, card_range
+from bayesxs.cards.section import TYPED, Positive, Section, conflict
 
 # Narrower priors are lost in rounding: a parameter that is known is left out of them
-_LEAST_WIDTH: Final[dict[str, float]] = {
+_LEAST_WIDTH: Final[dict[Parameter, float]] = {
     "s2_12": 1e-8,
     "s2_13": 1e-8,
     "s2_23": 1e-8,
@@ -59,7 +49,7 @@ class NufitPrior(Section):
     """Gaussian with the mean and the symmetrised error of NuFit-6.0."""
 
 
-Prior = Annotated[FlatPrior | NormalPrior | NufitPrior, Field(discriminator="type")]
+Prior = Annotated[FlatPrior | NormalPrior | NufitPrior, Field(discriminator="type"), TYPED]
 
 
 class PriorsCard(Section):
@@ -84,14 +74,14 @@ class PriorsCard(Section):
             _check_prior(name, prior)
         return self
 
-    def free(self) -> dict[str, FlatPrior | NormalPrior | NufitPrior]:
+    def free(self) -> dict[Parameter, FlatPrior | NormalPrior | NufitPrior]:
         """Return the prior of each sampled parameter, in the order of the fields."""
-        pairs = ((name, getattr(self, name)) for name in type(self).model_fields)
+        pairs = ((name, getattr(self, name)) for name in PARAMETERS)
         return {name: prior for name, prior in pairs if prior is not None}
 
 
-def _check_prior(name: str, prior: FlatPrior | NormalPrior | NufitPrior) -> None:
-    lowest, highest = _PHYSICAL_RANGE[name]
+def _check_prior(name: Parameter, prior: FlatPrior | NormalPrior | NufitPrior) -> None:
+    lowest, highest = card_range(name)
     bounds = f"between {lowest:g} and {highest:g}"
     if isinstance(prior, FlatPrior):
         for side, value in (("low", prior.low), ("high", prior.high)):

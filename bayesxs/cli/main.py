@@ -16,12 +16,15 @@ import typer
 from typer.core import TyperGroup
 
 from bayesxs.cli.events import decompose, events_app
-from bayesxs.errors import InputError, InputNotice
+from bayesxs.errors import InputError, InputNotice, Words, speaking
 
 BAD_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 TERMINATED = 143  # 128 + SIGTERM
 RUNS = Path("bayesxs-runs")
+OPTIONS = Words(
+    preset="--preset", overrides="--set", out="--out", workers="--workers", again="--resume"
+)
 
 
 class OneLineErrors(TyperGroup):
@@ -29,7 +32,7 @@ class OneLineErrors(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command; unexpected exceptions keep their traceback."""
-        with _notices_in_one_line():
+        with speaking(OPTIONS), _notices_in_one_line():
             try:
                 return super().invoke(ctx)
             except InputError as error:
@@ -70,7 +73,12 @@ app.add_typer(events_app, name="events", help="Look into and convert files of ge
 app.command()(decompose)
 
 CardArgument = Annotated[
-    Path | None, typer.Argument(metavar="CARD", help="Analysis card (TOML).", show_default=False)
+    Path | None,
+    typer.Argument(
+        metavar="CARD",
+        help="Analysis card (TOML), or the name of a bundled one.",
+        show_default=False,
+    ),
 ]
 PresetOption = Annotated[
     str | None,
@@ -361,12 +369,13 @@ def _card_of(
 ) -> tuple[Any, str]:
     """Read the card, that of the folder where one is continued; return it and where it is from."""
     from bayesxs.cards.card import load_card
+    from bayesxs.cards.overrides import parse_overrides
     from bayesxs.storage.run_folder import CONFIG, holds_run
 
     continued = folder.exists() and holds_run(folder, resume)
     if continued and card_path is None and preset is None:
         card_path = folder / CONFIG
-    return load_card(card_path, preset, overrides), str(card_path or "card")
+    return load_card(card_path, preset, parse_overrides(overrides)), str(card_path or "card")
 
 
 def _continue(folder: Path, stage: str, quiet: bool) -> None:

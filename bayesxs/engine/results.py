@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from bayesxs.errors import InputError
+from bayesxs.errors import InputError, words
 from bayesxs.storage.atomic import arrays_sha256, read_arrays, read_json, write_arrays, write_json
 from bayesxs.storage.inner import present
 
@@ -67,9 +67,9 @@ class Results:
         path = self.path(task)
         arrays, metadata = read_arrays(path)
         if metadata.get("key") != task.key:
-            raise InputError(f"{path}: the result of another setting: --resume makes it again")
+            raise InputError(f"{path}: of another setting: {words().again} makes it anew")
         if metadata.get("sha256") != arrays_sha256(arrays):
-            raise InputError(f"{path}: damaged: --resume makes it again")
+            raise InputError(f"{path}: damaged: {words().again} makes it anew")
         return arrays
 
     def save(self, task: Task, arrays: Mapping[str, Any]) -> None:

@@ -31,7 +31,7 @@ from bayesxs.engine.cluster import (
     wrong_version,
 )
 from bayesxs.engine.results import Results, Task
-from bayesxs.errors import InputError
+from bayesxs.errors import InputError, words
 from bayesxs.storage.atomic import remove_partials
 from bayesxs.storage.manifest import package_version
 
@@ -115,7 +115,7 @@ def work(
         except ClusterLost as lost:
             raise InputError(
                 f"{address}: {lost}: {progress.done} of {len(tasks)} tasks are stored: "
-                "continue with --resume"
+                f"{words().again} continues"
             ) from None
     return Outcome(done=progress.done - reused, reused=reused, failed=failed)
 

@@ -8,6 +8,7 @@ from typing import Final, Literal
 import jax.numpy as jnp
 import numpy as np
 
+from bayesxs.constants import PHYSICAL_RANGE
 from bayesxs.errors import InputError
 from bayesxs.experiment.channels import Channels
 from bayesxs.experiment.cross_section import LearnedCrossSection
@@ -15,7 +16,7 @@ from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.far import events_of
 from bayesxs.inference.far_data import FarBins, FarData
 from bayesxs.inference.likelihood import Likelihood, far_likelihood, require_double_precision
-from bayesxs.inference.priors import PHYSICAL_RANGE, prior_box
+from bayesxs.inference.priors import prior_box
 from bayesxs.physics.nufit import nufit_6_0_errors
 from bayesxs.physics.oscillation import Baseline, OscillationParameters
 

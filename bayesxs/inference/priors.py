@@ -11,6 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpyro import distributions as dist
 
+from bayesxs.constants import PHYSICAL_RANGE
 from bayesxs.inference.circle import TURN, WrappedNormal, on_branch
 from bayesxs.physics.oscillation import OscillationParameters
 from bayesxs.types import Floats
@@ -34,15 +35,6 @@ class Gaussian(NamedTuple):
 
 
 type Prior = Flat | Gaussian
-
-PHYSICAL_RANGE: dict[str, tuple[float, float]] = {
-    "s2_12": (0.0, 1.0),
-    "s2_13": (0.0, 1.0),
-    "s2_23": (0.0, 1.0),
-    "dcp": (-np.pi, np.pi),  # or any other turn: see `prior_box`
-    "dm21": (0.0, np.inf),
-    "dm31": (-np.inf, np.inf),
-}
 
 
 def is_circular(name: str, prior: Prior) -> bool:

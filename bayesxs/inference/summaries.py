@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from bayesxs.constants import PHYSICAL_RANGE
 from bayesxs.inference.circle import TURN, about, circular_sd, mean_direction, on_branch
-from bayesxs.inference.priors import PHYSICAL_RANGE
 from bayesxs.types import Floats
 
 # Units of parameters, by their public names, as files give them

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import jax
 import numpy as np
 
-from bayesxs.errors import InputError
+from bayesxs.errors import InputError, words
 from bayesxs.inference.posterior import posterior_tree
 from bayesxs.inference.priors import Prior
 from bayesxs.inference.sampling import Draws, Piece, SamplerSettings
@@ -72,7 +72,9 @@ class ChainPieces:
                 continue
             piece = self._load(end)
             if piece is None or piece.draws is None:
-                raise InputError(f"{self._path(end)}: missing or damaged: --resume makes it again")
+                raise InputError(
+                    f"{self._path(end)}: missing or damaged: {words().again} makes it anew"
+                )
             yield piece.draws
 
     def _name(self, end: int) -> str:

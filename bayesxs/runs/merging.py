@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bayesxs.cards.card import Card, differing_keys, load_card, to_toml
-from bayesxs.cards.cardfile import show
-from bayesxs.errors import InputError
+from bayesxs.cards.wording import show
+from bayesxs.errors import InputError, words
 from bayesxs.progress import Reporter
 from bayesxs.runs.chains import CHAINS
 from bayesxs.runs.pipeline import STAGES, Analysis, device
@@ -69,7 +69,7 @@ def merge(out: Path, runs: Sequence[Path], reporter: Reporter | None = None) -> 
         if part.folder.notice:
             say(f"notice: {part.folder.notice}")
     first, end = parts[0].first, parts[-1].end
-    chains = (f"sampler.chains={end - first}", f"sampler.first_chain={first}")
+    chains = {"sampler.chains": end - first, "sampler.first_chain": first}
     card = load_card(parts[0].path / CONFIG, overrides=chains)
     # Another name until all is there: what has the right name is a run that can be continued
     unfinished = out.absolute().with_name(f".partial-{secrets.token_hex(4)}-{out.name}")
@@ -220,7 +220,7 @@ def _require_own_chains(part: Part) -> None:
         if found != own:
             allowed = (
                 f"must be {_short(own)}: stage {name} is of another card, of other input files or "
-                "of another version of bayesxs: bayesxs run --resume makes it again"
+                f"of another version of bayesxs: {words().again} makes it anew"
             )
             raise InputError.at(part.path / MANIFEST, f"stages.{name}.key", _short(found), allowed)
 

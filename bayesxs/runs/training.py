@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bayesxs.errors import InputError
+from bayesxs.errors import InputError, words
 from bayesxs.experiment.judge import FitJudge, Judge
 from bayesxs.experiment.learn import Training, groups, train_group, training_data
 from bayesxs.experiment.near import NearData
@@ -118,7 +118,7 @@ class TrainingLog:
         if not {"step", "seconds"} <= set(log) or len(lengths) != 1 or 0 in lengths:
             raise InputError(
                 f"{self.stage.folder.checkpoint_path(self.stage.name, self.label)}: no state of "
-                "a training: delete it, then --resume"
+                f"a training: delete it, {words().again} makes it anew"
             )
         length = lengths.pop()
         self.rows = [

@@ -20,7 +20,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from bayesxs.errors import InputError
+from bayesxs.errors import InputError, words
 from bayesxs.storage.inner import InnerPath, open_plain, opened_parent
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -64,7 +64,8 @@ def atomic_path(final: Path) -> Iterator[Path]:
     except Exception as error:
         if disk_is_full(error):
             raise InputError(
-                f"{final}: disk full: the file was not written; free some space, then --resume"
+                f"{final}: disk full: the file was not written; free some space, "
+                f"then {words().again} continues"
             ) from error
         if isinstance(error, OSError) and error.errno in _DENIED and _concerns(error, temporary):
             raise InputError(f"{final}: cannot write: {error.strerror}") from error

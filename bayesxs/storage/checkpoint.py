@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayesxs.errors import InputError, shown
+from bayesxs.errors import InputError, shown, words
 
 
 def flatten(state: Any) -> dict[str, np.ndarray]:
@@ -30,7 +30,7 @@ def restore[T](like: T, arrays: Mapping[str, np.ndarray]) -> T:
     leaves = []
     for name, leaf in _named_leaves(like):
         if name not in arrays or arrays[name].shape != np.shape(leaf):
-            mend = "delete the checkpoints of the run, then --resume"
+            mend = f"delete the checkpoints of the run, {words().again} makes them anew"
             raise InputError(f"checkpoint does not fit: {shown(name)}: {mend}")
         leaves.append(jnp.asarray(arrays[name], dtype=jnp.asarray(leaf).dtype))
     return jax.tree.unflatten(jax.tree.structure(like), leaves)

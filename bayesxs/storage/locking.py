@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from bayesxs.errors import InputError
+from bayesxs.errors import InputError, words
 from bayesxs.storage.atomic import is_partial
 from bayesxs.storage.inner import InnerPath, entries, inner_root, open_plain, present, require_plain
 from bayesxs.storage.manifest import CONFIG, MANIFEST
@@ -26,12 +26,12 @@ def holds_run(folder: Path, resume: bool) -> bool:
     """
     if os.path.lexists(folder / MANIFEST):
         if not resume:
-            allowed = "--resume continues it, --out chooses another folder"
+            allowed = f"{words().again} continues it, {words().out} chooses another folder"
             raise InputError(f"{folder}: already holds a run: {allowed}")
         return True
     # A process killed while creating the folder leaves its lock and temporary files
     if any(name != LOCK and not is_partial(name) for name in _entries(folder)):
-        raise InputError(f"{folder}: not empty and no run folder: --out takes a new folder")
+        raise InputError(f"{folder}: not empty and no run folder: {words().out} takes a new folder")
     return False
 
 
@@ -92,12 +92,13 @@ def acquire(folder: InnerPath) -> int:
         os.close(descriptor)
         raise InputError(
             f"{folder}: another process (pid {holder}) writes in this folder: wait for it, "
-            "or choose another --out"
+            f"or choose another {words().out}"
         ) from None
     except OSError as error:
         os.close(descriptor)
         raise InputError(
-            f"{folder}: cannot lock the folder: {error.strerror}: choose an --out on another disk"
+            f"{folder}: cannot lock the folder: {error.strerror}: "
+            f"choose a folder on another disk with {words().out}"
         ) from None
     with suppress(OSError):  # the process number only serves the message above
         os.truncate(descriptor, 0)

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from bayesxs.errors import InputError
+from bayesxs.errors import InputError, words
 from bayesxs.storage.atomic import read_json
 
 # Raised when the layout of a run folder changes, so that an old folder is refused, not misread.
@@ -99,11 +99,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
             "schema",
             manifest.get("schema"),
             f"this version reads {SCHEMA_VERSION}; the run was written by bayesxs "
-            f"{manifest.get('package')}: use that version, or choose another --out",
+            f"{manifest.get('package')}: use that version, or choose another {words().out}",
         )
     stages = manifest.get("stages")
     if not isinstance(stages, dict):
-        raise InputError.at(path, "stages", stages, "damaged: choose another --out")
+        raise InputError.at(path, "stages", stages, f"damaged: choose another {words().out}")
     for name, done in stages.items():
         if name not in STAGE_NAMES:
             raise InputError.at(path, "stages", name, f"one of {', '.join(sorted(STAGE_NAMES))}")
@@ -127,7 +127,7 @@ def _check_record(path: Path, name: str, done: Any) -> None:
         InputError: something of it is missing or of another kind.
     """
     if not isinstance(done, dict):
-        raise InputError.at(path, f"stages.{name}", done, "damaged: choose another --out")
+        raise InputError.at(path, f"stages.{name}", done, f"damaged: choose another {words().out}")
     key, outputs, seconds = done.get("key"), done.get("outputs"), done.get("seconds")
     table = outputs if isinstance(outputs, dict) else {}
     whole = {
@@ -138,7 +138,7 @@ def _check_record(path: Path, name: str, done: Any) -> None:
     }
     for entry, good in whole.items():
         if not good:
-            allowed = "damaged: choose another --out"
+            allowed = f"damaged: choose another {words().out}"
             raise InputError.at(path, f"stages.{name}.{entry}", done.get(entry), allowed)
     for output, digest in table.items():
         if not is_output(output):

@@ -21,7 +21,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from bayesxs.errors import InputError
+from bayesxs.errors import InputError, words
 from bayesxs.storage.atomic import (
     arrays_sha256,
     atomic_path,
@@ -153,7 +153,7 @@ class Stage:
             return None
         text = marked.pop("seconds", "")
         if marked.pop("sha256", None) != arrays_sha256(arrays) or not _SECONDS.fullmatch(text):
-            raise InputError(f"{path}: damaged: delete it, then --resume")
+            raise InputError(f"{path}: damaged: delete it, {words().again} makes it anew")
         seconds = float(text)
         if label not in self.saved:
             self.earlier_seconds = max(self.earlier_seconds, seconds)
@@ -191,7 +191,7 @@ class RunFolder:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
-            raise InputError(f"{folder}: is a file: --out takes a folder") from None
+            raise InputError(f"{folder}: is a file: {words().out} takes a folder") from None
         except OSError as error:
             raise InputError(f"{folder}: cannot create the folder: {error.strerror}") from None
         holds_run(folder, resume)
@@ -326,7 +326,7 @@ class RunFolder:
         for name in names:
             if not isinstance(found, dict) or name not in found:
                 key = ".".join(("stages", stage, "notes", *names))
-                allowed = "damaged: choose another --out"
+                allowed = f"damaged: choose another {words().out}"
                 raise InputError.at(self.path / MANIFEST, key, "(missing)", allowed)
             found = found[name]
         return found
@@ -372,11 +372,11 @@ class RunFolder:
     def _check_output(self, stage: str, name: str) -> None:
         path = self.path / name
         if not present(path):
-            raise InputError(f"{path}: missing: --resume makes it again")
+            raise InputError(f"{path}: missing: {words().again} makes it anew")
         if file_sha256(path) != self.stages[stage]["outputs"][name]:
             raise InputError(
-                f"{path}: changed since stage {stage} wrote it: delete it and --resume makes it "
-                "again, or choose another --out"
+                f"{path}: changed since stage {stage} wrote it: delete it and {words().again} "
+                f"makes it anew, or choose another {words().out}"
             )
 
     @contextmanager

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from bayesxs.cards.beam import BeamCard, CsvFlux, DuneFlux, GlobesFlux, NearFlux
 from bayesxs.cards.card import Card, load_card, prior_conflict, to_toml
 from bayesxs.cards.nature import LhapdfPDF
+from bayesxs.cards.overrides import parse_overrides
 from bayesxs.cards.presets import PRESETS
 from bayesxs.cards.priors import FlatPrior, NormalPrior, NufitPrior
 from bayesxs.errors import InputError
@@ -32,7 +33,7 @@ def write(tmp_path: Path):
 def fault(path: Path | None, *overrides: str, preset: str | None = None) -> str:
     """Return the one line with which a card is refused."""
     with pytest.raises(InputError) as caught:
-        load_card(path, preset, overrides)
+        load_card(path, preset, parse_overrides(overrides))
     line = str(caught.value)
     assert "\n" not in line
     return line
@@ -108,16 +109,14 @@ def test_a_priors_table_replaces_the_default_set(write) -> None:
 
 
 def test_an_override_adds_to_or_changes_the_priors() -> None:
-    added = load_card(None, None, ['priors.s2_13={type="nufit"}'])
+    added = load_card(overrides={"priors.s2_13": {"type": "nufit"}})
     assert set(added.priors.free()) == {"s2_13", "s2_23", "dm31"}
-    changed = load_card(None, None, ["priors.dm31.low=2.2e-3"])
+    changed = load_card(overrides={"priors.dm31.low": 2.2e-3})
     assert changed.priors.dm31 == FlatPrior(low=2.2e-3, high=3.0e-3)
 
 
 def test_override_values_are_toml_and_bare_words_strings() -> None:
-    card = load_card(
-        None,
-        None,
+    values = parse_overrides(
         [
             "grid.nodes_x=60",
             "network.precision=float64",
@@ -125,8 +124,10 @@ def test_override_values_are_toml_and_bare_words_strings() -> None:
             "nature.pdf.type=lhapdf",
             "nature.pdf.name=CT18NNLO",
             'sample=[{flavor_in="mu", flavor_out="e"}]',
-        ],
+        ]
     )
+    assert values["grid.nodes_x"] == 60
+    card = load_card(overrides=values)
     assert card.grid.nodes_x == 60
     assert card.oscillation.newton_steps == "exact"
     assert card.nature.pdf == LhapdfPDF(name="CT18NNLO")
@@ -140,7 +141,7 @@ def test_paths_count_from_the_card_and_overrides_from_the_working_folder(
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     path = write('[far]\nfile = "ev.csv"\n[beam]\nflux = { type = "csv", path = "../f.csv" }\n')
-    card = load_card(path, None, ["network.weights=w.safetensors"])
+    card = load_card(path, overrides={"network.weights": "w.safetensors"})
     assert card.far.file == str(tmp_path / "ev.csv")
     assert card.beam.flux == CsvFlux(path=str(tmp_path.parent / "f.csv"))
     assert card.network.weights == str(elsewhere / "w.safetensors")
@@ -161,7 +162,7 @@ def test_a_set_name_stays_a_name(write) -> None:
 
 
 def test_whole_numbers_are_taken_for_reals() -> None:
-    assert load_card(None, None, ["oscillation.baseline_km=295"]).oscillation.baseline_km == 295.0
+    assert load_card(overrides={"oscillation.baseline_km": 295}).oscillation.baseline_km == 295.0
 
 
 def test_cards_are_frozen_and_hashable() -> None:
@@ -186,30 +187,36 @@ def test_import_does_not_start_jax() -> None:
         ("[grid]\nnodes_xx = 60", 'grid.nodes_xx = 60: unknown key; did you mean "nodes_x"'),
         ("[grd]\nz = 60", 'grd = {"z": 60}: unknown key; did you mean "grid"?'),
         ("[far]\nxyz = 1", "far.xyz = 1: unknown key; allowed: events, file"),
-        ("[grid]\nnodes_x = 60.5", "grid.nodes_x = 60.5: must be a whole number >= 8"),
-        ('[grid]\nnodes_x = "60"', 'grid.nodes_x = "60": must be a whole number'),
-        ("[grid]\nnodes_x = true", "grid.nodes_x = true: must be a whole number"),
+        ("[grid]\nnodes_x = 60.5", "grid.nodes_x = 60.5: must be a valid integer"),
+        ('[grid]\nnodes_x = "60"', 'grid.nodes_x = "60": must be a valid integer'),
+        ("[grid]\nnodes_x = true", "grid.nodes_x = true: must be a valid integer"),
         ("grid = 3", "grid = 3: must be a table"),
-        ("seed = -1", "seed = -1: must be a whole number >= 0"),
-        ('[beam]\nmode = "nu"', 'beam.mode = "nu": allowed: "neutrino" or "antineutrino"'),
-        ("[beam]\nenergy_min_GeV = nan", "beam.energy_min_GeV = nan: must be a number > 0"),
+        ("seed = -1", "seed = -1: must be greater than or equal to 0"),
+        ('[beam]\nmode = "nu"', 'beam.mode = "nu": must be "neutrino" or "antineutrino"'),
+        ("[beam]\nenergy_min_GeV = nan", "beam.energy_min_GeV = nan: must be a finite number"),
         ("[beam]\nenergy_min_GeV = 30", "beam.energy_min_GeV = 30.0: must be below energy_max_GeV"),
-        ('[beam]\nflux = { type = "x" }', 'flux.type = "x": allowed: "dune", "globes", "csv"'),
-        ('[beam]\nflux = { path = "x" }', 'beam.flux.type = (missing): allowed: "dune"'),
+        (
+            '[beam]\nflux = { type = "x" }',
+            'flux.type = "x": must be one of "dune", "globes",',
+        ),
+        ('[beam]\nflux = { path = "x" }', 'beam.flux.type = (missing): must be one of "dune"'),
         ('[beam]\nfar_flux = "far"', 'beam.far_flux = "far": allowed: "near", "dune", or a table'),
-        ('[beam]\nfar_flux = {type="csv"}', "beam.far_flux.path = (missing): needed, a non-empty"),
+        ('[beam]\nfar_flux = {type="csv"}', "beam.far_flux.path = (missing): needed"),
         ('[beam]\nflux = "near"', 'beam.flux = "near": must be a table'),
-        ('[beam]\nflux = { type = "csv" }', "beam.flux.path = (missing): needed, a non-empty"),
+        ('[beam]\nflux = { type = "csv" }', "beam.flux.path = (missing): needed"),
         ('[beam.flux]\ntype="csv"\npth="x"', 'flux.pth = "x": unknown key; did you mean "path"?'),
         ("[nature]\nprotons = 0\nneutrons = 0", "protons + neutrons must be at least 1"),
-        ("[oscillation]\ns2_23 = 1.1", "oscillation.s2_23 = 1.1: must be a number >= 0 and <= 1"),
-        ("[oscillation]\ndm21 = -7e-5", "oscillation.dm21 = -7e-05: must be a number >= 0"),
+        ("[oscillation]\ns2_23 = 1.1", "oscillation.s2_23 = 1.1: must be less than or equal to 1"),
+        (
+            "[oscillation]\ndm21 = -7e-5",
+            "oscillation.dm21 = -7e-05: must be greater than or",
+        ),
         ("[oscillation]\ndm31 = 0", "oscillation.dm31 = 0.0: must not be zero"),
-        ("[oscillation]\ndm31 = 2.5", "oscillation.dm31 = 2.5: must be a number >= -0.1"),
-        ("[oscillation]\nnewton_steps = 3", 'newton_steps = 3: allowed: 0, 1, 2 or "exact"'),
+        ("[oscillation]\ndm31 = 2.5", "oscillation.dm31 = 2.5: must be less than or equal to 0.1"),
+        ("[oscillation]\nnewton_steps = 3", 'newton_steps = 3: must be 0, 1, 2 or "exact"'),
         ("[oscillation]\nnewton_steps = true", 'newton_steps = true: allowed: 0, 1, 2 or "exact"'),
-        ('[[sample]]\nflavor_in = "tau"', 'sample[0].flavor_in = "tau": allowed: "e" or "mu"'),
-        ("sample = []", "sample = []: must be a list of one or more tables"),
+        ('[[sample]]\nflavor_in = "tau"', 'sample[0].flavor_in = "tau": must be "e" or "mu"'),
+        ("sample = []", "sample = []: must have at least 1 item"),
         ("[[sample]]\n[[sample]]", "sample = 2 entries: each sample once"),
         (
             '[training]\nmethod = "adam"\nadam_steps = 0',
@@ -220,8 +227,8 @@ def test_import_does_not_start_jax() -> None:
             "training.lbfgs_steps = 0: must be at least 1",
         ),
         ('[network]\nprecision = "float32"', 'network.precision = "float32": must be "float64"'),
-        ("[sampler]\nchains = 0", "sampler.chains = 0: must be a whole number >= 1"),
-        ("[sampler]\ntarget_accept = 1", "sampler.target_accept = 1: must be a number > 0 and < 1"),
+        ("[sampler]\nchains = 0", "sampler.chains = 0: must be greater than or equal to 1"),
+        ("[sampler]\ntarget_accept = 1", "sampler.target_accept = 1: must be less than 1"),
         ("[sampler]\nchains = 0\ndraws = 0", "(and 1 more)"),
         ('preset = "papr"', 'preset = "papr": one of default, quick, paper; did you mean "paper"?'),
         ("preset = 3", "preset = 3: one of"),
@@ -230,7 +237,7 @@ def test_import_does_not_start_jax() -> None:
         ('priors.s2_33 = { type = "nufit" }', 'unknown key; did you mean "s2_23"'),
         (
             'priors.s2_23 = { type = "flat", lo = 0.1, high = 1 }',
-            'did you mean "low"? (and 1 more)',
+            'priors.s2_23.lo = 0.1: unknown key; did you mean "low"?',
         ),
         ('priors.s2_23 = { type = "flat", low = 0, high = 1.1 }', "s2_23.high = 1.1: must lie"),
         ('priors.s2_23 = { type = "flat", low = 0.6, high = 0.4 }', "must be below high = 0.4"),
@@ -238,7 +245,10 @@ def test_import_does_not_start_jax() -> None:
         ('priors.dm31 = { type = "normal", mean = 2e-3, sd = 1e-3 }', "one mass ordering"),
         ('priors.dm21 = { type = "normal", mean = -7e-5, sd = 1e-6 }', "dm21.mean = -7e-05"),
         ('priors.dcp = { type = "flat", low = -200, high = 200 }', "dcp.high = 200.0: must be"),
-        ('priors.dm31 = { type = "normal", mean = 2e-3, sd = 0 }', "dm31.sd = 0: must be a number"),
+        (
+            'priors.dm31 = { type = "normal", mean = 2e-3, sd = 0 }',
+            "dm31.sd = 0: must be greater than",
+        ),
         ("[oscillation]\ndm31 = -2.5e-3", "priors.dm31 = [0.002, 0.003]: must contain the true"),
         (
             "[near]\nevents = 100",
@@ -249,11 +259,11 @@ def test_import_does_not_start_jax() -> None:
         ('[near]\nevents = "many"', 'near.events = "many": allowed: "infinite"'),
         (
             '[response]\ntype = "gaussian"\nenergy_resolution = 0',
-            "response.energy_resolution = 0: must be a number > 0",
+            "response.energy_resolution = 0: must be greater than 0",
         ),
         (
             '[response]\ntype = "gaussian"\nenergy_resolution = -0.1',
-            "response.energy_resolution = -0.1: must be a number > 0",
+            "response.energy_resolution = -0.1: must be greater than 0",
         ),
         (
             '[uncertainty]\ntype = "ensemble"',
@@ -291,16 +301,16 @@ def test_a_fault_is_one_line_with_key_value_and_what_is_allowed(text, expected, 
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("grid.nodes_x=x", '--set: grid.nodes_x = "x": must be a whole number'),
-        ("grid.nodes_x", "--set: grid.nodes_x: write section.key=value"),
-        ("a b=3", "--set: a b=3: write section.key=value"),
-        ("grid.z=[3", "--set: grid.z = [3: not a TOML value"),
+        ("grid.nodes_x=x", 'overrides: grid.nodes_x = "x": must be a valid integer'),
+        ("grid.nodes_x", "overrides: grid.nodes_x: write section.key=value"),
+        ("a b=3", "overrides: a b=3: write section.key=value"),
+        ("grid.z=[3", "overrides: grid.z = [3: not a TOML value"),
         ("preset=quik", 'did you mean "quick"?'),
-        ("beam.energy_max_GeV=0.1", "--set: beam.energy_min_GeV = 0.5: must be below"),
-        ("seed.x=1", "--set: seed = "),
+        ("beam.energy_max_GeV=0.1", "overrides: beam.energy_min_GeV = 0.5: must be below"),
+        ("seed.x=1", "overrides: seed = "),
     ],
 )
-def test_a_faulty_override_names_the_option(override: str, expected: str) -> None:
+def test_a_faulty_override_is_told_from_the_card(override: str, expected: str) -> None:
     assert expected in fault(None, override)
 
 
@@ -310,13 +320,13 @@ def test_an_override_inside_a_value_is_refused() -> None:
 
 def test_the_fault_of_an_override_is_not_blamed_on_the_card(write) -> None:
     path = write("[grid]\nz = 50\n")
-    assert fault(path, "grid.nodes_x=1").startswith("--set: grid.nodes_x")
-    assert fault(path, "far.events=10", "grid.zz=1").startswith("--set: grid.zz")
+    assert fault(path, "grid.nodes_x=1").startswith("overrides: grid.nodes_x")
+    assert fault(path, "far.events=10", "grid.zz=1").startswith("overrides: grid.zz")
     assert fault(write("[grid]\nz = 1\n"), "grid.nodes_x=50").startswith(f"{path}: grid.z")
 
 
-def test_an_unknown_preset_option_is_named() -> None:
-    assert fault(None, preset="papr").startswith('--preset: preset = "papr": one of')
+def test_an_unknown_preset_is_named() -> None:
+    assert fault(None, preset="papr").startswith('preset: preset = "papr": one of')
 
 
 @pytest.mark.parametrize(
@@ -392,14 +402,14 @@ def test_python_users_meet_the_same_checks() -> None:
 @pytest.mark.parametrize(
     ("preset", "changes", "nature", "assumed"),
     [
-        ("default", [], "helicity", "helicity"),
-        ("paper", [], "collinear", "collinear"),
-        ("default", ['nature.form="collinear"'], "collinear", "collinear"),
-        ("paper", ['assumed.form="helicity"'], "collinear", "helicity"),
+        ("default", {}, "helicity", "helicity"),
+        ("paper", {}, "collinear", "collinear"),
+        ("default", {"nature.form": "collinear"}, "collinear", "collinear"),
+        ("paper", {"assumed.form": "helicity"}, "collinear", "helicity"),
     ],
 )
 def test_assumed_has_natures_form_unless_it_is_written(preset, changes, nature, assumed):
-    card = load_card(preset=preset, overrides=["assumed.emc=true", *changes])
+    card = load_card(preset=preset, overrides={"assumed.emc": True} | changes)
     assert (card.nature.form, card.assumed.form) == (nature, assumed)
 
 
@@ -418,7 +428,7 @@ def test_assumed_has_natures_form_unless_it_is_written(preset, changes, nature, 
 def test_cards_of_anybody_are_refused_at_once(text: str, message: str, tmp_path: Path) -> None:
     card = tmp_path / "card.toml"
     card.write_text(text)
-    for read in (lambda: load_card(card), lambda: load_card(None, overrides=[text])):
+    for read in (lambda: load_card(card), lambda: load_card(overrides=parse_overrides([text]))):
         with pytest.raises(InputError) as caught:
             read()
         assert str(caught.value).isprintable()

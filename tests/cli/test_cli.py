@@ -180,7 +180,10 @@ def test_single_stages_continue_a_run(stage: str, pipeline: FakePipeline, run_fo
             'card.toml: grid.lepton_energy = 3: unknown key; did you mean "lepton_energies"',
         ),
         ("[grid\n", "card.toml: line 1: [grid: Expected"),
-        ("[oscillation]\ns2_23 = 1.5", "card.toml: oscillation.s2_23 = 1.5: must be a number >= 0"),
+        (
+            "[oscillation]\ns2_23 = 1.5",
+            "card.toml: oscillation.s2_23 = 1.5: must be less than",
+        ),
     ],
 )
 @pytest.mark.parametrize("command", ["run", "train"])
@@ -233,8 +236,7 @@ def test_bad_input_in_a_real_process_has_no_traceback(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == (
-        f"error: {tmp_path / 'card.toml'}: seed = -3: "
-        "must be a whole number >= 0 and <= 4294967295\n"
+        f"error: {tmp_path / 'card.toml'}: seed = -3: must be greater than or equal to 0\n"
     )
 
 

@@ -14,6 +14,7 @@ import pytest
 import typer.main
 
 import bayesxs
+from bayesxs.cards.overrides import parse_overrides
 from bayesxs.constants import MUON_MASS
 from bayesxs.inputs.counts import load_table
 from bayesxs.inputs.covariance import load_covariance
@@ -127,7 +128,7 @@ def test_commands_are_taken(example: Example) -> None:
         if "overrides" in taken:
             known = card if card is not None and (ROOT / card).is_file() else None
             bayesxs.load_card(
-                known and ROOT / known, taken["preset"], list(taken["overrides"] or ())
+                known and ROOT / known, taken["preset"], parse_overrides(taken["overrides"] or ())
             )
 
 

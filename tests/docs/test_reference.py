@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -136,7 +137,7 @@ def test_presets_are_what_the_page_says() -> None:
     assert set(tables) == {"quick", "default", "paper"}
     for preset, table in tables.items():
         rows = re.findall(r"^\| `([\w.]+)` \| `.*` \| `(.*)` \|$", table, flags=re.MULTILINE)
-        overrides = [f"{key}={value}" for key, value in rows]
+        overrides = {key: json.loads(value) for key, value in rows}
         written = bayesxs.load_card(overrides=overrides).model_dump() | {"preset": preset}
         assert written == bayesxs.load_card(preset=preset).model_dump()
         assert bool(rows) == (preset != "default")

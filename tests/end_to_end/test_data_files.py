@@ -22,7 +22,7 @@ EDGES = "lepton_energy_GeV_low,lepton_energy_GeV_high,z_low,z_high,counts\n"
 def measured(bayesxs, card: Path, finished: Path, tmp_path_factory) -> Path:
     """The folder of a run of the tiny card on its own events, and on counts with their edges."""
     folder = tmp_path_factory.mktemp("files")
-    changed = load_card(card, overrides=["near.events=300000"])
+    changed = load_card(card, overrides={"near.events": 300_000})
     experiment = build_experiment(changed)
     (near,) = NearData(experiment, near_sources(changed, experiment)).detectors.values()
     rows = np.column_stack([near.bins.energy, near.bins.second, near.observed])

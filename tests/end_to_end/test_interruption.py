@@ -129,7 +129,7 @@ def test_a_full_disk_while_training(bayesxs, card: Path, tmp_path: Path) -> None
     line = bayesxs.refused("train", card, "--out", folder, "--quiet", file_size=8_000)
     assert line == (
         f"{folder}/checkpoints/train/mu-0.safetensors: disk full: the file was not written; "
-        "free some space, then --resume"
+        "free some space, then --resume continues"
     )
     assert not list(folder.rglob(".partial*"))
 

@@ -165,7 +165,7 @@ def test_runs_without_their_chains(bayesxs, finished: Path, second: Path, tmp_pa
     chains.write_bytes(chains.read_bytes() + b"!")
     assert refused(bayesxs, out, finished, second).startswith(f"{chains}: changed since stage ")
     chains.unlink()
-    assert refused(bayesxs, out, finished, second) == f"{chains}: missing: --resume makes it again"
+    assert refused(bayesxs, out, finished, second) == f"{chains}: missing: --resume makes it anew"
     edit(second, lambda stages: stages.pop("sample"))
     assert refused(bayesxs, out, finished, second) == (
         f"{second}: stage sample is not finished: run it first"

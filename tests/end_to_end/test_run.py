@@ -16,6 +16,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import bayesxs as package
+from bayesxs.cards.overrides import parse_overrides
 from bayesxs.progress import Reporter
 from bayesxs.runs.pipeline import STAGES, Analysis
 from bayesxs.storage.run_folder import RunFolder
@@ -167,8 +168,9 @@ ALL = set(RUN)
 def test_a_changed_key_concerns_the_stages_that_read_it(
     change: str, stale: set[str], card: Path, finished: Path
 ) -> None:
+    changes = parse_overrides([change])
     changed = Analysis(
-        package.load_card(card, overrides=[change]), RunFolder.view(finished), Reporter(False)
+        package.load_card(card, overrides=changes), RunFolder.view(finished), Reporter(False)
     )
     recorded = RunFolder.view(finished).stages
     assert {name for name in RUN if changed.key(name) != recorded[name]["key"]} == stale
@@ -210,5 +212,5 @@ def test_the_python_interface(
         again.figure("no_such")
     with pytest.raises(package.InputError, match="no such folder"):
         package.open_run(tmp_path / "absent")
-    with pytest.raises(package.InputError, match="overrides: seed = None: a value that TOML knows"):
+    with pytest.raises(package.InputError, match="overrides: seed = None: must be a valid integer"):
         package.run(card, out=folder, overrides={"seed": None})

@@ -175,7 +175,7 @@ def test_a_lost_scheduler_costs_no_stored_result(tmp_path: Path) -> None:
             said, count = str(caught.value), sum(results.has(task) for task in TASKS)
             assert said == (
                 f"{address}: the scheduler was lost: {count} of 40 tasks are stored: "
-                "continue with --resume"
+                "running again continues"
             )
             assert count >= least
             assert not psutil.Process(started.pid).is_running() or started.wait() is not None

@@ -9,13 +9,14 @@ import pytest
 
 from bayesxs.cards.build import build_experiment
 from bayesxs.cards.card import load_card
+from bayesxs.cards.overrides import parse_overrides
 from bayesxs.detector.grid import EnergyGrid, energy_grid, unresolved
 from bayesxs.errors import InputError
 from bayesxs.experiment.experiment import UNRESOLVED
 
 
 def experiment(*changes, preset="default"):
-    return build_experiment(load_card(None, preset, changes))
+    return build_experiment(load_card(None, preset, parse_overrides(changes)))
 
 
 def oscillated(built, energy):

@@ -10,6 +10,7 @@ from scipy import stats
 
 from bayesxs.cards.build import build_experiment, input_files
 from bayesxs.cards.card import Card, load_card
+from bayesxs.cards.overrides import parse_overrides
 from bayesxs.errors import InputError
 from bayesxs.experiment.far import sample_shares
 from bayesxs.inputs.flux import embedded_dune_flux
@@ -22,7 +23,7 @@ TWO = 'sample=[{}, {flavor_out="e"}]'
 
 
 def card_of(*changes: str) -> Card:
-    return load_card(None, "quick", [*FEW, *changes])
+    return load_card(None, "quick", parse_overrides([*FEW, *changes]))
 
 
 @pytest.fixture

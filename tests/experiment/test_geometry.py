@@ -10,6 +10,7 @@ from scipy import stats
 
 from bayesxs.cards.build import build_experiment
 from bayesxs.cards.card import load_card
+from bayesxs.cards.overrides import parse_overrides
 from bayesxs.constants import MUON_MASS
 from bayesxs.detector.operator import exact_cross_section, fold, row_quadrature
 from bayesxs.detector.reco import true_cells
@@ -41,7 +42,7 @@ def information(events: np.ndarray, slopes: np.ndarray) -> np.ndarray:
 def test_reconstructed_bins_lose_less_than_two_per_cent_of_sigma():
     """Without smearing, where there is most to lose, against the unbinned likelihood."""
     changes = ['response={type="gaussian"}', "grid.lepton_energies=60", "grid.z=40"]
-    experiment = build_experiment(load_card(None, "default", changes))
+    experiment = build_experiment(load_card(None, "default", parse_overrides(changes)))
     sample = experiment.samples[0]
     target = experiment.targets[sample]
     geometry = experiment.geometry(target)
@@ -76,7 +77,7 @@ def test_reconstructed_bins_lose_less_than_two_per_cent_of_sigma():
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Channels, Channels]:
     """The same 6200 events, taken one by one and counted in bins."""
     folder = tmp_path_factory.mktemp("events") / "run"
-    cards = [load_card(None, "default", [f"far.binned_above={n}"]) for n in (50_000, 0)]
+    cards = [load_card(None, "default", {"far.binned_above": n}) for n in (50_000, 0)]
     run(cards[0], folder, stages=("simulate",), progress=False)
     opened = RunFolder.view(folder)
     one_by_one, counted = (Analysis(card, opened, Reporter(False)).channels for card in cards)
@@ -127,7 +128,7 @@ ANTINEUTRINO = ('beam.mode="antineutrino"', "sample=[{antineutrino=true}]")
 def test_projection_adds_what_is_negative(form):
     """The paper's form is negative for antineutrinos; quarks as T+ and antiquarks as T- are not."""
     experiment = build_experiment(
-        load_card(None, "quick", [*ANTINEUTRINO, f'nature.form="{form}"'])
+        load_card(None, "quick", parse_overrides([*ANTINEUTRINO, f'nature.form="{form}"']))
     )
     (target,) = experiment.unique_targets
     geometry = experiment.geometry(target)

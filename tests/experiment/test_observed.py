@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bayesxs.cards.card import load_card
+from bayesxs.cards.overrides import parse_overrides
 from bayesxs.errors import InputError
 from bayesxs.experiment.far import event_numbers
 from bayesxs.experiment.observed import on_edges
@@ -31,7 +32,8 @@ IMPOSSIBLE = "5,-0.9\n"
 
 
 def simulated(folder: Path, changes: list[str]) -> xr.Dataset:
-    run(load_card(None, "quick", SMALL[1:] + changes), folder, stages=("simulate",), progress=False)
+    card = load_card(None, "quick", parse_overrides(SMALL[1:] + changes))
+    run(card, folder, stages=("simulate",), progress=False)
     with xr.open_dataset(folder / "events.nc", engine="h5netcdf") as data:
         return data.load()
 

@@ -8,6 +8,7 @@ import pytest
 
 from bayesxs.cards.build import build_experiment, true_parameters
 from bayesxs.cards.card import load_card
+from bayesxs.cards.overrides import parse_overrides
 
 # NuFit-6.0, arXiv:2410.05380, table 1: s2_12, s2_13, s2_23, dcp in degrees, dm21
 NUFIT = {
@@ -21,7 +22,7 @@ NAMES = ("s2_12", "s2_13", "s2_23", "dcp", "dm21")
 
 def card(variant, *changes):
     chosen = [f'oscillation.parameters="nufit-6.0-{variant}"', *changes]
-    return load_card(preset="quick", overrides=chosen)
+    return load_card(preset="quick", overrides=parse_overrides(chosen))
 
 
 @pytest.mark.parametrize("variant", ["ic24", "ic19"])

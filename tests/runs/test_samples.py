@@ -11,6 +11,7 @@ import xarray as xr
 
 from bayesxs.cards.build import build_experiment
 from bayesxs.cards.card import load_card
+from bayesxs.cards.overrides import parse_overrides
 from bayesxs.detector.density import Sample, density
 from bayesxs.errors import InputError
 from bayesxs.experiment.predictive import _joined
@@ -36,7 +37,8 @@ class FakeStage:
 
 def compared(folder: Path, samples: str, wrong: dict[str, float]):
     """Compare cross sections that are wrong by a known amount; return experiment, notes, file."""
-    experiment = build_experiment(load_card(None, "quick", [*FEW, CERTAIN, f"sample={samples}"]))
+    changes = parse_overrides([*FEW, CERTAIN, f"sample={samples}"])
+    experiment = build_experiment(load_card(None, "quick", changes))
     values = {}
     for target in experiment.unique_targets:
         geometry = experiment.geometry(target)

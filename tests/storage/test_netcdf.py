@@ -125,7 +125,8 @@ def test_a_full_disk_is_one_line(
     with file_size(space), pytest.raises(InputError) as refused:
         write()
     assert str(refused.value) == (
-        f"{path}: disk full: the file was not written; free some space, then --resume"
+        f"{path}: disk full: the file was not written; free some space, "
+        "then running again continues"
     )
     # ... and HDF5 says nothing of its own, now or when its objects are collected
     del refused

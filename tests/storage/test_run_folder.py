@@ -513,7 +513,7 @@ def test_an_existing_run_needs_resume(tmp_path: Path) -> None:
     path = finished_run(tmp_path / "run")
     with pytest.raises(InputError) as caught:
         RunFolder.create(path)
-    assert "already holds a run: --resume continues it, --out chooses another" in one_line(caught)
+    assert "already holds a run: running again continues it, out= chooses" in one_line(caught)
 
 
 def test_resume_of_nothing_starts_a_run(tmp_path: Path) -> None:

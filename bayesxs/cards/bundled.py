@@ -1,0 +1,45 @@
+"""The cards that come with the package, by name: those in the folder models/ of the repository."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import bayesxs.data
+from bayesxs.cards.wording import nearest
+from bayesxs.errors import InputError
+
+
+def folder() -> Path:
+    """Return the folder of the bundled cards and weights.
+
+    A wheel holds a copy of models/ beside the package's data; a checkout has models/ itself.
+    """
+    data = Path(bayesxs.data.__path__[0])
+    copied = data / "models"
+    return copied if copied.is_dir() else data.parents[1] / "models"
+
+
+def names() -> list[str]:
+    """Return the names of the bundled cards, in alphabetical order."""
+    return sorted(path.stem for path in folder().glob("*.toml"))
+
+
+def find_card(name: str | os.PathLike[str]) -> Path:
+    """Return the path of a card: a file, or else the bundled card of that name.
+
+    Raises:
+        InputError: neither; the message lists the bundled cards.
+    """
+    path = Path(name)
+    is_name = os.fspath(name) == path.stem
+    if not is_name or path.is_file():
+        return path
+    known = names()
+    if path.name in known:
+        return folder() / f"{path.name}.toml"
+    if path.exists():
+        return path
+    hint = nearest(name, known)
+    bundled = f"bundled cards: {', '.join(known)}"
+    raise InputError(f"{name}: no such file, and no bundled card{hint or '; ' + bundled}")
