@@ -16,13 +16,14 @@ import bayesxs as package
 from bayesxs.report.style import to_png
 from bayesxs.storage.run_folder import RunFolder
 
+# As many draws as steps of warm-up: one compiled program does for both
 CAMPAIGN = """
 [campaign]
 kind = "sbc"
 experiments = 14
 batch = 4
 warmup = 50
-draws = 40
+draws = 50
 thin = 2
 """
 
@@ -54,7 +55,7 @@ def test_a_campaign_leaves_ranks_verdict_and_page(uninterrupted: Path) -> None:
     with xr.open_dataset(uninterrupted / "campaign.nc", engine="h5netcdf") as data:
         assert list(data["experiment"]) == list(range(14))
         for name in names:
-            assert set(data[f"rank_{name}"].values) <= set(range(21))  # 40 draws, every second
+            assert set(data[f"rank_{name}"].values) <= set(range(26))  # 50 draws, every second
     page = (uninterrupted / "campaign.html").read_text()
     assert summary["verdict"].split()[0] in page
     assert page.count("data:image/png;base64,") >= 2
@@ -85,9 +86,9 @@ def test_python_goes_on_with_a_campaign(plan: Path, uninterrupted: Path) -> None
 
 
 TINY_KINDS = {
-    "coverage": "experiments=10, batch=10, warmup=50, draws=40, replicas=50, s2_23=[0.42], "
+    "coverage": "experiments=10, batch=10, warmup=50, draws=50, replicas=50, s2_23=[0.42], "
     "dm31=[2.45e-3, 2.6e-3]",
-    "sensitivity": "experiments=4, batch=4, warmup=50, draws=40, exposures=[3.0, 30.0]",
+    "sensitivity": "experiments=4, batch=4, warmup=50, draws=50, exposures=[3.0, 30.0]",
     "bootstrap": "replicas=30, batch=16",
     "ensemble": "members=3, batch=2",
 }

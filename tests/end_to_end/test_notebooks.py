@@ -6,7 +6,10 @@ the folder in which it works.
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -20,6 +23,23 @@ SHORT = """
 warmup = 20
 draws = 20
 """
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Give the processes that are started one core: a campaign then has one worker that compiles.
+
+    Another worker would compile the same programs at the same time.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -39,7 +59,8 @@ def test_a_notebook_runs(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=900, resources={"metadata": {"path": tmp_path}}).execute()
+    with one_core():
+        NotebookClient(notebook, timeout=900, resources={"metadata": {"path": tmp_path}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 4
 

@@ -27,7 +27,7 @@ POINT = {"s2_23": 0.42, "dm31": 2.5e-3}
 @pytest.fixture(scope="module")
 def many(experiment):
     """Enough events for every interval to be Gaussian; posteriors long enough to be measured."""
-    settings = SamplerSettings(4, 100, 300, 0.8, tree_depth=4)
+    settings = SamplerSettings(4, 100, 300, 0.8, record_every=100, tree_depth=4)
     return replace(experiment, sizes=(100_000,), settings=settings)
 
 

@@ -171,7 +171,7 @@ def test_a_nuisance_that_the_data_do_not_see_keeps_its_prior(few, build, energie
     def model(channels: list[FarChannel], fixed: OscillationParameters) -> None:
         far_detector_model(channels, DM31, fixed)
 
-    settings = SamplerSettings(chains=4, warmup=150, draws=500, record_every=650)
+    settings = SamplerSettings(chains=4, warmup=150, draws=500, record_every=50)
     start = {"dm31": jnp.asarray(nature.dm31), "nuisance": jnp.zeros(1)}
     draws = NutsSampler(model, settings, start).run(([channel], nature), jax.random.key(2))
     drawn = draws.sites["nuisance"].ravel()

@@ -84,7 +84,7 @@ def test_it_travels_without_what_was_compiled(whole, experiment):
 
 def test_data_of_many_events_give_back_their_truth(experiment):
     """Pulls of 12 posteriors from 50 000 events: chi-square; false alarms: 2 in 1000."""
-    settings = SamplerSettings(chains=12, warmup=200, draws=150, tree_depth=5)
+    settings = SamplerSettings(chains=12, warmup=200, draws=150, record_every=50, tree_depth=5)
     precise = replace(experiment, settings=settings, sizes=(50_000,), seed=1)
     found = precise.run(0)
     draws, truth = found["draws/dm31"], found["truth/dm31"]
