@@ -69,7 +69,7 @@ def read_channels(experiment: Experiment, settings: RunSettings, folder: RunFold
     return Channels(
         experiment,
         learned,
-        read_dataset(folder.path / EVENTS),
+        read_dataset(folder.path / EVENTS) if "simulate" in folder.stages else None,
         simulated=settings.simulated,
         binned_above=settings.far.binned_above,
     )
