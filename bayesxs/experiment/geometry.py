@@ -36,10 +36,6 @@ FINE_BINS = 160
 # less than 0.01 to the chi-square of 6200 events
 CELLS = (140, 80)
 
-# Bins in (E_l, angle) of data without detector response that are not taken event by event: they
-# cost 0.6 % of the errors of dm31 and s2_23
-BINS = (40, 30)
-
 
 @dataclass(frozen=True)
 class Target:
@@ -65,6 +61,7 @@ class Geometry:
         """Lay out the grids."""
         high, mass = float(energies.edges[-1]), target.sample.lepton_mass
         self.energies = energies
+        self._far_bins = grid.far_bins
         self.target = target
         self.lepton_mass = mass
         self.bins: LeptonGrid = lepton_grid(high, grid.lepton_energies, grid.z, mass)
@@ -120,7 +117,7 @@ class Geometry:
             cells.lepton_energy,
             cells.theta,
             cells.areas * (self.true_cell_rows @ self.target.near_flux),
-            *(BINS if self.response is None else self.response.bins),
+            *(self._far_bins if self.response is None else self.response.bins),
             self.lepton_mass,
             float(self.energies.edges[-1]),
         )

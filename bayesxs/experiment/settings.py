@@ -30,6 +30,8 @@ class Grid:
         z: near-detector bins in z = (E_l - p_l cos theta)/M.
         nodes_x: nodes in x.
         nodes_q2: nodes in Q^2.
+        far_bins: far-detector bins in lepton energy and angle, where counts are predicted or events
+            are too many to be taken one by one: 40 x 30 cost 0.6 % of the errors of dm31 and s2_23.
     """
 
     energy_order: int = 3
@@ -37,6 +39,7 @@ class Grid:
     z: int = 80
     nodes_x: int = 48
     nodes_q2: int = 48
+    far_bins: tuple[int, int] = (40, 30)
 
 
 @dataclass(frozen=True)
