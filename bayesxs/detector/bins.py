@@ -18,7 +18,7 @@ def points_of_bins(grid: RecoGrid, lepton_mass: float, order: int = ORDER) -> Tr
     """Lay a Gauss-Legendre quadrature into every bin, the bins one after another.
 
     The density at a point times its area dE_l dz, with dz = (p_l/M) sin(theta) dtheta at fixed E_l,
-    adds up to what falls into the bin.
+    adds up to the content of the bin.
 
     Args:
         grid: the bins.

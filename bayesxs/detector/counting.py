@@ -46,7 +46,7 @@ class CountedBins:
     Attributes:
         energy: lower and upper edge in GeV, shape (bins, 2).
         second: lower and upper edge in the other variable, shape (bins, 2).
-        axis: which that is; angles are in rad.
+        axis: name of the other variable; angles are in rad.
     """
 
     energy: Floats
@@ -198,7 +198,7 @@ class CountedSpectrum:
         return Response(out, out.sum(axis=0))
 
     def _chunks(self) -> Iterator[tuple[Quadrature, sparse.csr_array]]:
-        """Yield quadratures whose rows are points, and what sums these to bins, (bins, rows)."""
+        """Yield quadratures whose rows are points, and matrices that sum these to bins."""
         points = self._points
         for start in range(0, len(points.bin), CHUNK):
             index, lepton_energy, z, areas = (a[start : start + CHUNK] for a in points)

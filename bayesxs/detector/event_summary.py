@@ -25,7 +25,7 @@ class EventSummary(NamedTuple):
 
     Attributes:
         path: the file.
-        format: what its format is called.
+        format: name of its format.
         counts: events read, and those left out.
         weight: sum of weights of the events kept.
         effective: (sum w)^2 / sum w^2.
@@ -58,7 +58,7 @@ class EventSummary(NamedTuple):
 
 
 def summarize(stream: EventStream) -> EventSummary:
-    """Read a file once, a bounded number of events at a time, and say what is in it.
+    """Read a file once, a bounded number of events at a time, and sum up its content.
 
     Raises:
         InputError: see `EventStream`.

@@ -130,7 +130,7 @@ def total_quadrature(
     energy, x, y, weights = (v.ravel() for v in np.broadcast_arrays(energy, x, y, weights))
     e_l, z = lepton_from_invariants(energy, x, y, lepton_mass)
     row = np.repeat(np.arange(len(energies.points), dtype=np.int32), n_x * n_y)
-    # Below threshold the limits of x and y cross, and what lies between them is not physical
+    # Below threshold the limits of x and y cross, and no point between them is physical
     inside = is_physical(energy, e_l, z, lepton_mass)
     energy, e_l, z, weights = (v[inside] for v in (energy, e_l, z, weights))
     return Quadrature(row[inside], energy, e_l, z, weights, len(energies.points), lepton_mass)
@@ -281,7 +281,7 @@ def build_operator(quadrature: Quadrature, energies: EnergyGrid, nodes: NodeGrid
 def exact_cross_section(sf: StructureFunctions, quadrature: Quadrature) -> Floats:
     """Evaluate d2s/dE_l dz at every quadrature point, in 1e-38 cm^2/GeV, without nodes; shape (p,).
 
-    The data that nature makes come from here; it is also what the operator is tested against.
+    The data that nature makes come from here, and tests compare the operator with it.
     """
     q = quadrature
 

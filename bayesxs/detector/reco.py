@@ -20,7 +20,7 @@ class RecoGrid:
 
     Attributes:
         energy_edges: total lepton energy in GeV, shape (n_energy + 1,). The last bin collects
-            everything above, whatever its upper edge; what lies below the first edge is lost.
+            everything above, whatever its upper edge; events below the first edge are lost.
         angle_edges: angle to the beam in rad, from 0 to pi, shape (n_angle + 1,).
 
     Raises:

@@ -1,4 +1,4 @@
-"""Detector response: from the true (E_l, theta) of the lepton to bins of what is reconstructed.
+"""Detector response: from the true (E_l, theta) of the lepton to reconstructed bins.
 
     E_rec = (1 + scale) E_l (1 + resolution n1),    theta_rec = theta + sigma n2,
 
@@ -134,7 +134,7 @@ def smear(
     """Return sum_t S_E[i, t] S_theta[j, t] rows[t, k], shape (grid.size, k).
 
     One energy bin at a time: memory stays at n_angle x n_true beyond input and output. `rows`, of
-    shape (n_true, k), hold what to smear times the areas of the true cells; the other arguments and
+    shape (n_true, k), hold a spectrum times the areas of the true cells; the other arguments and
     the errors are those of `response_factors`.
     """
     arrays = _checked(parameters, lepton_energy, theta, grid)
@@ -168,7 +168,7 @@ def smear_events(
     acceptance: Acceptance,
     lepton_mass: float,
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Draw what is reconstructed of each event; return E_rec, theta_rec and which ones are seen.
+    """Draw reconstructed quantities of each event; return E_rec, theta_rec and whether it is seen.
 
     The law, the arguments and the errors are those of `response_factors`.
     """

@@ -87,7 +87,7 @@ def merged(channel: FarChannel, groups: Ints) -> FarChannel:
     left = (together @ (reference[:, None] * left)) / sums[:, None]
     if len(left) < left.shape[1]:
         left, core = np.eye(len(left)), np.einsum("gR,mRr->mgr", left, core)
-    # Probabilities, also times flux modes, are everywhere what their values at the knots make them
+    # Probabilities, also times flux modes, follow everywhere from their values at the knots
     knots, lift = interpolation(channel.right)
     return replace(
         channel,

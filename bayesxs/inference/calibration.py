@@ -116,7 +116,7 @@ def rank_statistics(
     Args:
         draws: (experiments, draws).
         truth: true value of each experiment, (experiments,).
-        thin: keep one draw of so many, from the first on.
+        thin: one draw in `thin` is kept, from the first on.
         rng: breaks ties.
 
     Returns:
@@ -194,7 +194,7 @@ def ecdf_band(number: int, level: float = LEVEL, points: int | None = None) -> B
 
 
 def uniformity(pits: ArrayLike, level: float = LEVEL) -> Uniformity:
-    """Judge whether PIT values are uniform, and in what way they are not.
+    """Judge whether PIT values are uniform, and describe the way in which they are not.
 
     The ECDF is compared with `ecdf_band`. Its shape is read from z = Phi^-1(u), standard normal
     where calibrated (Cook, Gelman, Rubin, J. Comput. Graph. Stat. 15 (2006) 675): Gaussian

@@ -78,11 +78,11 @@ class FarChannel:
         weights: multiplicity of each row: 1 for an event, expected counts for Asimov bins, shape
             (n,).
         knots: energies in GeV at which a probability is evaluated, shape (s,).
-        lift: what makes the probability at the shared energies of that at the knots, shape (E, s).
+        lift: matrix from probabilities at the knots to those at the shared energies, shape (E, s).
         baseline: length, density, electron fraction; leaves of the pytree like the rest, so that
             they can be sampled and differentiated.
         pairs: nuisances whose products have modes of their own.
-        sample: what is counted.
+        sample: flavors and beam of the counted events.
         newton_steps: of the oscillation probability.
     """
 
@@ -192,7 +192,7 @@ def channel_probabilities(
 ) -> list[Array]:
     """Return the oscillation probability of each channel's sample at the shared energies.
 
-    Several are evaluated at once, so that what there is to compile does not grow with the samples.
+    Several are evaluated at once, so that compilation does not grow with the samples.
     """
     if len(channels) < 2 or len({c.newton_steps for c in channels}) > 1:
         return [channel_probability(c, parameters) for c in channels]
@@ -228,7 +228,7 @@ def features(
         return nominal, plain, nominal, plain
     flux = (1.0 + nuisances @ channel.flux_modes) * flux
     weights = mode_weights(channel, nuisances)
-    # Nuisances first: what they make of the response is shared by both octants
+    # Nuisances first: both octants share the response that they change
     modes, *shape = channel.core.shape
     inner = (weights @ channel.core.reshape(modes, -1)).reshape(shape)
     return inner @ (channel.right @ flux), (weights @ channel.total) @ flux, nominal, plain

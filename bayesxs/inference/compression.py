@@ -13,7 +13,7 @@ from scipy import linalg
 
 from bayesxs.inference.folded import Oscillation
 from bayesxs.inference.priors import Prior, prior_box
-from bayesxs.physics.oscillation import Baseline, OscillationParameters
+from bayesxs.physics.oscillation import OscillationParameters
 from bayesxs.types import Floats
 
 # Singular values of the probability family, over the largest, below which directions are dropped.
@@ -39,7 +39,7 @@ def compress(blocks: Floats) -> tuple[Floats, Floats]:
         core = basis.T @ matrix
         probe = rng.standard_normal((matrix.shape[1], 8)) / np.sqrt(matrix.shape[1])
         if np.abs(matrix @ probe - basis @ (core @ probe)).max() < MODE_TOLERANCE:
-            # Drop what the sketch took beyond need
+            # Drop the directions that the sketch took beyond need
             u, size, rows = np.linalg.svd(core, full_matrices=False)
             kept = size > 0.1 * MODE_TOLERANCE * np.sqrt(n)
             core = size[kept, None] * rows[kept]
@@ -95,11 +95,12 @@ def box_span(
     own = {n: v for n, v in drawn.items() if n in oscillation.baseline._fields}
 
     @jax.jit
-    def family(points: OscillationParameters, baseline: Baseline) -> Array:
-        moved = oscillation._replace(baseline=baseline)
+    def family(points: OscillationParameters, own: dict[str, np.ndarray]) -> Array:
+        # Fields that are not in the box are constants of the program
+        moved = oscillation._replace(baseline=oscillation.baseline._replace(**own))
         return moved.probability(points, jnp.asarray(energies))
 
-    rows = np.atleast_2d(family(points, oscillation.baseline._replace(**own)))
+    rows = np.atleast_2d(family(points, own))
     tolerance = SPAN_TOLERANCE
     if flux_modes is not None and np.any(flux_modes):
         shapes = [f for f in np.asarray(flux_modes) if np.any(f)]

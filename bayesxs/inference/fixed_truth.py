@@ -285,7 +285,7 @@ class BatchFits:
 
 
 def _with_constraints(information: Floats, experiment: BinnedExperiment) -> Floats:
-    """Add what measurements elsewhere say: Gaussian priors, and unit widths of nuisances."""
+    """Add the measurements made elsewhere: Gaussian priors, and unit widths of nuisances."""
     known = prior_information(experiment.priors, experiment.nuisances)
     flat = [isinstance(prior, Flat) for prior in experiment.priors.values()]
     known[: len(flat)][flat] = 0.0

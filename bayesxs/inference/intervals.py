@@ -204,7 +204,7 @@ def profile_region(grid: ArrayLike, profile_loglike: ArrayLike, prob: float) -> 
 def profile_interval(grid: ArrayLike, profile_loglike: ArrayLike, prob: float) -> Floats:
     """Return the interval from the lowest to the highest point of each profile-likelihood region.
 
-    Where `profile_region` has two pieces, what lies between them is counted in, so that such an
+    Where `profile_region` has two pieces, the gap between them is counted in, so that such an
     interval covers more than its level.
 
     Args:

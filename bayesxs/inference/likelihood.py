@@ -173,7 +173,7 @@ class Likelihood:
         shape (bins,). Of the data that the likelihood was made for, a `FarData`, ``log_prob`` is
         that of the likelihood: with events, the events' own density.
 
-        Takes the arguments of `log_prob`, and raises what it does.
+        Takes the arguments of `log_prob`, and raises the same errors.
         """
         point = self._point(theta, eta, density, electron_fraction, baseline)
         return FarDistribution(self, point)
@@ -190,7 +190,7 @@ class Likelihood:
         """Return expected counts by sample, of the shape of its bins; see `edges`.
 
         They are NaN where parameters are no mixing or a baseline is none. Takes the arguments of
-        `log_prob`, and raises what it does.
+        `log_prob`, and raises the same errors.
         """
         point = self._point(theta, eta, density, electron_fraction, baseline)
         parts = self._split(_expected(self, point))

@@ -49,7 +49,7 @@ class Estimates(NamedTuple):
 
     Attributes:
         values: of the free parameters in their order, then of the nuisances, (data sets, k).
-        heights: log-likelihood there, with penalties, up to what no parameter changes.
+        heights: log-likelihood there, with penalties, up to a constant.
         converged: whether each fit ended at a stationary point or a bound.
     """
 

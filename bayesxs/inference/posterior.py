@@ -297,7 +297,7 @@ def pool(
         second: draws of the second posterior, same priors.
         channels: data and responses behind each.
         fixed: values of parameters that were not sampled.
-        thin: keep every so-many-th draw.
+        thin: one draw in `thin` is kept.
     """
     likelihood = jax.jit(lambda c, p: batched(lambda one: log_likelihood(c, one), p))
     points = [parameters_of(posterior, fixed, thin) for posterior in (first, second)]

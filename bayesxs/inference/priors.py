@@ -98,7 +98,7 @@ def constraint(name: str, prior: Gaussian, value: Array, measured: ArrayLike) ->
         name: of the parameter.
         prior: whose width is the error of the measurement.
         value: of the parameter.
-        measured: what was found; for the data themselves the mean of the prior.
+        measured: its result; for the data themselves the mean of the prior.
     """
     if is_circular(name, prior):
         return WrappedNormal(measured, prior.sd).log_prob(value)
@@ -128,7 +128,7 @@ def crosses_octants(priors: Mapping[str, Prior]) -> bool:
 
 
 def prior_information(priors: Mapping[str, Prior], nuisances: int) -> Floats:
-    """Return what priors tell of each parameter, then of each nuisance: one over the variance.
+    """Return the prior information on each parameter, then on each nuisance: 1/variance.
 
     That of a flat prior is 12/width^2, of a Gaussian one 1/sd^2, of a standard normal nuisance 1.
     """

@@ -35,13 +35,13 @@ class BinnedExperiment:
     """A far detector of which pseudo-experiments are made.
 
     Attributes:
-        channels: bins of each sample, rows being what falls into each; what weights they carry does
-            not count.
+        channels: bins of each sample, rows being the content of each; their own weights do not
+            count.
         sizes: events of each sample.
         priors: of the free parameters.
         fixed: values of the others, and where chains start.
         settings: of the sampler; its chains are the pseudo-experiments of a batch.
-        thin: of so many draws one is kept.
+        thin: one draw in `thin` is kept.
         seed: of the campaign.
     """
 
@@ -54,7 +54,7 @@ class BinnedExperiment:
     seed: int
 
     def __getstate__(self) -> dict[str, object]:
-        """Leave out what was compiled: it does not travel."""
+        """Leave out compiled functions: they do not travel."""
         state = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return state | {"channels": jax.tree.map(np.asarray, self.channels)}
 

@@ -1,4 +1,4 @@
-"""Sensitivity from Asimov data: what an experiment would exclude if it saw its expectation.
+"""Sensitivity from Asimov data: the values that an experiment would exclude on its expectation.
 
 Data are the expected counts of the true parameters, of which chi2 is zero (arXiv:1007.1727). The
 smallest chi2 of a hypothesis, over all parameters that it leaves free and every pull, is that by

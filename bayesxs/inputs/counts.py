@@ -37,7 +37,7 @@ class CountTable:
     Attributes:
         energy: lower and upper edge of each bin in GeV, shape (n, 2).
         second: the same in the second variable, shape (n, 2).
-        axis: which that is, one of `SECOND`.
+        axis: name of the second variable, one of `SECOND`.
         counts: shape (n,).
     """
 
@@ -60,7 +60,7 @@ def load_table(path: str | Path) -> CountTable:
     """Read counts with the edges of their bins, one row per bin.
 
     Columns are lepton_energy_GeV_low, lepton_energy_GeV_high, the same for z, cos_theta or
-    angle_rad, and counts. Bins may be uneven and need not touch: what lies outside of them was not
+    angle_rad, and counts. Bins may be uneven and need not touch: events outside of them were not
     measured.
 
     Args:

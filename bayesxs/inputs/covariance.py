@@ -24,7 +24,7 @@ EDGES_KEY, MATRIX_KEY = "energy_edges_GeV", "covariance"
 # What rounding may leave in a file: relative to the largest element, and to the largest eigenvalue
 SYMMETRY_TOLERANCE = 1e-8
 NEGATIVE_TOLERANCE = 1e-8
-# Bounds what a file may ask for: standard deviations of a hundred times the flux, bins of 5 MeV
+# Bounds the request of a file: standard deviations of a hundred times the flux, bins of 5 MeV
 MAX_ELEMENT = 1e4
 MAX_BINS = 2_000
 # Edges in GeV that differ by less than this, relatively, are the same edge
@@ -184,7 +184,7 @@ def load_covariance(
         energy_range: lowest and highest energy in GeV that the bins must cover, if any.
 
     Raises:
-        InputError: naming file, key and value of what is wrong: see `make_covariance`.
+        InputError: naming file, key and value at fault: see `make_covariance`.
     """
     read = _read_npz if Path(path).suffix.lower() == ".npz" else _read_csv
     edges, matrix = read(path)

@@ -26,7 +26,7 @@ WEIGHTS: Final = ("weight", "weights", "wght", "event_weight")
 
 
 class LeptonEvents(NamedTuple):
-    """Hold what the detector sees of each event."""
+    """Hold the seen quantities of each event."""
 
     lepton_energy: Floats  # GeV, shape (n,)
     cos_theta: Floats  # to the beam, shape (n,)
@@ -43,7 +43,7 @@ def load_events(
 
     Args:
         path: the file; other columns are ignored.
-        lepton_masses: m in GeV of each sample; E_l > m is required of what is not reconstructed.
+        lepton_masses: m in GeV of each sample; E_l > m is required unless it is reconstructed.
             More than one needs the column sample, which counts them from zero.
         reconstructed: whether a detector's resolution has acted on energies and angles.
 

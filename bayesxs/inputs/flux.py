@@ -88,7 +88,7 @@ def make_flux(
         energy: bin centers in GeV, shape (n,), n >= 2.
         values: shape (n, 6), columns in the order of NEUTRINOS, per GeV, m^2 and proton on target.
         source: file name or description, named in messages.
-        rows: what messages call each row (line numbers of a file); 1 to n by default.
+        rows: names of the rows in messages (line numbers of a file); 1 to n by default.
         edges: bin edges in GeV, shape (n + 1,), where the flux is constant in bins.
 
     Raises:
@@ -171,7 +171,7 @@ def load_globes_flux(path: str | Path, energies: Energies | None = None) -> Flux
         energies: whether energies are "centers" or "low_edges" of bins, where it is not clear.
 
     Raises:
-        InputError: naming file, line and column of what is wrong.
+        InputError: naming file, line and column at fault.
     """
     return _made(path, read_flux_table(path, header=False, energies=energies))
 
@@ -188,7 +188,7 @@ def load_csv_flux(path: str | Path, energies: Energies | None = None) -> Flux:
         energies: whether energies are "centers" or "low_edges" of bins, where it is not clear.
 
     Raises:
-        InputError: naming file, line and column of what is wrong.
+        InputError: naming file, line and column at fault.
     """
     return _made(path, read_flux_table(path, header=True, energies=energies))
 

@@ -71,10 +71,10 @@ def read_flux_table(path: str | Path, header: bool, energies: Energies | None = 
     Args:
         path: the file.
         header: whether a header line is needed.
-        energies: what the energies are where there is one for each row.
+        energies: their meaning where there is one for each row.
 
     Raises:
-        InputError: naming file, line and column of what is wrong.
+        InputError: naming file, line and column at fault.
     """
     table = list(_cells(path))
     names = _header(path, table, header)
@@ -165,7 +165,7 @@ def _header(path: str | Path, table: list[tuple[int, list[str]]], needed: bool) 
 
 
 def _roles(path: str | Path, names: Sequence[str]) -> list[str]:
-    """Return what each named column holds."""
+    """Return the content of each named column."""
     allowed = f"energy and any of {', '.join(SPECIES)}, once each"
     roles = []
     for name in names:

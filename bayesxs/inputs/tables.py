@@ -1,4 +1,4 @@
-"""Text files of numbers: columns of a CSV, or plain lines; one line says what cannot be read.
+"""Text files of numbers: columns of a CSV, or plain lines; messages of one line.
 
 Files come from anywhere: their size, their lines and their fields are bounded before they are used.
 """
@@ -22,7 +22,7 @@ MAX_LINE: Final = 100_000
 MAX_COLUMNS: Final = 1_000
 _ALLOWED_CONTROLS: Final = frozenset("\t\n\r\f\v")
 
-# Makes the message of a cell from its row, its column, its text, and what it is not
+# Makes the message of a cell from its row, its column, its text, and its fault
 type Refuse = Callable[[int, str, str | None, str], InputError]
 
 
@@ -96,7 +96,7 @@ def read_lines(path: str | Path, content: str, how: str = "") -> Iterator[str]:
 
     Args:
         path: the file.
-        content: what it should hold, as in "a table of fluxes"; named in messages.
+        content: its expected content, as in "a table of fluxes"; named in messages.
         how: how it is read, as in "as CSV: "; named in messages.
 
     Raises:
@@ -121,7 +121,7 @@ def read_text(path: str | Path, content: str, limit: int = MAX_BYTES, how: str =
 
     Args:
         path: the file.
-        content: what it should hold, as in "a table of fluxes"; named in messages.
+        content: its expected content, as in "a table of fluxes"; named in messages.
         limit: largest size in bytes.
         how: how it is read, as in "as CSV: "; named in messages.
 

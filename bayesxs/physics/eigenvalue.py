@@ -55,7 +55,7 @@ def isolated_eigenvalue(
     squared = jnp.maximum((trace * trace - 3.0 * minors) / 9.0, 0.0)
     width, slope = jnp.sqrt(squared), cubic_slope(root, trace, minors)
     value = ((root - trace) * root + minors) * root - determinant
-    # "<" also refuses what a step from a double root leaves: infinity, or no number
+    # "<" also refuses the result of a step from a double root: infinity, or no number
     found = jnp.abs(value) < _TOLERANCE[steps] * width * jnp.abs(slope)
     found &= jnp.abs(slope) >= _ISOLATED * squared
     return jnp.where(found, root, _farthest_eigenvalue(trace, minors, determinant, width))

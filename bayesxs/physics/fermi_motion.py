@@ -1,4 +1,4 @@
-"""Nucleons in motion: what Fermi motion makes of the tensor of a nucleon at rest.
+"""Nucleons in motion: the tensor of a nucleon at rest, averaged over Fermi motion.
 
 A nucleon of momentum p contributes n(p) (M/E) W(p, q) to the tensor of the nucleus. With W the mass
 of what it turns into, P = p.q and R = sqrt(M^2 Q^2 + P^2), its tensor in the nucleus' rest frame is

@@ -127,7 +127,7 @@ def parton_tensor(
     vector, axial = low_q2_factors(q2, product / (2.0 * NUCLEON_MASS), antineutrino)
 
     def struck(factors: Array) -> tuple[Array, Array]:
-        """Sum what is struck, valence and sea each with its factor."""
+        """Sum the struck partons, valence and sea each with its factor."""
         weighted = (quarks - sea) * factors[..., 0, :] + sea * factors[..., 1, :]
         rest = antiquarks * factors[..., 1, :]
         everything = jnp.concatenate([weighted, rest], axis=-1)

@@ -1,4 +1,4 @@
-"""Natures: what gives the structure functions of a nucleus for every neutrino and lepton."""
+"""Natures: structure functions of a nucleus for every neutrino and lepton."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class Nucleus:
             x: Bjorken x of a nucleon at rest, positive; it may exceed 1.
             q2: Q^2 in GeV^2, positive.
             antineutrino: whether the boson is a W-.
-            channels: what to add up.
+            channels: those that are summed.
         """
         x, q2 = jnp.broadcast_arrays(jnp.asarray(x, float), jnp.asarray(q2, float))
         nu = q2 / (2.0 * NUCLEON_MASS * x)

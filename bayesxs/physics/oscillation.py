@@ -181,7 +181,7 @@ def joint_probabilities(
     Its compilation, and that of its derivatives, does not grow with the number of requests.
 
     Args:
-        requests: what is asked for.
+        requests: the probabilities wanted.
         params: scalars.
         newton_steps: as for `probability`.
     """

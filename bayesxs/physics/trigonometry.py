@@ -40,7 +40,7 @@ def sin_cos(x: Array) -> tuple[Array, Array]:
 
     In double precision XLA on a CPU calls the scalar library functions; this vectorizes, and cuts
     the time of a probability to a third. The error is one unit in the last place for |x| < 1e6,
-    above that what rounding x to double has cost already.
+    above that the error that x has from its own rounding.
     """
     if x.dtype != jnp.float64:
         return jnp.sin(x), jnp.cos(x)

@@ -94,7 +94,7 @@ FACTS: Final = (
     ("members", "networks", "{:.0f}"),
     ("replicas", "bootstrap samples", "{:.0f}"),
     ("draws", "draws of each posterior", "{:.0f}"),
-    ("thin", "one draw kept of so many", "{:.0f}"),
+    ("thin", "draws of which one is kept", "{:.0f}"),
     ("divergences", "divergent transitions", "{:.0f}"),
     ("converged", "part of the fits that converged", "{:.4f}"),
     ("seconds", "seconds, together", "{:.1f}"),
@@ -110,8 +110,8 @@ class CampaignTables(NamedTuple):
     Attributes:
         verdict: the result in words.
         good: whether nothing is to be looked at.
-        reasons: what is, beside the ranks that the verdict names.
-        tables: what was found.
+        reasons: faults besides the ranks that the verdict names.
+        tables: the results.
         facts: size and cost.
         failed: name and error of tasks that failed.
         missing: those that were not done, in words, empty where all were.
@@ -127,7 +127,7 @@ class CampaignTables(NamedTuple):
 
 
 def verdict(uniformities: Mapping[str, Uniformity]) -> str:
-    """Return in plain words whether the ranks of parameters are uniform, and what is wrong if not.
+    """Return in plain words whether the ranks of parameters are uniform, and the fault if not.
 
     Args:
         uniformities: by parameter, from `bayesxs.inference.calibration.uniformity`.
@@ -170,7 +170,7 @@ def verdict(uniformities: Mapping[str, Uniformity]) -> str:
 
 
 def shape_words(shape: str) -> str:
-    """Return what a shape of ranks says about posteriors; one that is not known as it stands."""
+    """Return the meaning of a shape of ranks for posteriors; an unknown one as it stands."""
     if shape in SHAPES:
         return SHAPES[shape]
     parts = shape.split(" and ")
@@ -348,7 +348,7 @@ def _pictures(images: Mapping[str, bytes]) -> list[Picture]:
 
 
 def _caption(stem: str, place: int) -> Caption:
-    """Words of a figure; what follows the beginning of its stem may name a parameter."""
+    """Words of a figure; the rest of its stem may name a parameter."""
     if place == len(FIGURES):
         return caption(stem)
     begin, words = list(FIGURES.items())[place]

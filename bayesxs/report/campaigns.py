@@ -32,10 +32,10 @@ type _Rows = Sequence[Json]
 
 
 def found_tables(summary: Json) -> tuple[list[Table], list[str]]:
-    """Return the tables of a campaign and what in them is to be looked at.
+    """Return the tables of a campaign, and sentences on the entries that need a look.
 
     Args:
-        summary: with what the campaign's kind found. Coverage: intervals, by parameter a list of
+        summary: results of its kind. Coverage: intervals, by parameter a list of
             point (true values), level, interval, fraction, error, pull, length. Sensitivity:
             exposures, events and widths, by parameter width and power. Bootstrap: estimates, by
             kind of cross section and parameter mle, mean, sd, interval68, interval90. Ensemble:

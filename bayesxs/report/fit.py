@@ -1,4 +1,4 @@
-"""Data from files in numbers: how well they are fitted, and what is odd about them."""
+"""Data from files in numbers: goodness of their fits, and oddities."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _FIT_WORDS: Final = (
 
 
 def fit_numbers(summary: Json) -> list[Row]:
-    """Return goodness of fit near and far, and what is odd about the data, as rows of a table.
+    """Return goodness of fit near and far, and oddities of the data, as rows of a table.
 
     Args:
-        summary: what summary.json holds.
+        summary: content of summary.json.
     """
     rows = []
     near, far = (summary.get(side) or {} for side in ("near", "far"))

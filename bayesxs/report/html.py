@@ -45,7 +45,7 @@ ESS_LIMIT: Final = 400.0
 
 HEADLINES: Final = ("dm31", "sin2_2theta23")
 
-# Summary numbers in plain words: path, words, what the number is in
+# Summary numbers in plain words: path, words, unit of the number
 _WORDS: Final = (
     ("near.rel_l2", "Near-detector density: distance of learned from true, relative (L₂)"),
     ("far.rel_l2", "Far-detector density: the same, not used in training"),
@@ -165,7 +165,7 @@ def render_page(
     summary: Json | None = None,
     **parts: object,
 ) -> str:
-    """Return a page from its template: what is its own, and what all pages tell of their run.
+    """Return a page from its template: its own parts, and those that all pages have.
 
     All that it is given is escaped.
 
@@ -174,8 +174,8 @@ def render_page(
         manifest: content of manifest.json.
         config_text: the resolved card.
         name: of the run or its card.
-        summary: what summary.json holds, where there is one.
-        parts: what this template takes besides.
+        summary: content of summary.json, where there is one.
+        parts: further arguments of this template.
     """
     environment = Environment(
         loader=FunctionLoader(

@@ -58,7 +58,7 @@ def posterior_root(
             sin2_theta23, dcp, dm21 and dm31, those of them that are free.
         priors: of the free parameters, by their names in the model.
         fixed: values of the parameters that are not free.
-        citation: what users are to cite.
+        citation: of the work, for users to cite.
 
     Raises:
         InputError: a parameter has draws but no prior, or a prior but no draws, a draw lies outside

@@ -31,7 +31,7 @@ _PANELS: Final = (
 
 
 def scan_figure(scan: xr.Dataset) -> Figure:
-    """Draw what an experiment would exclude, over what is true.
+    """Draw the significance of exclusion over the true value.
 
     Values that are no minimum of chi2 (`converged` is false) are left out.
 

@@ -191,7 +191,7 @@ def coverage_figure(table: xr.Dataset) -> Figure:
 
 
 def sensitivity_figure(dataset: xr.Dataset) -> Figure:
-    """Draw posterior widths against exposure, beside what counting alone would give.
+    """Draw posterior widths against exposure, beside those of counting alone.
 
     The guide falls as 1/sqrt(events) from the smallest exposure: a posterior that bends upwards
     from it is limited by systematics, one below it at the left by its prior.

@@ -306,7 +306,7 @@ def _function_norm(true: Floats, limit: float, weighted: bool) -> tuple[Normaliz
 
 
 def flux_behind(ax: Axes, energy: Floats, total: xr.Dataset) -> None:
-    """Shade the flux, and what oscillation leaves of it, behind the curves."""
+    """Shade the flux, and the part that oscillation leaves, behind the curves."""
     flux = np.asarray(total["flux"], dtype=float)
     exponent = int(np.floor(np.log10(flux.max())))
     power = f"$10^{{{exponent}}}$ " if exponent else ""
