@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -87,6 +88,42 @@ def test_rooms_have_empty_inits() -> None:
 def test_every_room_is_a_package() -> None:
     folders = {path.parent for path in PACKAGE.rglob("*.py")}
     assert [str(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
+def too_large(text: str) -> list[str]:
+    """Name the kinds of bounds that a module exceeds, once for each time."""
+    found = ["module"] if len(text.splitlines()) > 400 else []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            a = node.args
+            named = len(a.posonlyargs) + len(a.args) + len(a.kwonlyargs)
+            if (node.end_lineno or node.lineno) - node.lineno + 1 > 60:
+                found.append("function")
+            if named + bool(a.vararg) + bool(a.kwarg) > 8:
+                found.append("parameters")
+    return found
+
+
+# Modules over 400 lines, functions over 60, functions of more than 8 parameters: lower these, do
+# not raise them
+@pytest.mark.parametrize(("kind", "most"), [("module", 6), ("function", 4), ("parameters", 4)])
+def test_few_modules_and_functions_are_large(kind: str, most: int) -> None:
+    found = [
+        str(path.relative_to(ROOT))
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for what in too_large(path.read_text())
+        if what == kind
+    ]
+    assert len(found) <= most, found
+
+
+def test_large_modules_and_functions_are_found() -> None:
+    assert too_large("x = 1\n" * 400) == []
+    assert too_large("x = 1\n" * 401) == ["module"]
+    assert too_large("def f():\n" + "    x = 1\n" * 59) == []
+    assert too_large("def f():\n" + "    x = 1\n" * 60) == ["function"]
+    assert too_large("def f(a, b, c, d, /, e, f, *g, h): ...") == []
+    assert too_large("async def f(a, b, c, d, e, f, *g, h, **k): ...") == ["parameters"]
 
 
 def test_no_file_names_a_machine_or_a_registry() -> None:
