@@ -11,7 +11,7 @@ import xarray as xr
 
 from bayesxs.errors import InputError
 from bayesxs.inference.priors import Flat, Gaussian, Prior
-from bayesxs.physics.oscillation import NUFIT_6_0
+from bayesxs.physics.nufit import nufit_6_0
 from bayesxs.report.official import posterior_root
 
 PRIORS: dict[str, Prior] = {
@@ -41,7 +41,7 @@ def tree() -> xr.DataTree:
 @pytest.fixture(scope="module")
 def path(tree: xr.DataTree, tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("official") / "posterior.root"
-    file.write_bytes(posterior_root(tree, PRIORS, NUFIT_6_0, CITATION))
+    file.write_bytes(posterior_root(tree, PRIORS, nufit_6_0(), CITATION))
     return file
 
 
@@ -56,7 +56,7 @@ def test_branches_are_the_draws(path: Path, tree: xr.DataTree) -> None:
     np.testing.assert_allclose(
         np.sin(held["Theta23"]) ** 2, drawn["sin2_theta23"].values.ravel(), rtol=1e-12
     )
-    dm21 = NUFIT_6_0.dm21
+    dm21 = nufit_6_0().dm21
     np.testing.assert_allclose(held["Deltam2_21"], dm21)
     np.testing.assert_allclose(held["Deltam2_32"], drawn["dm31"].values.ravel() - dm21)
     np.testing.assert_allclose(
@@ -108,7 +108,7 @@ def test_priors_without_draws_are_refused(
     tree: xr.DataTree, change: dict[str, Prior], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        posterior_root(tree, {**PRIORS, **change}, NUFIT_6_0, CITATION)
+        posterior_root(tree, {**PRIORS, **change}, nufit_6_0(), CITATION)
 
 
 def test_a_gaussian_splitting_keeps_its_marginal(tree: xr.DataTree, tmp_path: Path) -> None:
@@ -118,18 +118,18 @@ def test_a_gaussian_splitting_keeps_its_marginal(tree: xr.DataTree, tmp_path: Pa
     held = xr.DataTree.from_dict({"posterior": both})
     priors = {**PRIORS, "dm31": Gaussian(2.5e-3, 3e-5), "dm21": Gaussian(7.5e-5, 4e-5)}
     file = tmp_path / "posterior.root"
-    file.write_bytes(posterior_root(held, priors, NUFIT_6_0, CITATION))
+    file.write_bytes(posterior_root(held, priors, nufit_6_0(), CITATION))
     with uproot.open(file) as opened:
         titles = {p.member("fName"): p.member("fTitle") for p in opened["priors"]}
     mean, sd = (float(x) for x in titles["Deltam2_32"].split(":")[0][9:-1].split(","))
     assert (mean, sd) == (pytest.approx(2.425e-3), pytest.approx(5e-5))
     with pytest.raises(InputError, match="prior of dm21 = flat"):
-        posterior_root(held, {**priors, "dm21": Flat(7e-5, 8e-5)}, NUFIT_6_0, CITATION)
+        posterior_root(held, {**priors, "dm21": Flat(7e-5, 8e-5)}, nufit_6_0(), CITATION)
 
 
 def test_draws_beyond_the_range_are_refused(tree: xr.DataTree) -> None:
     wrong = tree["posterior"].to_dataset() * 100.0
     with pytest.raises(InputError, match="sin2_theta13 = a draw beyond: from 0 to 1"):
-        posterior_root(xr.DataTree.from_dict({"posterior": wrong}), PRIORS, NUFIT_6_0, CITATION)
+        posterior_root(xr.DataTree.from_dict({"posterior": wrong}), PRIORS, nufit_6_0(), CITATION)
     with pytest.raises(InputError, match="ASCII"):
-        posterior_root(tree, PRIORS, NUFIT_6_0, "Müller")
+        posterior_root(tree, PRIORS, nufit_6_0(), "Müller")
