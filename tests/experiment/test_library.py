@@ -25,6 +25,11 @@ def nature(x, q2):
     return size[..., None] * jnp.array([1.0, 1.5, 2.0])
 
 
+def broken(x, q2):
+    """Return no numbers at x = 0.1."""
+    return nature(x, q2) * jnp.where(x == 0.1, jnp.nan, 1.0)[..., None]
+
+
 @pytest.fixture(scope="module")
 def flux() -> bayesxs.Flux:
     energy = np.linspace(0.25, 12.0, 48)
