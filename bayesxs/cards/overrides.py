@@ -68,7 +68,7 @@ def nested(overrides: object) -> Table:
         raise InputError(f"{where}: {show(overrides)}: {allowed}")
     table: Table = {}
     for key, value in overrides.items():
-        if not _BARE_KEY.fullmatch(str(key)):
+        if not isinstance(key, str) or not _BARE_KEY.fullmatch(key):
             raise InputError.at(where, key, show(value), "a key is text, such as far.events")
         if key.count(".") >= MAX_DEPTH:
             raise InputError.at(where, key, show(value), f"at most {MAX_DEPTH} parts of a key")
