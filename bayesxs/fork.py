@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
-
-from bayesxs.errors import InputError
 
 
 def _jax_has_started() -> bool:
@@ -19,7 +16,7 @@ def _jax_has_started() -> bool:
 
 def _threads() -> int:
     try:
-        return sum(1 for _ in Path("/proc/self/task").iterdir())
+        return len(os.listdir("/proc/self/task"))
     except OSError:
         return 0  # unknown here
 
@@ -44,6 +41,8 @@ def refuse_fork() -> None:
         InputError: this is such a process.
     """
     if _forked:
+        from bayesxs.errors import InputError  # `import bayesxs` takes a few milliseconds only
+
         raise InputError(
             "this process was forked after JAX had started, and JAX would hang in it: start "
             'processes by "spawn", e.g. multiprocessing.get_context("spawn").Pool()'
