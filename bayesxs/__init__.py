@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 # Where each public name lives. They are imported when first used: JAX takes a second to start, and
 # `bayesxs --help` does without it
 _HOMES = {
+    "Acceptance": "bayesxs.detector.smearing",
+    "Architecture": "bayesxs.learning.network",
     "Baseline": "bayesxs.physics.oscillation",
     "Campaign": "bayesxs.api",
     "Card": "bayesxs.cards.card",
@@ -70,9 +72,11 @@ _HOMES = {
     "OscillationParameters": "bayesxs.physics.oscillation",
     "ParametricFluxUncertainty": "bayesxs.experiment.settings",
     "QuarkParton": "bayesxs.physics.nature",
+    "ResponseParameters": "bayesxs.detector.smearing",
     "Run": "bayesxs.api",
     "Sample": "bayesxs.detector.density",
     "SamplerSettings": "bayesxs.inference.sampling",
+    "Schedule": "bayesxs.learning.training",
     "TabulatedFluxUncertainty": "bayesxs.experiment.settings",
     "Training": "bayesxs.experiment.learn",
     "bootstrap": "bayesxs.experiment.library",

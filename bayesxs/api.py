@@ -78,7 +78,15 @@ class _Finished:
 
 
 class Run(_Finished):
-    """A finished run. Files are read when first asked for."""
+    """A finished run. Files are read when first asked for.
+
+    Example:
+        >>> found = bayesxs.open_run("runs/first")
+        >>> found.posterior("learned")["posterior"]["dm31"].dims
+        ('chain', 'draw')
+        >>> found.summary["learned"]["dm31"]["unit"]
+        'eV^2'
+    """
 
     last_stage = "posterior"
     summary_file = "summary.json"
@@ -151,7 +159,14 @@ class Run(_Finished):
 
 
 class Campaign(_Finished):
-    """A finished campaign. Files are read when first asked for."""
+    """A finished campaign. Files are read when first asked for.
+
+    Example:
+        >>> bayesxs.open_campaign("runs/empty")
+        Traceback (most recent call last):
+            ...
+        bayesxs.errors.InputError: ...
+    """
 
     last_stage = "campaign"
     summary_file = "campaign.json"
@@ -195,6 +210,10 @@ def run(
 
     Raises:
         InputError: bad input, in one line.
+
+    Example:
+        >>> bayesxs.run("first.toml", out="runs/first", progress=False)
+        Run('runs/first')
     """
     resolved = load_card(card, preset, overrides)
     prepare_run(resolved.sampler.chains)
@@ -233,6 +252,12 @@ def campaign(
 
     Raises:
         InputError: bad input, in one line.
+
+    Example:
+        >>> bayesxs.campaign(overrides={"campaign.kind": "none"})
+        Traceback (most recent call last):
+            ...
+        bayesxs.errors.InputError: ...
     """
     resolved = load_card(card, preset, overrides)
     prepare_jax(1)
@@ -265,6 +290,10 @@ def open_run(path: str | os.PathLike[str]) -> Run:
 
     Raises:
         InputError: it holds none.
+
+    Example:
+        >>> bayesxs.open_run("runs/first").card.preset
+        'quick'
     """
     return Run(Path(path))
 
@@ -274,5 +303,11 @@ def open_campaign(path: str | os.PathLike[str]) -> Campaign:
 
     Raises:
         InputError: it holds none.
+
+    Example:
+        >>> bayesxs.open_campaign("runs/empty")
+        Traceback (most recent call last):
+            ...
+        bayesxs.errors.InputError: ...
     """
     return Campaign(Path(path))

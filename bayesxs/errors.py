@@ -19,6 +19,12 @@ class InputError(ValueError):
 
     The command line prints the message after ``error:`` and exits with code 2. Whatever an input
     file puts into it, a message is one line of at most 300 printable characters: see `shown`.
+
+    Example:
+        >>> bayesxs.nufit_6_0(ordering="both")
+        Traceback (most recent call last):
+            ...
+        bayesxs.errors.InputError: nufit_6_0: ordering = both: one of normal, inverted
     """
 
     def __init__(self, message: str = "") -> None:

@@ -70,6 +70,12 @@ def enable_x64() -> None:
     Raises:
         InputError: this process was forked from one in which JAX had started; an environment
             variable asks of JAX what it does not know or what is not there.
+
+    Example:
+        >>> bayesxs.enable_x64()
+        >>> import jax.numpy as jnp
+        >>> jnp.zeros(1).dtype
+        dtype('float64')
     """
     prepare_jax(LEAST_DEVICES)
 

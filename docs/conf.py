@@ -37,6 +37,7 @@ autodoc_typehints_description_target = "documented_params"
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 
 copybutton_prompt_text = "$ "
 copybutton_exclude = ".linenos, .gp, .go"

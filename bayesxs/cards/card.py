@@ -55,7 +55,12 @@ _PATH_KEYS: Final = (
 
 
 class Card(Section):
-    """A whole analysis. Frozen; `load_card` reads it, `to_toml` writes it."""
+    """A whole analysis. Frozen; `load_card` reads it, `to_toml` writes it.
+
+    Example:
+        >>> bayesxs.Card(seed=7).far.events
+        6200
+    """
 
     preset: Literal["quick", "default", "paper"] = "default"
     """Values of the keys that the card leaves out."""
@@ -240,6 +245,10 @@ def load_card(
     Raises:
         InputError: unreadable file, broken TOML, unknown name or key, wrong type, value out of
             range, or values that contradict each other.
+
+    Example:
+        >>> bayesxs.load_card(preset="quick", overrides={"far.events": 1000}).far.events
+        1000
     """
     written, source, folder = _written(card)
     changes = nested(overrides or {})

@@ -47,6 +47,10 @@ class ResponseParameters(NamedTuple):
         energy_scale: relative shift of the reconstructed energy, 0 nominal.
         energy_resolution: standard deviation of E_rec over its mean; the scale moves both.
         angle_resolution: standard deviation of the angle in rad, before folding.
+
+    Example:
+        >>> bayesxs.ResponseParameters(energy_resolution=0.1).energy_scale
+        0.0
     """
 
     energy_scale: ArrayLike = 0.0
@@ -66,6 +70,10 @@ class Acceptance:
 
     Raises:
         InputError: a value outside its range.
+
+    Example:
+        >>> bayesxs.Acceptance(threshold=0.1, efficiency=0.9).efficiency
+        0.9
     """
 
     threshold: float = DUNE_THRESHOLD

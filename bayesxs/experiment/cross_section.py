@@ -87,6 +87,13 @@ class LearnedCrossSection:
         energies: shared energies of these changes in GeV, shape (E,).
         source: of the modes, "none" without.
         networks: that were trained, by target; empty where it was read from a file.
+
+    Example:
+        >>> list(xsec.targets)
+        ['mu']
+        >>> xsec.structure_functions("mu")(np.array([0.1, 0.3]), 2.0).shape
+        (2, 3)
+        >>> xsec.save("cross_section.nc")
     """
 
     targets: Mapping[str, LearnedTarget]

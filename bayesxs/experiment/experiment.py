@@ -79,6 +79,12 @@ class Experiment:
     Raises:
         InputError: energies beyond the flux, a sample that the beam does not feed, a true value
             that its prior excludes; JAX would hang in this process.
+
+    Example:
+        >>> flux, nature = bayesxs.dune_flux("neutrino"), bayesxs.QuarkParton(bayesxs.ct18nnlo())
+        >>> own = bayesxs.Experiment(flux, nature, energy_range=(1.0, 4.0))
+        >>> [sample.name for sample in own.samples]
+        ['mu_to_mu']
     """
 
     flux: Flux

@@ -41,6 +41,10 @@ class Training:
         floor: smallest density in the relative weights, over the largest.
         weight_sd: prior standard deviation of weights about their initial values, where near data
             are counts.
+
+    Example:
+        >>> bayesxs.Training(members=8, weighting="uniform").members
+        8
     """
 
     architecture: Architecture = field(default_factory=Architecture)

@@ -73,6 +73,11 @@ def flux(energy: ArrayLike, values: Mapping[str, ArrayLike], source: str = "own 
     Raises:
         InputError: an unknown species, other shapes, values that are negative or not finite,
             energies that do not increase.
+
+    Example:
+        >>> own = bayesxs.flux([0.5, 2.0, 10.0], {"nu_mu": [1.0, 4.0, 0.5]})
+        >>> float(own(14, 2.0))
+        4.0
     """
     energy = np.asarray(energy, float)
     table = np.zeros((energy.size, len(COLUMNS)))
@@ -95,17 +100,32 @@ def dune_flux(
     Args:
         mode: polarity of the horns.
         detector: the far flux is that before oscillation.
+
+    Example:
+        >>> near, far = (bayesxs.dune_flux("neutrino", detector) for detector in ("near", "far"))
+        >>> bool(near(14, 2.5) > far(14, 2.5))
+        True
     """
     return embedded_dune_flux(mode, detector)
 
 
 def ct18nnlo() -> GridPDF:
-    """Return the embedded table of CT18NNLO (arXiv:1912.10053), evolved with HOPPET."""
+    """Return the embedded table of CT18NNLO (arXiv:1912.10053), evolved with HOPPET.
+
+    Example:
+        >>> bayesxs.ct18nnlo().xf(0.1, 10.0, (1, 2, -1)).shape
+        (3,)
+    """
     return embedded_ct18nnlo()
 
 
 def les_houches() -> GridPDF:
-    """Return the embedded table of the Les Houches benchmark (hep-ph/0204316)."""
+    """Return the embedded table of the Les Houches benchmark (hep-ph/0204316).
+
+    Example:
+        >>> bayesxs.les_houches().xf(np.array([0.1, 0.3]), 10.0, (1, 2, -1)).shape
+        (2, 3)
+    """
     return embedded_les_houches()
 
 
@@ -118,6 +138,12 @@ def lhapdf(name: str, member: int = 0) -> PDF:
 
     Raises:
         InputError: there is no such set, or it lacks a light flavor.
+
+    Example:
+        >>> bayesxs.lhapdf("no_such_set")
+        Traceback (most recent call last):
+            ...
+        bayesxs.errors.InputError: ...
     """
     pdf = with_heavy_flavors(load_lhapdf_grid(find_pdf_set(name), member))
     require_flavors(pdf, PARTONS)
@@ -133,6 +159,12 @@ def read_flux(path: str | Path, energies: Literal["centers", "low_edges"] | None
 
     Raises:
         InputError: a file that cannot be read, or is no flux.
+
+    Example:
+        >>> rows = [[0.5, 1.0], [2.0, 4.0], [10.0, 0.5]]
+        >>> np.savetxt("flux.csv", rows, delimiter=",", header="energy,nu_mu", comments="")
+        >>> bayesxs.read_flux("flux.csv").support
+        (0.5, 10.0)
     """
     name = str(path)
     if ".root" in name:
@@ -160,6 +192,12 @@ def learn(
     Raises:
         InputError: double precision is off, an unknown source of modes, or a source that needs
             other numbers of networks.
+
+    Example:
+        >>> short = bayesxs.Training(schedule=bayesxs.Schedule(adam_steps=3, lbfgs_steps=0))
+        >>> learned = bayesxs.learn(near, training=short, progress=False)
+        >>> learned.structure_functions()(0.3, 2.0).shape
+        (3,)
     """
     require_double_precision()
     source = _uncertainty(uncertainty)
@@ -209,6 +247,11 @@ def read_cross_section(path: str | Path, experiment: Experiment) -> LearnedCross
 
     Raises:
         InputError: it is no such file, or belongs to another experiment.
+
+    Example:
+        >>> xsec.save("cross_section.nc")
+        >>> bayesxs.read_cross_section("cross_section.nc", exp).source
+        'none'
     """
     nodes = {t.name: experiment.geometry(t).nodes for t in experiment.unique_targets}
     return read_learned(Path(path), nodes)
@@ -239,6 +282,12 @@ def sample(
 
     Raises:
         InputError: a prior of an unknown parameter.
+
+    Example:
+        >>> few = bayesxs.SamplerSettings(chains=1, warmup=5, draws=5)
+        >>> tree = bayesxs.sample(far, exp.priors, settings=few, progress=False)
+        >>> tree["posterior"]["dm31"].shape
+        (1, 5)
     """
     chosen = settings or SamplerSettings()
     model = likelihood.model(priors)
@@ -276,6 +325,11 @@ def bootstrap(
 
     Returns:
         Group bootstrap: estimates over replica; those of the data are its attributes mle_NAME.
+
+    Example:
+        >>> tree = bayesxs.bootstrap(far, exp.priors, replicas=5, progress=False)
+        >>> tree["bootstrap"]["dm31"].shape
+        (5,)
     """
     channels, fixed = likelihood.channels, likelihood.parameters
     start = {name: float(getattr(fixed, name)) for name in priors}

@@ -80,7 +80,12 @@ class Uncertainty(ABC):
 
 @dataclass(frozen=True)
 class Certain(Uncertainty):
-    """The mean of the networks, as if it were certain."""
+    """The mean of the networks, as if it were certain.
+
+    Example:
+        >>> bayesxs.Certain().type
+        'none'
+    """
 
     type = "none"
 
@@ -191,6 +196,9 @@ class GaussianProcess(Inferred):
 
     Attributes:
         kernel: roughest first, "matern32", "matern52" or "squared_exponential".
+
+    Example:
+        >>> smooth = bayesxs.GaussianProcess(kernel="matern52")  # for learn(uncertainty=smooth)
     """
 
     kernel: Kernel = "matern32"
@@ -214,7 +222,12 @@ def _laplace(fit: NearFit, data: LinearData) -> tuple[Conditioned, float]:
 
 @dataclass(frozen=True)
 class Laplace(Inferred):
-    """Laplace's approximation around the trained network."""
+    """Laplace's approximation around the trained network.
+
+    Example:
+        >>> bayesxs.Laplace().type  # what bayesxs.learn(near, uncertainty="laplace") takes
+        'laplace'
+    """
 
     type = "laplace"
 
@@ -226,7 +239,12 @@ class Laplace(Inferred):
 
 @dataclass(frozen=True)
 class Ensemble(Inferred):
-    """The spread of several networks: other initial weights, other replicas of the near data."""
+    """The spread of several networks: other initial weights, other replicas of the near data.
+
+    Example:
+        >>> bayesxs.Ensemble().type  # what bayesxs.learn(near, uncertainty="ensemble") takes
+        'ensemble'
+    """
 
     type = "ensemble"
 

@@ -32,6 +32,11 @@ class FarData:
         cos_theta: of the events' leptons, shape (n,).
         sample: number of each event's sample, shape (n,).
         counts: in the bins of all samples, one sample after the other; None for events.
+
+    Example:
+        >>> own = bayesxs.FarData(lepton_energy=[1.8, 2.6], cos_theta=[0.95, 0.99])
+        >>> int(np.asarray(own))
+        2
     """
 
     lepton_energy: ArrayLike | None = None

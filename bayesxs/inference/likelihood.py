@@ -110,6 +110,15 @@ class Likelihood:
         parameters: oscillation parameters where none are given.
         nuisances: of the cross section, the flux and the detector's response, in the order of eta.
         sizes: events of each sample.
+
+    Example:
+        >>> far.log_prob({"dm31": 2.5e-3}).shape
+        ()
+        >>> expected = far.predict(bayesxs.NUFIT_6_0)["mu_to_mu"]
+        >>> [len(edges) - 1 for edges in far.edges["mu_to_mu"].values()] == list(expected.shape)
+        True
+        >>> round(float(expected.sum())) == far.sizes[0]
+        True
     """
 
     channels: tuple[FarChannel, ...]

@@ -18,7 +18,12 @@ from bayesxs.types import Floats
 
 
 class Flat(NamedTuple):
-    """Flat prior between two bounds."""
+    """Flat prior between two bounds.
+
+    Example:
+        >>> bayesxs.Flat(2.0e-3, 3.0e-3)
+        Flat(low=0.002, high=0.003)
+    """
 
     low: float
     high: float
@@ -28,6 +33,10 @@ class Gaussian(NamedTuple):
     """Normal prior, cut at the parameter's physical range; that of the CP phase is wrapped.
 
     It stands for a measurement, which another experiment would have found elsewhere.
+
+    Example:
+        >>> bayesxs.Gaussian(mean=2.5e-3, sd=5e-5)
+        Gaussian(mean=0.0025, sd=5e-05)
     """
 
     mean: float

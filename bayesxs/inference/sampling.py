@@ -51,6 +51,10 @@ class SamplerSettings:
         first_chain: number of the first chain, with which a single key is folded: chain 5 has the
             same random numbers among eight chains as in a run of its own. With a CPU device of its
             own in both, of as many devices and several in use, it is the same to the last bit.
+
+    Example:
+        >>> bayesxs.SamplerSettings(chains=2, warmup=500, draws=2000).steps
+        2500
     """
 
     chains: int = 4

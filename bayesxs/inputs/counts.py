@@ -117,6 +117,13 @@ def near_counts(
     Raises:
         InputError: not one of z, cos_theta and angle; edges that do not increase or leave their
             range; counts of another shape, negative or no integers.
+
+    Example:
+        >>> table = bayesxs.near_counts(
+        ...     [[30, 40], [25, 60]], lepton_energy=[1.0, 2.0, 3.0], cos_theta=[0.8, 0.9, 1.0]
+        ... )
+        >>> int(exp.near_data(counts=table).detectors["mu"].observed.sum())
+        155
     """
     seconds = {"z": z, "cos_theta": cos_theta, "angle_rad": angle}
     given = {name: np.asarray(v, float) for name, v in seconds.items() if v is not None}

@@ -30,7 +30,19 @@ DUNE_SOURCE = "DUNE TDR {detector}-detector flux, {mode} mode (arXiv:2103.04797,
 class Flux:
     """Hold a flux per GeV, m^2 and proton on target, tabulated at bin centers.
 
-    Build one with `make_flux` or a loader: they check the table.
+    Build one with `bayesxs.flux`, `bayesxs.read_flux` or `bayesxs.dune_flux`: they check the table.
+
+    Attributes:
+        energy: in GeV, increasing, shape (n,).
+        values: of nu_e, nu_mu, nu_tau and their antineutrinos, per GeV, m^2 and proton on target,
+            shape (n, 6).
+        source: what messages call it.
+        edges: of bins in GeV, shape (n + 1,): the flux is constant in each; None for a flux that
+            is linear between energies.
+
+    Example:
+        >>> bayesxs.dune_flux("antineutrino")(-14, [2.0, 3.0, 4.0]).shape
+        (3,)
     """
 
     energy: Floats  # (n,), GeV, increasing

@@ -43,7 +43,12 @@ Q2_CONSERVED = 0.7
 
 @dataclass(frozen=True)
 class Architecture:
-    """Shape of a network; a weight file states it besides the numbers."""
+    """Shape of a network; a weight file states it besides the numbers.
+
+    Example:
+        >>> bayesxs.Training(architecture=bayesxs.Architecture(width=32)).architecture.layers
+        3
+    """
 
     layers: int = 3
     width: int = 48

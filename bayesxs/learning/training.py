@@ -39,6 +39,10 @@ class Schedule:
         record_every: Adam or quasi-Newton steps between records (and checkpoints).
         gauss_newton_steps: Gauss-Newton steps, which precede the others.
         record_often: Gauss-Newton steps between records.
+
+    Example:
+        >>> bayesxs.Schedule(adam_steps=100, lbfgs_steps=400).steps
+        500
     """
 
     adam_steps: int = 500

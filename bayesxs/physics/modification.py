@@ -105,6 +105,10 @@ class Modification:
 
     Raises:
         InputError: a value out of range or not finite.
+
+    Example:
+        >>> suppressed = bayesxs.Modification(q2_scale=0.2)
+        >>> nature = bayesxs.QuarkParton(bayesxs.ct18nnlo(), modification=suppressed)
     """
 
     q2_scale: float = 0.0

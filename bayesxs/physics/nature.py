@@ -71,6 +71,11 @@ class QuarkParton:
         form: "helicity", quarks are T+ and antiquarks T-; or "collinear", 2x F1 = F2
             (arXiv:2412.16303).
         modification: how nature departs from this.
+
+    Example:
+        >>> carbon = bayesxs.QuarkParton(bayesxs.ct18nnlo(), protons=6, neutrons=6)
+        >>> carbon.structure_functions(0.1057, antineutrino=False)(0.3, 4.0).shape
+        (3,)
     """
 
     pdf: PDF | XF

@@ -37,6 +37,10 @@ def nufit_6_0(
 
     Raises:
         InputError: there is no such variant or ordering.
+
+    Example:
+        >>> bayesxs.nufit_6_0(ordering="inverted").dm31 < 0.0
+        True
     """
     if variant not in ("ic24", "ic19"):
         raise InputError.at("nufit_6_0", "variant", variant, "one of ic24, ic19")

@@ -45,14 +45,27 @@ _NEWTON_STEPS: Final[dict[object, int]] = {0: 0, 1: 1, 2: 2, "exact": 4}
 
 
 class OscillationParameters(NamedTuple):
-    """Hold the six parameters; a JAX pytree, whose fields may be traced arrays that broadcast."""
+    """Hold the six parameters; a JAX pytree, whose fields may be traced arrays that broadcast.
 
-    s2_12: ArrayLike  # sin^2 theta_12
-    s2_13: ArrayLike  # sin^2 theta_13
-    s2_23: ArrayLike  # sin^2 theta_23
-    dcp: ArrayLike  # delta_CP, rad
-    dm21: ArrayLike  # m2^2 - m1^2, eV^2
-    dm31: ArrayLike  # m3^2 - m1^2, eV^2; negative for the inverted ordering
+    Attributes:
+        s2_12: sin^2 theta_12.
+        s2_13: sin^2 theta_13.
+        s2_23: sin^2 theta_23.
+        dcp: delta_CP in rad.
+        dm21: m2^2 - m1^2 in eV^2.
+        dm31: m3^2 - m1^2 in eV^2; negative for the inverted ordering.
+
+    Example:
+        >>> bayesxs.NUFIT_6_0._replace(dm31=2.6e-3).dm31
+        0.0026
+    """
+
+    s2_12: ArrayLike
+    s2_13: ArrayLike
+    s2_23: ArrayLike
+    dcp: ArrayLike
+    dm21: ArrayLike
+    dm31: ArrayLike
 
 
 def is_mixing(params: OscillationParameters) -> Array:
@@ -75,10 +88,20 @@ def closest_mixing(params: OscillationParameters) -> OscillationParameters:
 
 
 class Baseline(NamedTuple):
-    """Hold the beam's way through the Earth; the defaults are DUNE's."""
+    """Hold the beam's way through the Earth; the defaults are DUNE's.
 
-    length: ArrayLike = 1300.0  # km
-    density: ArrayLike = 2.848  # g/cm^3
+    Attributes:
+        length: in km.
+        density: of matter in g/cm^3.
+        electron_fraction: electrons per nucleon.
+
+    Example:
+        >>> bayesxs.Baseline(length=295.0, density=2.6)
+        Baseline(length=295.0, density=2.6, electron_fraction=0.5)
+    """
+
+    length: ArrayLike = 1300.0
+    density: ArrayLike = 2.848
     electron_fraction: ArrayLike = 0.5
 
 
@@ -97,7 +120,7 @@ def probability(
 ) -> Array:
     """Return P(flavor_in -> flavor_out) in matter of constant density.
 
-    P = |S_{out,in}|^2, S = exp(-i H L / 2E) with the eigenvalues of NuFast (arXiv:2405.02400).
+    `P = |S_{out,in}|^2`, `S = exp(-i H L / 2E)` with the eigenvalues of NuFast (arXiv:2405.02400).
 
     Args:
         flavor_in: of the beam: "e", "mu" or "tau".
@@ -108,7 +131,7 @@ def probability(
         antineutrino: dcp and the matter potential change sign.
         newton_steps: refinements of the eigenvalue. Over 0.3-20 GeV at 1300 km the error of P is
             below 3e-5 with 0, 1e-8 with 1, and that of double precision with 2 or "exact", near
-            nature's values. Where |dm31| is not large against dm21, or an angle vanishes at a
+            nature's values. Where `|dm31|` is not large against dm21, or an angle vanishes at a
             resonance, an exact eigenvalue takes over.
 
     Returns:
@@ -117,6 +140,11 @@ def probability(
 
     Raises:
         InputError: a flavor or number of steps that does not exist.
+
+    Example:
+        >>> energy = np.array([1.0, 2.5, 4.0])
+        >>> bayesxs.probability("mu", "e", bayesxs.NUFIT_6_0, energy).shape
+        (3,)
     """
     (result,) = probabilities(
         ((flavor_in, flavor_out),),

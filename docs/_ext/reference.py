@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import NoneType, UnionType
@@ -241,11 +242,11 @@ def names(*chosen: str) -> str:
     parts = []
     for name in chosen or bayesxs.__all__:
         thing = getattr(bayesxs, name)
-        kind = "autofunction"
-        options = []
+        kind = "autofunction" if callable(thing) else "autodata"
+        options = [] if callable(thing) else ["   :no-value:"]
         if inspect.isclass(thing):
             kind = "autoexception" if issubclass(thing, Exception) else "autoclass"
-            if not issubclass(thing, BaseModel | Exception):
+            if not issubclass(thing, BaseModel | Exception | tuple):
                 options = ["   :members:", "   :inherited-members:"]
         lines = [f".. {kind}:: bayesxs.{name}", *options]
         parts.append("```{eval-rst}\n" + "\n".join(lines) + "\n```")
@@ -267,13 +268,22 @@ def _without_signature(app: Any, what: str, name: str, thing: Any, *_: Any) -> A
 
 
 def _public_name(app: Any, env: Any, node: Any, content: Any) -> Any:
-    """Lead a reference to a public name there, whatever module the name comes from."""
-    name = str(node.get("reftarget", "")).rpartition(".")[2]
-    if node.get("refdomain") != "py" or name not in bayesxs.__all__:
+    """Lead a reference to a public name there; one that exists and is not public stays text."""
+    module, _, name = str(node.get("reftarget", "")).rpartition(".")
+    if node.get("refdomain") != "py":
         return None
+    if name not in bayesxs.__all__:
+        return content if _exists(module, name) else None
     return env.get_domain("py").resolve_xref(
         env, node["refdoc"], app.builder, "obj", f"bayesxs.{name}", node, content
     )
+
+
+def _exists(module: str, name: str) -> bool:
+    try:
+        return module.startswith("bayesxs.") and hasattr(import_module(module), name)
+    except ImportError:
+        return False
 
 
 def setup(app: Any) -> dict[str, Any]:
