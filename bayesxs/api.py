@@ -127,7 +127,7 @@ class Run(_Finished):
 
     @property
     def cross_section(self) -> LearnedCrossSection:
-        """What was learned: structure functions and their modes."""
+        """The learned cross section: structure functions and their modes."""
         return self._analysis.channels.cross_section
 
     def likelihood(
@@ -174,7 +174,7 @@ class Campaign(_Finished):
 
     @cached_property
     def data(self) -> xr.Dataset:
-        """What was found, pseudo-experiment by pseudo-experiment."""
+        """The results, pseudo-experiment by pseudo-experiment."""
         from bayesxs.storage.netcdf import read_dataset
 
         return read_dataset(self._folder.output("campaign.nc"))

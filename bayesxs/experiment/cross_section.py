@@ -79,7 +79,7 @@ class LearnedTarget:
 
 @dataclass(frozen=True)
 class LearnedCrossSection:
-    """What was learned from near-detector data, of every target.
+    """The cross section learned from near-detector data, of every target.
 
     Attributes:
         targets: by name: "mu", "anti_mu", "e", ...

@@ -56,7 +56,7 @@ def names() -> dict[str, Any]:
         bayesxs.dune_flux("neutrino"),
         bayesxs.QuarkParton(bayesxs.ct18nnlo(), protons=18, neutrons=22),
         energy_range=(1.0, 4.0),
-        grid=bayesxs.Grid(1, 12, 12, 12, 12),
+        grid=bayesxs.Grid(1, 12, 12, 12, 12, far_bins=(8, 6)),
     )
     near = exp.near_data()
     xsec = bayesxs.learn(near, training=SHORT, progress=False)
