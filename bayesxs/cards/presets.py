@@ -12,7 +12,7 @@ PRESETS: Final[dict[str, dict[str, object]]] = {
         "nature": {"form": "collinear"},
         "grid": {"energy_order": 2, "lepton_energies": 40, "z": 40, "nodes_x": 32, "nodes_q2": 32},
         "network": {"head": "positive", "layers": 3, "width": 32},
-        "training": {"method": "lbfgs", "adam_steps": 200, "lbfgs_steps": 800},
+        "training": {"gauss_newton_steps": 24},
         "sampler": {"warmup": 300, "draws": 300},
         "bootstrap": {"replicas": 100},
         "report": {"predictive_draws": 50},

@@ -33,6 +33,7 @@ layers = 2
 width = 8
 
 [training]
+method = "lbfgs"
 adam_steps = 20
 lbfgs_steps = 60
 
