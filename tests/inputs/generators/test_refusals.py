@@ -178,7 +178,11 @@ def test_too_few_events_and_wrong_words_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["root", "parquet", "npz", "hepmc3", "hepmc3.gz", "csv"])
-@pytest.mark.parametrize("content", [b"", b"\x00" * 50, b"root\x00 no file", gzip.compress(b"x")])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x00" * 50, b"root\x00 no file", gzip.compress(b"x", mtime=0)],
+    ids=["empty", "zeros", "root", "gzip"],
+)
 def test_files_of_anything_else_are_refused(ending: str, content: bytes, tmp_path: Path) -> None:
     path = tmp_path / f"a.{ending}"
     path.write_bytes(content)
