@@ -84,8 +84,6 @@ class Run(_Finished):
         >>> found = bayesxs.open_run("runs/first")
         >>> found.posterior("learned")["posterior"]["dm31"].dims
         ('chain', 'draw')
-        >>> found.summary["learned"]["dm31"]["unit"]
-        'eV^2'
     """
 
     last_stage = "posterior"
@@ -212,8 +210,9 @@ def run(
         InputError: bad input, in one line.
 
     Example:
-        >>> bayesxs.run("first.toml", out="runs/first", progress=False)
-        Run('runs/first')
+        >>> found = bayesxs.run("first.toml", out="runs/first", progress=False)
+        >>> found.path.name
+        'first'
     """
     resolved = load_card(card, preset, overrides)
     prepare_run(resolved.sampler.chains)

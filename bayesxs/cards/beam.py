@@ -101,7 +101,7 @@ class NoFluxShape(Section):
 
 
 class FluxShape(Section):
-    """What every uncertain flux has in common."""
+    """The keys of every uncertain flux."""
 
     share: Annotated[float, Field(gt=0.5, lt=1)] = 0.999
     """Share of the flux variance that the modes keep."""

@@ -11,7 +11,7 @@ from bayesxs.cards.section import Positive, Section, conflict
 
 
 class _CampaignCard(Section):
-    """What all campaigns have in common."""
+    """The keys of every campaign."""
 
     batch: Annotated[int, Field(ge=1, le=100_000)] = 50
     """Pseudo-experiments, replicas or networks of one task, computed together."""
@@ -23,7 +23,7 @@ class _CampaignCard(Section):
 
 
 class SampledCampaign(_CampaignCard):
-    """What campaigns have in common that sample the posteriors of pseudo-experiments."""
+    """The keys of campaigns that sample the posteriors of pseudo-experiments."""
 
     cross_section: Literal["truth", "learned"] = "truth"
     """Cross section of data and model. `learned` comes with its nuisances."""

@@ -90,7 +90,7 @@ class Card(Section):
         Field(discriminator="type"),
         TYPED,
     ] = CertainCard()
-    """What near-detector data leave open of the cross section."""
+    """Uncertainty of the cross section that near-detector data leave."""
     flux_shape: Annotated[
         NoFluxShape | ParametricFluxShape | FluxShapeFile, Field(discriminator="type"), TYPED
     ] = NoFluxShape()

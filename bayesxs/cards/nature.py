@@ -41,9 +41,9 @@ class NatureCard(Section):
     neutrons: Annotated[int, Field(ge=0, le=250)] = 22
     """Neutrons of the nucleus."""
     form: Literal["helicity", "collinear"] = "helicity"
-    """What quarks make where M²x²/Q² counts: "helicity", quarks T+ and antiquarks T-, positive by
-    itself; "collinear", 2xF₁ = F₂ as in arXiv:2412.16303, its negative part projected out. In
-    `[assumed]` that of `[nature]` unless written."""
+    """Form of the parton model where M²x²/Q² counts: "helicity", quarks T+ and antiquarks T-,
+    positive by itself; "collinear", 2xF₁ = F₂ as in arXiv:2412.16303, its negative part
+    projected out. In `[assumed]` that of `[nature]` unless written."""
     q2_suppression_GeV2: Annotated[float, Field(ge=0, le=10)] = 0.0
     """s of a factor Q²/(Q² + s) on all structure functions; 0 for none [GeV²]."""
     xf3_scale: Annotated[float, Field(ge=0, le=2)] = 1.0

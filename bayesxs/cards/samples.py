@@ -35,7 +35,7 @@ class NearCard(Section):
     `anti_mu`, `e` and so on: one file for each. `events` need not be given: it is the file's sum.
     """
     impossible: Literal["refuse", "drop"] = "refuse"
-    """What becomes of counts in bins that no neutrino of the beam can fill."""
+    """Treatment of counts in bins that no neutrino of the beam can fill."""
 
     @property
     def counted(self) -> bool:
@@ -61,6 +61,6 @@ class FarCard(Section):
     file: str = ""
     """CSV file of events; empty for simulated ones."""
     impossible: Literal["refuse", "drop"] = "refuse"
-    """What becomes of events in `file` that no neutrino of the beam can make."""
+    """Treatment of events in `file` that no neutrino of the beam can make."""
     binned_above: Annotated[int, Field(ge=0)] = 50_000
     """Events of a sample above which they are counted in bins, not taken one by one."""

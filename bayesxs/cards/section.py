@@ -1,4 +1,4 @@
-"""What the sections of the analysis card have in common.
+"""The base of all sections of the analysis card.
 
 A section is a frozen, strictly typed model. The string under a field is its description, with the
 unit in brackets: the reference of cards is made of them.
@@ -41,7 +41,7 @@ KINDED: Final = _named("kind")
 
 
 class Section(BaseModel):
-    """What all sections have in common: nothing can be changed, added or converted."""
+    """The base of all sections: nothing can be changed, added or converted."""
 
     model_config = ConfigDict(
         frozen=True,

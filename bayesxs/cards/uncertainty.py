@@ -17,7 +17,7 @@ class CertainCard(Section):
 
 
 class _UncertainCard(Section):
-    """What every source of cross-section modes has in common."""
+    """The keys of every source of cross-section modes."""
 
     share: Annotated[float, Field(gt=0.5, lt=1)] = 0.999
     """Share of the far-detector variance that the modes keep."""

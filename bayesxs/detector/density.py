@@ -32,7 +32,7 @@ NEUTRINO_ID = {"e": 12, "mu": 14, "tau": 16}
 
 @dataclass(frozen=True)
 class Sample:
-    """What is counted: leptons of one flavor and charge, from one flavor of one beam mode.
+    """A kind of counted events: leptons of one flavor and charge, from one flavor of one beam mode.
 
     Example:
         >>> bayesxs.Sample(flavor_out="e", antineutrino=True).name

@@ -41,7 +41,7 @@ SHARP = 1e-9
 
 
 class ResponseParameters(NamedTuple):
-    """What a detector's response is known to some precision only; a pytree, so `jacfwd` applies.
+    """Parameters of a detector's response, known to some precision; a pytree, so `jacfwd` applies.
 
     Attributes:
         energy_scale: relative shift of the reconstructed energy, 0 nominal.

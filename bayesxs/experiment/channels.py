@@ -42,7 +42,7 @@ EMPTY_DENSITY = 1e-6
 
 @dataclass(frozen=True)
 class _Effect:
-    """What a unit of a nuisance, or of a product of two, changes in a sample."""
+    """The effect on a sample of a unit of a nuisance, or of a product of two."""
 
     response: Response | None = None
     flux: Float | None = None
@@ -102,7 +102,7 @@ class Channels:
 
     @property
     def cross_section(self) -> LearnedCrossSection:
-        """What was learned.
+        """The learned cross section.
 
         Raises:
             InputError: nothing was.
@@ -145,7 +145,7 @@ class Channels:
 
     @property
     def effective_parameters(self) -> dict[str, float]:
-        """What each learned cross section takes from the near data, where that is known."""
+        """Parameters that each learned cross section takes from the near data, where known."""
         taken = {name: own.effective_parameters for name, own in self.learned.items()}
         return {name: value for name, value in taken.items() if value is not None}
 

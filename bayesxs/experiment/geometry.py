@@ -39,7 +39,7 @@ CELLS = (140, 80)
 
 @dataclass(frozen=True)
 class Target:
-    """What one network describes: the cross section of neutrinos that make one kind of lepton."""
+    """The subject of one network: the cross section of neutrinos that make one kind of lepton."""
 
     sample: Sample  # the near-detector sample that it is learned from
     truth: Positive

@@ -64,7 +64,7 @@ class Training:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What the networks of one target learn from; plain arrays, which travel to other processes.
+    """Data that the networks of one target learn from; plain arrays, for other processes too.
 
     Attributes:
         matrix: near-detector bins from values on the nodes, shape (bins, 3 n_nodes).
@@ -86,7 +86,7 @@ class TrainingData:
 
     @cached_property
     def nominal(self) -> NearProblem:
-        """What training minimises against the data as observed."""
+        """The loss against the data as observed."""
         return self._against(self.observed)
 
     def problem(self, key: jax.Array, member: int) -> NearProblem:

@@ -1,4 +1,4 @@
-"""What a Python user calls: fluxes, learning, sampling, bootstrap."""
+"""The functions of the library: fluxes, learning, sampling, bootstrap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run says of data from files, of which no true cross section is known."""
+"""Results on data from files, of which no true cross section is known."""
 
 from __future__ import annotations
 

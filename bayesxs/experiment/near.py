@@ -111,7 +111,7 @@ class NearDetector:
 
     @cached_property
     def spectrum(self) -> Spectrum | CountedSpectrum:
-        """What folds a cross section with the bins."""
+        """The map from a cross section to the bins."""
         g = self.geometry
         if g.response is None and self.source.counted:
             return CountedSpectrum(self.bins, g.energies, g.nodes, g.lepton_mass)
@@ -132,7 +132,7 @@ class NearDetector:
 
     @property
     def observed(self) -> Float:
-        """What is observed in the bins: counts, or the expected density where events are infinite.
+        """Observations in the bins: counts, or the expected density where events are infinite.
 
         Counts come from a file, or are drawn from Poisson distributions.
 
@@ -167,7 +167,7 @@ class NearDetector:
 
     @property
     def _called(self) -> object:
-        """What messages call the counts."""
+        """Name of the counts in messages."""
         return self.source.source if self.source.path is None else self.source.path
 
     def _measured(self) -> tuple[Float, int]:
@@ -208,7 +208,7 @@ class NearData:
 
     @cached_property
     def detectors(self) -> Mapping[str, NearDetector]:
-        """What is observed, by target."""
+        """The detector of each target, by name."""
         e = self.experiment
         return {t.name: NearDetector(self.sources[t.name], e.geometry(t)) for t in e.unique_targets}
 

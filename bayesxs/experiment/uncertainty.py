@@ -1,4 +1,4 @@
-"""What the near detector leaves open of a cross section, as linear modes."""
+"""The uncertainty of a cross section that the near detector leaves, as linear modes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FAR_FLOOR = 1e-6
 
 
 class NearFit(NamedTuple):
-    """What sources of modes start from: near data of a target, and networks that fit them."""
+    """The input of sources of modes: near data of a target, and networks that fit them."""
 
     experiment: Experiment
     near: NearDetector
@@ -52,7 +52,7 @@ class NearFit(NamedTuple):
 
     @property
     def target(self) -> Target:
-        """What is learned."""
+        """The target that is learned."""
         return self.near.geometry.target
 
     @property
@@ -137,7 +137,7 @@ class Posterior(NamedTuple):
 
 @dataclass(frozen=True)
 class Inferred(Uncertainty):
-    """What sources of modes by inference have in common.
+    """The base of sources of modes by inference.
 
     Attributes:
         share: of the far-detector variance that the modes keep.

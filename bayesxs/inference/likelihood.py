@@ -77,7 +77,7 @@ class Box(NamedTuple):
 
 
 class _Point(NamedTuple):
-    """What a likelihood is evaluated at."""
+    """A point at which a likelihood is evaluated."""
 
     theta: OscillationParameters
     eta: Array
