@@ -41,8 +41,7 @@ def refused(bayesxs, tmp_path: Path) -> Callable[..., str]:
         ),
         (
             "[far]\nevents = 6200.5",
-            "card.toml: far.events = 6200.5: must be a valid integer, got a number with a "
-            "fractional part",
+            "card.toml: far.events = 6200.5: must be a valid integer",
         ),
         (
             "[oscillation]\ns2_23 = 1.5",
@@ -50,7 +49,7 @@ def refused(bayesxs, tmp_path: Path) -> Callable[..., str]:
         ),
         (
             "[oscillation]\ns2_13 = -0.1",
-            "card.toml: oscillation.s2_13 = -0.1: must be a number >= 0 and <= 1",
+            "card.toml: oscillation.s2_13 = -0.1: must be greater than or equal to 0",
         ),
         (
             "[priors]\ns2_23 = { type = 'flat', low = 0.4, high = 1.5 }",
