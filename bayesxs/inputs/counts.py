@@ -142,6 +142,21 @@ def near_counts(
             allowed = f"at least two increasing edges between {low:g} and {high:.7g}"
             raise InputError.at("near_counts", name, edges, allowed)
     shape = (len(energy) - 1, len(second) - 1)
+    _check_counts(table, shape)
+    first, last = (np.repeat(e, shape[1]) for e in (energy[:-1], energy[1:]))
+    left, right = (np.tile(e, shape[0]) for e in (second[:-1], second[1:]))
+    _check_sum("near_counts", table.ravel())
+    return CountTable(
+        np.stack([first, last], axis=1), np.stack([left, right], axis=1), axis, table.ravel()
+    )
+
+
+def _check_counts(table: Floats, shape: tuple[int, int]) -> None:
+    """Refuse counts of another shape, negative or no integers.
+
+    Raises:
+        InputError: naming the shape or the first such count.
+    """
     if table.shape != shape:
         allowed = f"{shape}, one less than the edges"
         raise InputError.at("near_counts", "shape of counts", table.shape, allowed)
@@ -152,12 +167,6 @@ def near_counts(
         raise InputError.at(
             "near_counts", f"counts[{where[0]}, {where[1]}]", value, "integers >= 0"
         )
-    first, last = (np.repeat(e, shape[1]) for e in (energy[:-1], energy[1:]))
-    left, right = (np.tile(e, shape[0]) for e in (second[:-1], second[1:]))
-    _check_sum("near_counts", table.ravel())
-    return CountTable(
-        np.stack([first, last], axis=1), np.stack([left, right], axis=1), axis, table.ravel()
-    )
 
 
 def load_counts(path: str | Path, axes: Mapping[str, Floats]) -> Floats:
