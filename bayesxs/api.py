@@ -104,11 +104,24 @@ class Run(_Finished):
 
         return read_dataset(self._folder.output("events.nc"))
 
-    def posterior(self, cross_section: Literal["learned", "truth"] = "learned") -> xr.DataTree:
-        """Return the posterior obtained with the learned or the true cross section."""
+    def posterior(
+        self,
+        cross_section: Literal["learned", "truth", "assumed"] = "learned",
+        *,
+        thinned: bool = False,
+    ) -> xr.DataTree:
+        """Return the posterior obtained with the learned, the true or the assumed cross section.
+
+        Args:
+            cross_section: the learned one, the true one or the assumed one.
+            thinned: cut the groups posterior, log_prior and sample_stats to the draws of
+                log_likelihood, about 100 of each chain: `arviz.psense_summary` needs that.
+        """
+        from bayesxs.inference import pointwise
         from bayesxs.storage.netcdf import read_tree
 
-        return read_tree(self._folder.output(f"posterior_{cross_section}.nc"))
+        tree = read_tree(self._folder.output(f"posterior_{cross_section}.nc"))
+        return pointwise.thinned(tree) if thinned else tree
 
     @cached_property
     def _analysis(self) -> Analysis:

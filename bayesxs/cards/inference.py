@@ -46,4 +46,4 @@ class ReportCard(Section):
     """Figures and tables."""
 
     predictive_draws: Count = 200
-    """Posterior draws from which spectra are simulated."""
+    """Posterior draws whose simulated spectra the report shows."""

@@ -192,14 +192,18 @@ class Channels:
             for rows in self.rows_of_events(kind)
         ]
 
+    def in_bins(self, number: int) -> bool:
+        """Say whether the events of a sample are counted in bins."""
+        many = int(np.sum(self.events["sample"].values == number)) > self._binned_above
+        return many or self._geometry(self.experiment.samples[number]).response is not None
+
     def rows_of_events(self, kind: str) -> list[Rows]:
         """Return the observed events of each sample, folded: one by one, or in bins."""
         out = []
         for number, sample in enumerate(self.experiment.samples):
             own = self.events.isel(event=self.events["sample"].values == number)
             geometry = self._geometry(sample)
-            many = own.sizes["event"] > self._binned_above
-            if geometry.response is not None or many:
+            if self.in_bins(number):
                 spectrum, weights = geometry.binned, _counts(geometry, own)
             else:
                 spectrum = geometry.events(own["lepton_energy"].values, own["z"].values)

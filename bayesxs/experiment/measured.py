@@ -10,6 +10,7 @@ import xarray as xr
 from bayesxs.experiment.channels import Channels
 from bayesxs.experiment.near import NearData
 from bayesxs.inference.goodness import chi_square, predictive_p_value, pulls
+from bayesxs.inference.pointwise import reported
 
 
 def density_of_data(
@@ -79,9 +80,10 @@ def far_summary(tree: xr.DataTree, events: xr.Dataset) -> dict[str, Any]:
         tree: posterior with the groups observed_data and posterior_predictive.
         events: what events.nc holds.
     """
-    observed, predicted = tree["observed_data"].dataset, tree["posterior_predictive"].dataset
+    observed = tree["observed_data"].dataset
+    predicted = reported(tree["posterior_predictive"].dataset)
     groups: dict[str, list[str]] = {}
-    for name in map(str, observed.data_vars):
+    for name in (str(n) for n in observed.data_vars if str(n).endswith("_counts")):
         key = "p_value" if "lepton_energy" in name else "p_value_" + _axis(name)
         groups.setdefault(key, []).append(name)
     out: dict[str, Any] = {}

@@ -22,7 +22,7 @@ from bayesxs.inference.priors import Prior, log_density, prior_box, prior_distri
 from bayesxs.inference.sampling import Draws
 from bayesxs.inference.summaries import described, sd_of, summary_of
 from bayesxs.physics.oscillation import OscillationParameters
-from bayesxs.types import Numbers
+from bayesxs.types import Ints, Numbers
 
 # Names of the parameters in results, by their names in the model
 PUBLIC_NAMES = {
@@ -154,16 +154,20 @@ def batched(
 
 
 def add_log_likelihood(
-    tree: xr.DataTree, channels: Sequence[FarChannel], fixed: OscillationParameters, keep: int = 100
+    tree: xr.DataTree, channels: Sequence[FarChannel], fixed: OscillationParameters, places: Ints
 ) -> None:
-    """Attach the log density of every event at about `keep` draws of each chain (for LOO, WAIC).
+    """Attach the log likelihood of every event at some draws of each chain (for LOO, psense).
 
-    The draws are evenly spaced.
+    Of data in bins it is that of every bin with events: their number times the log density.
+
+    Args:
+        tree: with the group posterior.
+        channels: data and responses.
+        fixed: values of parameters that were not sampled.
+        places: of the draws in a chain.
     """
-    posterior = tree["posterior"].dataset
-    chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
-    thin = max(1, draws // keep)
-    points, nuisances = parameters_of(posterior, fixed, thin), nuisances_of(posterior, thin)
+    posterior = tree["posterior"].dataset.isel(draw=places)
+    points, nuisances = parameters_of(posterior, fixed), nuisances_of(posterior)
 
     @jax.jit
     def evaluate(points: OscillationParameters, nuisances: Array) -> Array:
@@ -173,12 +177,11 @@ def add_log_likelihood(
             nuisances,
         )
 
-    values = np.asarray(evaluate(points, nuisances))
-    values = values.reshape(chains, -1, sum(len(c.weights) for c in channels))
+    values = np.asarray(evaluate(points, nuisances)) * np.concatenate([c.weights for c in channels])
     dims = ("chain", "draw", "event")
-    coords = {"chain": posterior.chain, "draw": posterior.draw[::thin]}
+    values = values.reshape(*(posterior.sizes[d] for d in dims[:2]), -1)
+    coords = {d: posterior[d] for d in dims[:2]}
     data = xr.Dataset({"events": (dims, values.astype(np.float32))}, coords)
-    data.attrs["note"] = f"every {thin}th draw"
     tree["log_likelihood"] = xr.DataTree(data)
 
 

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bayesxs.inference.pointwise import reported
 from bayesxs.report.draws import COLORS, parameters, posterior
 from bayesxs.report.style import CHAINS, CROSS_SECTIONS, GUIDE, TRUTH, Plate, quantity, style
 from bayesxs.types import Floats
@@ -104,6 +105,7 @@ def predictive_figure(
         "reco_angle": r"reconstructed angle to the beam [rad]",
     }
     labels = {n: words for n, words in labels.items() if f"{n}_counts" in tree["observed_data"]}
+    drawn = reported(tree["posterior_predictive"].dataset)
     with style():
         figure = Plate(figsize=(10.0, 4.9))
         axes = figure.subplots(2, 2, sharex="col", height_ratios=(3, 1.15))
@@ -111,7 +113,7 @@ def predictive_figure(
             edges = np.asarray(tree["constant_data"][f"{name}_edges"], dtype=float)
             observed = np.asarray(tree["observed_data"][f"{name}_counts"], dtype=float)
             predicted = np.asarray(
-                tree["posterior_predictive"][f"{name}_counts"]
+                drawn[f"{name}_counts"]
                 .transpose("chain", "draw", ...)
                 .values.reshape(-1, len(observed)),
                 dtype=float,

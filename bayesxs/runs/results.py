@@ -20,6 +20,7 @@ from bayesxs.experiment.judge import Judge
 from bayesxs.experiment.measured import density_of_data, far_summary, near_summary
 from bayesxs.experiment.near import NearData
 from bayesxs.experiment.predictive import add_predictive
+from bayesxs.inference.pointwise import POINTWISE_DRAWS, evenly_spaced
 from bayesxs.inference.posterior import (
     add_log_likelihood,
     add_priors,
@@ -222,9 +223,12 @@ def posterior_stage(
         ):
             tree = xr.DataTree.from_dict({"posterior": posterior, "sample_stats": statistics})
             data = channels.of_events(kind)
-            add_log_likelihood(tree, data, experiment.parameters)
+            each, count = posterior.sizes["draw"], posterior.sizes["chain"]
+            shown = evenly_spaced(each, settings.predictive_draws, count)
+            places = np.union1d(evenly_spaced(each, POINTWISE_DRAWS), shown)
+            add_log_likelihood(tree, data, experiment.parameters, places)
             key = derive(settings.seed, Purpose.PREDICTIVE, number)
-            add_predictive(tree, channels, kind, key, settings.predictive_draws)
+            add_predictive(tree, channels, kind, key, shown)
             add_priors(tree, experiment.priors, derive(settings.seed, Purpose.PRIOR))
             if estimates is not None:
                 tree["bootstrap"] = xr.DataTree(estimates[kind].dataset)

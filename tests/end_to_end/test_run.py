@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import arviz as az
+import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.figure import Figure
@@ -106,7 +108,10 @@ def test_posteriors_are_arviz_trees(kind: str, finished: Path) -> None:
         assert tree["log_likelihood"].sizes["event"] == 200
         assert tree["bootstrap"].sizes["replica"] == 20
         predicted = tree["posterior_predictive"]
-        assert predicted.sizes["chain"] * predicted.sizes["draw"] == 10
+        assert len(predicted.attrs["reported_draws"]) * predicted.sizes["chain"] == 10
+        np.testing.assert_array_equal(predicted["draw"], tree["log_likelihood"]["draw"])
+        assert predicted["events"].shape == tree["log_likelihood"]["events"].shape
+        assert np.isfinite(az.loo_pit(tree, var_names="events")["events"]).all()
         for spectrum in ("lepton_energy_counts", "z_counts"):
             assert (predicted[spectrum].sum(spectrum.replace("counts", "bin")) == 200).all()
 
