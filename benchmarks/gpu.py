@@ -178,7 +178,7 @@ def far_detector(settings: dict[str, Any]) -> Far:
     import jax
     import numpy as np
 
-    from bayesxs.detector.density import Response, Sample, simulate_events
+    from bayesxs.detector.density import FoldedRows, Sample, simulate_events
     from bayesxs.detector.operator import exact_response, row_quadrature, total_quadrature
     from bayesxs.inference.channel import far_channel
     from bayesxs.inference.compression import probability_span
@@ -203,7 +203,7 @@ def far_detector(settings: dict[str, Any]) -> Far:
     events = simulate_events(jax.random.key(1), truth, oscillated, energy_range, mass, number)
     quadrature = row_quadrature(events.lepton_energy, events.z, energies, mass)
     totals = total_quadrature(energies, mass)
-    response = Response(
+    response = FoldedRows(
         exact_response(truth, quadrature, energies),
         exact_response(truth, totals, energies).sum(axis=1) * energies.weights,
     )

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from bayesxs.constants import NUCLEON_MASS
-from bayesxs.detector.density import Response
+from bayesxs.detector.density import FoldedRows
 from bayesxs.detector.grid import EnergyGrid, NodeGrid
 from bayesxs.detector.operator import Quadrature, build_operator, exact_response, row_quadrature
 from bayesxs.physics.kinematics import lepton_momentum, z_from_cosine
@@ -168,11 +168,11 @@ class CountedSpectrum:
         high = float(self.energies.edges[-1])
         return points_in_bins(self.bins, self.lepton_mass, high, self.order)
 
-    def of_function(self, sf: StructureFunctions) -> Response:
+    def of_function(self, sf: StructureFunctions) -> FoldedRows:
         """Fold structure functions evaluated at every point, without nodes."""
         return self._fold(lambda q: exact_response(sf, q, self.energies))
 
-    def of_values(self, values: ArrayLike, *, clamp: bool = False) -> Response:
+    def of_values(self, values: ArrayLike, *, clamp: bool = False) -> FoldedRows:
         """Fold structure functions given on the nodes.
 
         Args:
@@ -191,11 +191,11 @@ class CountedSpectrum:
             out += operator.summed_matrix(flux, summed)
         return out
 
-    def _fold(self, rows: Callable[[Quadrature], Floats]) -> Response:
+    def _fold(self, rows: Callable[[Quadrature], Floats]) -> FoldedRows:
         out = np.zeros((self.bins.size, len(self.energies.points)))
         for quadrature, summed in self._chunks():
             out += summed @ rows(quadrature)
-        return Response(out, out.sum(axis=0))
+        return FoldedRows(out, out.sum(axis=0))
 
     def _chunks(self) -> Iterator[tuple[Quadrature, sparse.csr_array]]:
         """Yield quadratures whose rows are points, and matrices that sum these to bins."""

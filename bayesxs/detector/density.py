@@ -66,7 +66,7 @@ class Sample:
 BATCH = 1 << 15
 
 
-class Response(NamedTuple):
+class FoldedRows(NamedTuple):
     """A cross section folded with everything but the flux.
 
     Attributes:
@@ -79,7 +79,7 @@ class Response(NamedTuple):
     total: Floats
 
 
-def density(response: Response, flux: ArrayLike) -> Floats:
+def density(response: FoldedRows, flux: ArrayLike) -> Floats:
     """Return p(E_l, z) = T phi / (v phi) in 1/GeV, shape (rows,).
 
     Args:

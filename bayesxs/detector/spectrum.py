@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-from bayesxs.detector.density import Response
+from bayesxs.detector.density import FoldedRows
 from bayesxs.detector.grid import EnergyGrid, NodeGrid
 from bayesxs.detector.operator import Operator, Quadrature, build_operator, exact_response
 from bayesxs.physics.structure_functions import StructureFunctions
@@ -49,14 +49,14 @@ class Spectrum:
             return None
         return build_operator(self.totals, self.energies, self.nodes)
 
-    def of_function(self, sf: StructureFunctions) -> Response:
+    def of_function(self, sf: StructureFunctions) -> FoldedRows:
         """Fold structure functions evaluated at every point, without nodes."""
         total = None
         if self.totals is not None:
             total = exact_response(sf, self.totals, self.energies)
         return self.of_rows(exact_response(sf, self.quadrature, self.energies), total)
 
-    def of_values(self, values: ArrayLike, *, clamp: bool = False) -> Response:
+    def of_values(self, values: ArrayLike, *, clamp: bool = False) -> FoldedRows:
         """Fold structure functions given on the nodes.
 
         Args:
@@ -67,7 +67,7 @@ class Spectrum:
         total = None if operator is None else operator.response(values, clamp=clamp)
         return self.of_rows(self.operator.response(values, clamp=clamp), total)
 
-    def of_rows(self, rows: Floats, total: Floats | None = None) -> Response:
+    def of_rows(self, rows: Floats, total: Floats | None = None) -> FoldedRows:
         """Bin and normalise a cross section that was folded with the rows already.
 
         Args:
@@ -76,10 +76,10 @@ class Spectrum:
         """
         if self.response is not None:
             rows = np.asarray(self.response @ (np.asarray(self.areas)[:, None] * rows))
-            return Response(rows, rows.sum(axis=0))
+            return FoldedRows(rows, rows.sum(axis=0))
         if total is not None:
-            return Response(rows, total.sum(axis=1) * self.energies.weights)
-        return Response(rows, np.asarray(self.areas) @ rows)
+            return FoldedRows(rows, total.sum(axis=1) * self.energies.weights)
+        return FoldedRows(rows, np.asarray(self.areas) @ rows)
 
     def matrix(self, flux: ArrayLike) -> sparse.csr_array:
         """Contract the energies with a flux: bins from values on the nodes, (bins, 3 n_nodes)."""

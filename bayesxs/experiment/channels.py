@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayesxs.detector.density import Response, Sample
+from bayesxs.detector.density import FoldedRows, Sample
 from bayesxs.detector.expansion import free_parameters
 from bayesxs.detector.spectrum import Spectrum
 from bayesxs.errors import InputError
@@ -44,7 +44,7 @@ EMPTY_DENSITY = 1e-6
 class _Effect:
     """The effect on a sample of a unit of a nuisance, or of a product of two."""
 
-    response: Response | None = None
+    response: FoldedRows | None = None
     flux: Float | None = None
 
 
@@ -303,13 +303,13 @@ class Channels:
             out.append(self._channel(Rows(sample, folded, kept.astype(float)), span))
         return out
 
-    def _expected(self, sample: Sample, response: Response) -> Float:
+    def _expected(self, sample: Sample, response: FoldedRows) -> Float:
         """Return what is expected in each row at the true parameters."""
         oscillation = self.experiment.oscillation(sample, self.experiment.energies.points)
         flux = self.experiment.source_flux(sample) * oscillation
         return response.rows @ flux
 
-    def of_rows(self, kind: str, sample: Sample, lepton_energy: Float, z: Float) -> Response:
+    def of_rows(self, kind: str, sample: Sample, lepton_energy: Float, z: Float) -> FoldedRows:
         """Return the nominal response of a cross section at given (E_l, z)."""
         return self._nominal(kind, sample, self._geometry(sample).events(lepton_energy, z))
 
@@ -320,7 +320,7 @@ class Channels:
     def _geometry(self, sample: Sample) -> Geometry:
         return self.experiment.geometry(self.experiment.targets[sample])
 
-    def _nominal(self, kind: str, sample: Sample, spectrum: Spectrum) -> Response:
+    def _nominal(self, kind: str, sample: Sample, spectrum: Spectrum) -> FoldedRows:
         """Fold the true, the assumed, or the mean learned cross section."""
         target = self.experiment.targets[sample]
         geometry = self._geometry(sample)
@@ -369,7 +369,7 @@ class Channels:
         names = self._response_names
         if names:
             terms = response_terms(self._geometry(sample), learned.mean)[1:]
-            effects = [Response(rows, rows.sum(axis=0)) for rows in terms]
+            effects = [FoldedRows(rows, rows.sum(axis=0)) for rows in terms]
             for i, name in enumerate(names):
                 effect = effects[i]
                 if len(learned.response):  # the near detector shares it
@@ -405,7 +405,7 @@ class Channels:
         # It is given one that does not depend on the parameters: such an event tells nothing.
         rows = np.where(dead[:, None], EMPTY_DENSITY * response.total, response.rows)
         informed = folded._replace(
-            response=Response(rows, response.total),
+            response=FoldedRows(rows, response.total),
             modes=[_without(m, dead) for m in folded.modes],
         )
         energies = self.experiment.energies.points
@@ -460,20 +460,20 @@ def _within(folded: Folded, kept: np.ndarray, areas: Float) -> Folded:
     that empty them.
     """
 
-    def restricted(response: Response) -> Response:
+    def restricted(response: FoldedRows) -> FoldedRows:
         outside = areas[~kept] @ response.rows[~kept]
-        return Response(response.rows, response.total - outside)
+        return FoldedRows(response.rows, response.total - outside)
 
     modes = [None if mode is None else restricted(mode) for mode in folded.modes]
     return folded._replace(response=restricted(folded.response), modes=modes)
 
 
-def _sum(first: Response, second: Response) -> Response:
-    return Response(first.rows + second.rows, first.total + second.total)
+def _sum(first: FoldedRows, second: FoldedRows) -> FoldedRows:
+    return FoldedRows(first.rows + second.rows, first.total + second.total)
 
 
-def _without(response: Response | None, dead: np.ndarray) -> Response | None:
+def _without(response: FoldedRows | None, dead: np.ndarray) -> FoldedRows | None:
     """Leave out the rows that carry no information."""
     if response is None or not dead.any():
         return response
-    return Response(np.where(dead[:, None], 0.0, response.rows), response.total)
+    return FoldedRows(np.where(dead[:, None], 0.0, response.rows), response.total)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from bayesxs.detector.bins import points_of_bins, sum_of_points
-from bayesxs.detector.density import Response, Sample
+from bayesxs.detector.density import FoldedRows, Sample
 from bayesxs.detector.grid import EnergyGrid, LeptonGrid, NodeGrid, lepton_grid, node_grid
 from bayesxs.detector.operator import (
     Operator,
@@ -181,13 +181,13 @@ class Geometry:
         return float(1.0 - (self._total(sf.original) @ flux) / (projected @ flux))
 
     @cached_property
-    def true_bins(self) -> Response:
+    def true_bins(self) -> FoldedRows:
         """True response of the bin centers."""
         rows = fold(self.quadrature, self.energies, self.true_cross_section)
-        return Response(rows, self.true_total)
+        return FoldedRows(rows, self.true_total)
 
     @cached_property
-    def seen_truth(self) -> Response:
+    def seen_truth(self) -> FoldedRows:
         """True response of the bins as seen, normalised by their own sum."""
         rows = self.true_bins.rows if self.response is None else self.true_cell_rows
         return self.seen.of_rows(rows)
@@ -207,14 +207,14 @@ class Geometry:
         """Evaluate structure functions on the nodes, shape (n_nodes, 3)."""
         return np.asarray(sf(jnp.asarray(self.nodes.x), jnp.asarray(self.nodes.q2)), dtype=float)
 
-    def learned_bins(self, values: Float) -> Response:
-        """Response of the bin centers for structure functions on the nodes.
+    def learned_bins(self, values: Float) -> FoldedRows:
+        """Folded rows of the bin centers for structure functions on the nodes.
 
         Negative cross sections count as zero: those of the unconstrained head, as in
         arXiv:2412.16303, and with any head what interpolation between nodes makes of a zero.
         """
         total = self.total_operator.response(values, clamp=True).sum(axis=1)
-        return Response(self.operator.response(values, clamp=True), total * self.energies.weights)
+        return FoldedRows(self.operator.response(values, clamp=True), total * self.energies.weights)
 
 
 class DetectorResponse:

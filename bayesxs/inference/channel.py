@@ -22,7 +22,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import ArrayLike, Float
 
-from bayesxs.detector.density import Response, Sample
+from bayesxs.detector.density import FoldedRows, Sample
 from bayesxs.inference.compression import MODE_TOLERANCE, compress, interpolation
 from bayesxs.inference.folded import Folded, Oscillation
 from bayesxs.physics.oscillation import (
@@ -152,7 +152,7 @@ def far_channel(
     )
 
 
-def _total(response: Response | None, energies: int) -> Floats:
+def _total(response: FoldedRows | None, energies: int) -> Floats:
     return np.zeros(energies) if response is None else np.asarray(response.total)
 
 

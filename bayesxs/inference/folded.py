@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import ArrayLike, Float
 
-from bayesxs.detector.density import Response, Sample
+from bayesxs.detector.density import FoldedRows, Sample
 from bayesxs.physics.oscillation import (
     DUNE,
     Baseline,
@@ -30,14 +30,14 @@ class Folded(NamedTuple):
         pairs: nuisances whose products have modes.
     """
 
-    response: Response
-    modes: Sequence[Response | None]
+    response: FoldedRows
+    modes: Sequence[FoldedRows | None]
     flux: Float[np.ndarray, " energy"]
     flux_modes: Float[np.ndarray, "nuisance energy"]
     pairs: tuple[tuple[int, int], ...] = ()
 
     @classmethod
-    def plain(cls, response: Response, flux: ArrayLike) -> Folded:
+    def plain(cls, response: FoldedRows, flux: ArrayLike) -> Folded:
         """Return a cross section without nuisances.
 
         Args:

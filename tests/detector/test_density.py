@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bayesxs.constants import ELECTRON_MASS, MUON_MASS, NUCLEON_MASS, TAU_MASS
-from bayesxs.detector.density import Events, Response, Sample, density, simulate_events
+from bayesxs.detector.density import Events, FoldedRows, Sample, density, simulate_events
 from bayesxs.detector.grid import EnergyGrid, lepton_grid
 from bayesxs.detector.operator import exact_response, row_quadrature, total_quadrature
 from bayesxs.errors import InputError
@@ -69,7 +69,7 @@ def cells():
 class Spectra(NamedTuple):
     """A cross section folded with everything but the flux, on the rows of the cells."""
 
-    response: Response
+    response: FoldedRows
     areas: np.ndarray
 
     def cell_probabilities(self, flux):
@@ -83,7 +83,7 @@ def make_spectra(sf, energies):
     quadrature = row_quadrature(lepton_energy.ravel(), z.ravel(), energies, MUON)
     sigma = exact_response(sf, total_quadrature(energies, MUON), energies).sum(axis=0)
     rows = exact_response(sf, quadrature, energies)
-    return Spectra(Response(rows, sigma * energies.weights), areas)
+    return Spectra(FoldedRows(rows, sigma * energies.weights), areas)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_sum_over_bins_tends_to_one(smooth, energies, near_flux, toy_response):
         leptons = lepton_grid(10.0, n, n, MUON)
         quadrature = row_quadrature(*leptons.rows, energies, MUON)
         rows = exact_response(smooth, quadrature, energies)
-        p = density(Response(rows, toy_response.total), near_flux)
+        p = density(FoldedRows(rows, toy_response.total), near_flux)
         assert np.all(p >= 0.0)
         errors.append(abs(np.sum(p * leptons.areas) - 1.0))
     assert errors[1] < 0.01
@@ -139,7 +139,7 @@ def test_blind_to_the_scale_of_cross_section_and_flux(
     toy_response, near_flux, scale, negative, flux_scale
 ):
     factor = -scale if negative else scale
-    scaled = Response(factor * toy_response.rows, factor * toy_response.total)
+    scaled = FoldedRows(factor * toy_response.rows, factor * toy_response.total)
     result = density(scaled, flux_scale * near_flux)
     np.testing.assert_allclose(result, density(toy_response, near_flux), rtol=1e-12)
 

@@ -287,5 +287,5 @@ def test_impossible_values_are_refused_by_name(build, name):
 
 
 def factors(parameters, energy=1.0, theta=0.1):
-    """Response of one lepton."""
+    """Response to one lepton."""
     return response_factors(parameters, [energy], [theta], grid_of(), Acceptance(), MUON_MASS)

@@ -13,7 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from bayesxs.constants import MUON_MASS
-from bayesxs.detector.density import Events, Response, Sample, simulate_events
+from bayesxs.detector.density import Events, FoldedRows, Sample, simulate_events
 from bayesxs.detector.grid import EnergyGrid, energy_grid
 from bayesxs.detector.operator import exact_response, row_quadrature, total_quadrature
 from bayesxs.inference.channel import FarChannel, far_channel
@@ -62,14 +62,14 @@ def nature() -> OscillationParameters:
 
 
 @pytest.fixture(scope="session")
-def response(energies: EnergyGrid) -> Callable[..., Response]:
+def response(energies: EnergyGrid) -> Callable[..., FoldedRows]:
     """Fold the closed-form cross section at given (E_l, z) for a sample's lepton."""
 
-    def build(sample: Sample, lepton_energy: ArrayLike, z: ArrayLike) -> Response:
+    def build(sample: Sample, lepton_energy: ArrayLike, z: ArrayLike) -> FoldedRows:
         mass = sample.lepton_mass
         rows = row_quadrature(lepton_energy, z, energies, mass)
         total = exact_response(Smooth(), total_quadrature(energies, mass), energies)
-        return Response(
+        return FoldedRows(
             exact_response(Smooth(), rows, energies), total.sum(axis=1) * energies.weights
         )
 
@@ -84,7 +84,7 @@ def channel_of(
 
     def build(
         sample: Sample,
-        response: Response,
+        response: FoldedRows,
         priors: Mapping[str, Prior],
         weights: ArrayLike | None = None,
         *,
@@ -128,7 +128,7 @@ def events(flux: Flux, nature: OscillationParameters) -> Events:
 def channel(
     events: Events,
     priors: dict[str, Prior],
-    response: Callable[..., Response],
+    response: Callable[..., FoldedRows],
     channel_of: Callable[..., FarChannel],
 ) -> FarChannel:
     """The events, folded with their own cross section."""
@@ -159,8 +159,8 @@ def experiment(response, events, flux, energies, nature, priors) -> BinnedExperi
     shapes[1] = 0.1 * np.sin(energies.points)
     oscillation, points = Oscillation(Sample()), energies.points
     span = probability_span(oscillation, points, priors, nature, flux_modes=shapes)
-    modes = [Response(tilt, tilt.sum(axis=0)), None]
-    folded = Folded(Response(rows, rows.sum(axis=0)), modes, flux(14, points), shapes)
+    modes = [FoldedRows(tilt, tilt.sum(axis=0)), None]
+    folded = Folded(FoldedRows(rows, rows.sum(axis=0)), modes, flux(14, points), shapes)
     channel = far_channel(folded, points, np.ones(60), oscillation, span)
     settings = SamplerSettings(chains=4, warmup=10, draws=10)
     return BinnedExperiment((channel,), (2000,), priors, nature, settings, 1, 7)
@@ -207,8 +207,8 @@ def toy_likelihood(toy_rows, nature, priors) -> Callable[..., Likelihood]:
     def fold(sample: Sample, toy: ToyRows, rows: np.ndarray, span: np.ndarray) -> FarChannel:
         one = np.ones(len(toy.energy))
         changes = np.stack([0.0 * one, toy.flux_mode])
-        modes = [Response(rows * toy.mode, toy.mode), None]
-        parts = Folded(Response(rows, one), modes, one, changes)
+        modes = [FoldedRows(rows * toy.mode, toy.mode), None]
+        parts = Folded(FoldedRows(rows, one), modes, one, changes)
         return far_channel(parts, toy.energy, np.ones(len(rows)), Oscillation(sample), span)
 
     def make(box: Mapping[str, tuple[float, float]] | None = None, number: int = 2) -> Likelihood:

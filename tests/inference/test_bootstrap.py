@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from bayesxs.detector.density import Response, Sample
+from bayesxs.detector.density import FoldedRows, Sample
 from bayesxs.inference import bootstrap as boot
 from bayesxs.inference.bootstrap import Bootstrap, bootstrap, bootstrap_weights
 from bayesxs.inference.channel import log_likelihood, pointwise_log_density
@@ -184,7 +184,7 @@ def test_the_phase_has_no_edge(response, channel_of, nature):
     electrons = Sample("mu", "e")
     folded = response(electrons, rng.uniform(0.5, 4.0, 300), rng.uniform(0.02, 0.6, 300))
     alive = folded.rows.sum(axis=1) > 0.0
-    folded = Response(folded.rows[alive], folded.total)
+    folded = FoldedRows(folded.rows[alive], folded.total)
     channel = channel_of(electrons, folded, {"dcp": Flat(-np.pi, np.pi)})
     angles = np.linspace(-np.pi, np.pi, 721)
     heights = jax.vmap(objective(channel, ("dcp",), nature))(angles[:, None])

@@ -16,7 +16,7 @@ from scipy.integrate import simpson
 from scipy.stats import binom
 
 from bayesxs.constants import ELECTRON_MASS
-from bayesxs.detector.density import Response, Sample, density
+from bayesxs.detector.density import FoldedRows, Sample, density
 from bayesxs.detector.grid import lepton_grid
 from bayesxs.inference.channel import far_channel, log_likelihood, pointwise_log_density
 from bayesxs.inference.compression import probability_span
@@ -70,7 +70,7 @@ def rows() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def responses(response, rows) -> dict[str, Response]:
+def responses(response, rows) -> dict[str, FoldedRows]:
     folded = {flavor: response(Sample("mu", flavor), *rows) for flavor in ("mu", "e")}
     return {name: folded[sample.flavor_out] for name, sample in SAMPLES.items()}
 
@@ -140,7 +140,7 @@ def test_samples_and_events_add_up(channels):
 
 def test_the_scale_of_the_cross_section_does_not_matter(responses, channel_of, muons):
     folded = responses["mu mu"]
-    scaled = Response(3.7 * folded.rows, 3.7 * folded.total)
+    scaled = FoldedRows(3.7 * folded.rows, 3.7 * folded.total)
     points = drawn(np.random.default_rng(2), 50)
     other = channel_of(Sample(), scaled, EVERYTHING)
     np.testing.assert_allclose(
@@ -170,7 +170,7 @@ def test_gradients_agree_with_finite_differences(channels):
 def test_asimov_data_are_likeliest_at_the_truth(response, flux, energies, nature, channel_of, rows):
     bins = lepton_grid(5.0, 20, 20, Sample().lepton_mass)
     folded = response(Sample(), *bins.rows)
-    folded = Response(folded.rows, bins.areas @ folded.rows)  # the bins' own normalisation
+    folded = FoldedRows(folded.rows, bins.areas @ folded.rows)  # the bins' own normalisation
     source = flux(14, energies.points)
     expected = bins.areas * density(folded, source * np.asarray(survival(energies.points, nature)))
     np.testing.assert_allclose(expected.sum(), 1.0, rtol=1e-12)

@@ -14,7 +14,7 @@ import pytest
 from scipy.optimize import minimize
 
 from bayesxs.constants import MUON_MASS
-from bayesxs.detector.density import Response, Sample
+from bayesxs.detector.density import FoldedRows, Sample
 from bayesxs.inference.bootstrap import bootstrap
 from bayesxs.inference.channel import FarChannel, far_channel, log_likelihood, pointwise_log_density
 from bayesxs.inference.compression import probability_span
@@ -30,7 +30,7 @@ DM31: dict[str, Prior] = {"dm31": Flat(2.2e-3, 2.9e-3)}
 
 
 @pytest.fixture(scope="module")
-def few(response) -> Response:
+def few(response) -> FoldedRows:
     """Forty physical events: too few to be compressed."""
     rng = np.random.default_rng(0)
     energy, x = rng.uniform(1.0, 4.5, 40), rng.uniform(0.05, 0.7, 40)
@@ -40,7 +40,7 @@ def few(response) -> Response:
 
 
 @pytest.fixture(scope="module")
-def many(response, events) -> Response:
+def many(response, events) -> FoldedRows:
     """Six hundred events."""
     return response(SAMPLE, events.lepton_energy, events.z)
 
@@ -50,9 +50,9 @@ def build(flux, energies, nature, priors):
     """Fold a response with modes."""
 
     def fold(
-        folded: Response,
+        folded: FoldedRows,
         flux_modes: np.ndarray,
-        modes: Sequence[Response | None] = (),
+        modes: Sequence[FoldedRows | None] = (),
         pairs: tuple[tuple[int, int], ...] = (),
     ) -> FarChannel:
         points, oscillation = energies.points, Oscillation(SAMPLE)
@@ -70,10 +70,10 @@ def tilt(energies) -> np.ndarray:
     return 0.08 * np.stack([slope, slope**2])
 
 
-def bent(folded: Response, energies: np.ndarray, size: float, turn: float) -> Response:
+def bent(folded: FoldedRows, energies: np.ndarray, size: float, turn: float) -> FoldedRows:
     """Change a response by a smooth function of energy."""
     shape = size * np.cos(turn * np.log(energies))
-    return Response(folded.rows * shape, folded.total * shape)
+    return FoldedRows(folded.rows * shape, folded.total * shape)
 
 
 # --- the density -------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def bent(folded: Response, energies: np.ndarray, size: float, turn: float) -> Re
 def test_nuisances_without_effect_have_none(few, build, energies, nature):
     none = np.zeros((3, len(energies.points)))
     nominal = build(few, none[:0])
-    zero = Response(0.0 * few.rows, 0.0 * few.total)
+    zero = FoldedRows(0.0 * few.rows, 0.0 * few.total)
     channel = build(few, none, modes=[None, zero, None, zero], pairs=((0, 2),))
     assert (nominal.nuisances, channel.nuisances) == (0, 3)
     expected = log_likelihood([nominal], nature)
