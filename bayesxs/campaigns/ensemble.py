@@ -17,7 +17,6 @@ from bayesxs.experiment.channels import Channels
 from bayesxs.experiment.judge import Judge
 from bayesxs.experiment.learn import Training, TrainingData, train_group, training_data
 from bayesxs.experiment.weights import conditions, write_networks
-from bayesxs.keys import Purpose, derive
 from bayesxs.learning.network import (
     Network,
     network_arrays,
@@ -58,11 +57,7 @@ class TrainingExperiment:
         out: dict[str, list[np.ndarray]] = {}
         for number, (name, near) in enumerate(self.near.items()):
             for member in range(first, first + self.members):
-                keys = (
-                    derive(self.seed, Purpose.TRAINING, number, member),
-                    derive(self.seed, Purpose.REPLICA, number, member),
-                )
-                (network,) = train_group(self.training, near, {member: keys})
+                (network,) = train_group(self.training, near, self.seed, number, [member])
                 for weight, values in network_arrays(network).items():
                     out.setdefault(f"{name}/{weight}", []).append(np.asarray(values))
         return {name: np.stack(values) for name, values in out.items()}

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayesxs.detector.density import Sample
-from bayesxs.detector.grid import EnergyGrid, energy_grid, longest_panel, unresolved
+from bayesxs.detector.grid import EnergyGrid, NodeGrid, energy_grid, longest_panel, unresolved
 from bayesxs.errors import InputError
 from bayesxs.experiment.geometry import Geometry, Target
 from bayesxs.experiment.settings import (
@@ -224,6 +224,11 @@ class Experiment:
     def geometry(self, target: Target) -> Geometry:
         """Return the grids and operators of a target."""
         return self.geometries[target.name]
+
+    @property
+    def nodes(self) -> Mapping[str, NodeGrid]:
+        """Nodes of the structure functions, by target."""
+        return {name: geometry.nodes for name, geometry in self.geometries.items()}
 
     def source_flux(self, sample: Sample) -> Float:
         """Return the unoscillated flux that feeds a far sample, at the shared energies.

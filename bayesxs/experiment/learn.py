@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -13,7 +13,7 @@ from scipy import sparse
 
 from bayesxs.detector.grid import NodeGrid
 from bayesxs.experiment.near import NearDetector
-from bayesxs.keys import generator
+from bayesxs.keys import Purpose, derive, generator
 from bayesxs.learning.near_problem import Loss, NearProblem, near_problem
 from bayesxs.learning.network import Architecture, Network, create_network
 from bayesxs.learning.training import Schedule, train, train_together
@@ -150,7 +150,9 @@ def groups(members: int) -> list[range]:
 def train_group(
     training: Training,
     data: TrainingData,
-    keys: Mapping[int, tuple[jax.Array, jax.Array]],
+    seed: int | jax.Array,
+    target: int,
+    members: Sequence[int],
     resume: dict[str, Float] | None = None,
     record: Record | None = None,
 ) -> list[Network]:
@@ -159,13 +161,20 @@ def train_group(
     Args:
         training: how.
         data: of the target.
-        keys: of the initial weights and of the replica of each network, by its number.
+        seed: or a random key, of all networks.
+        target: number of the target.
+        members: numbers of the networks. One is the same alone and beside others.
         resume: state of an interrupted training of the same networks.
         record: called with step, losses, best networks and state from time to time.
     """
     plan = training.schedule_for(data.events)
-    networks = [create_network(training.architecture, initial) for initial, _ in keys.values()]
-    problems = [data.problem(replica, member) for member, (_, replica) in keys.items()]
+    networks = [
+        create_network(training.architecture, derive(seed, Purpose.TRAINING, target, member))
+        for member in members
+    ]
+    problems = [
+        data.problem(derive(seed, Purpose.REPLICA, target, member), member) for member in members
+    ]
     if len(networks) > 1:
         return train_together(networks, problems, plan, resume=resume, record=record)
 

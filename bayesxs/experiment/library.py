@@ -52,6 +52,7 @@ from bayesxs.inputs.pdf import (
     with_heavy_flavors,
 )
 from bayesxs.keys import Purpose, derive
+from bayesxs.learning.gaussian_process import STEPS
 from bayesxs.learning.network import Average, Network
 from bayesxs.physics.structure_functions import PARTONS
 from bayesxs.progress import Reporter, Update
@@ -209,22 +210,17 @@ def learn(
     for number, (name, detector) in enumerate(near.detectors.items()):
         data, members = training_data(detector, how), list[Network]()
         for group in groups(how.members):
-            keys = {
-                member: (
-                    derive(key, Purpose.TRAINING, number, member),
-                    derive(key, Purpose.REPLICA, number, member),
-                )
-                for member in group
-            }
             steps = how.schedule_for(data.events).steps
             with reporter.bar(f"training {name}", steps) as update:
-                members += train_group(
-                    how, data, keys, record=lambda step, *_, update=update: update(step)
-                )
+
+                def record(step: int, *_: object, update: Update = update) -> None:
+                    update(step)
+
+                members += train_group(how, data, key, number, group, record=record)
         networks[name] = Average(members)
 
     def bar(name: str) -> AbstractContextManager[Update]:
-        return reporter.bar(f"cross-section modes, {name}", source.steps)
+        return reporter.bar(f"cross-section modes, {name}", STEPS)
 
     return learned_cross_section(near, networks, source, bar)
 
@@ -253,8 +249,7 @@ def read_cross_section(path: str | Path, experiment: Experiment) -> LearnedCross
         >>> bayesxs.read_cross_section("cross_section.nc", exp).source
         'none'
     """
-    nodes = {t.name: experiment.geometry(t).nodes for t in experiment.unique_targets}
-    return read_learned(Path(path), nodes)
+    return read_learned(Path(path), experiment.nodes)
 
 
 def sample(

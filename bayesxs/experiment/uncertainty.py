@@ -24,7 +24,7 @@ from bayesxs.experiment.cross_section import LearnedCrossSection, LearnedTarget
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.geometry import Geometry, Target
 from bayesxs.experiment.near import NearData, NearDetector
-from bayesxs.learning.gaussian_process import STEPS, Kernel, fit_process
+from bayesxs.learning.gaussian_process import Kernel, fit_process
 from bayesxs.learning.laplace import fit_laplace
 from bayesxs.learning.linear_model import Conditioned, LinearData, Spread, near_data, select_modes
 from bayesxs.learning.network import Average
@@ -71,7 +71,6 @@ class Uncertainty(ABC):
     """A source of mean and modes of a learned cross section."""
 
     type: ClassVar[str]
-    steps: ClassVar[int] = STEPS
 
     @abstractmethod
     def learned(self, fit: NearFit) -> LearnedTarget:

@@ -63,9 +63,10 @@ def read_channels(experiment: Experiment, settings: RunSettings, folder: RunFold
     """Return data and cross sections that earlier stages left."""
     learned = None
     if "uncertainty" in folder.stages:
-        nodes = {t.name: experiment.geometry(t).nodes for t in experiment.unique_targets}
-        networks = read_networks(folder.path / NETWORK, list(nodes), conditions(experiment))
-        learned = read_cross_section(folder.path / CROSS_SECTION, nodes, networks)
+        networks = read_networks(
+            folder.path / NETWORK, list(experiment.nodes), conditions(experiment)
+        )
+        learned = read_cross_section(folder.path / CROSS_SECTION, experiment.nodes, networks)
     return Channels(
         experiment,
         learned,

@@ -14,7 +14,6 @@ from bayesxs.experiment.judge import FitJudge, Judge
 from bayesxs.experiment.learn import Training, groups, train_group, training_data
 from bayesxs.experiment.near import NearData
 from bayesxs.experiment.weights import conditions, read_networks, write_networks
-from bayesxs.keys import Purpose, derive
 from bayesxs.learning.network import Network
 from bayesxs.progress import Reporter
 from bayesxs.storage.atomic import read_bytes, write_bytes, write_csv
@@ -39,13 +38,6 @@ def train_stage(
         stage.notes["operator_seconds"] = time.perf_counter() - clock
         networks[name] = []
         for group in groups(training.members):
-            keys = {
-                member: (
-                    derive(seed, Purpose.TRAINING, number, member),
-                    derive(seed, Purpose.REPLICA, number, member),
-                )
-                for member in group
-            }
             log = TrainingLog(stage, judge, name, group)
             steps = training.schedule_for(data.events).steps
             with reporter.bar(f"training {log.label}", steps) as update:
@@ -60,7 +52,9 @@ def train_stage(
                 ) -> None:
                     update(step, log.remark(log.add(step, losses, best, state)))
 
-                networks[name] += train_group(training, data, keys, log.resume(), record)
+                networks[name] += train_group(
+                    training, data, seed, number, group, log.resume(), record
+                )
             rows += [{"target": number} | row for row in log.rows]
     write_networks(
         stage.output(NETWORK), networks, training.architecture, conditions(near.experiment)
