@@ -69,6 +69,7 @@ _HOMES = {
     "Likelihood": "bayesxs.inference.likelihood",
     "Modification": "bayesxs.physics.modification",
     "NUFIT_6_0": "bayesxs.physics.nufit",
+    "Nucleus": "bayesxs.physics.nucleus",
     "OscillationParameters": "bayesxs.physics.oscillation",
     "ParametricFluxUncertainty": "bayesxs.experiment.settings",
     "QuarkParton": "bayesxs.physics.nature",

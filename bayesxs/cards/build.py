@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 
 from bayesxs.cards.beam import DuneFlux, FluxShapeFile, NearFlux, NoFluxShape, RootFlux
+from bayesxs.cards.build_nature import build_nature, pdf_files
 from bayesxs.cards.card import Card, prior_conflict
 from bayesxs.cards.detector import GaussianResponse
-from bayesxs.cards.nature import LhapdfPDF, NatureCard
 from bayesxs.cards.priors import FlatPrior, NufitPrior
 from bayesxs.cards.uncertainty import CertainCard, GaussianProcessCard, LaplaceCard, ModesFileCard
 from bayesxs.detector.density import Sample
@@ -40,25 +40,11 @@ from bayesxs.inference.priors import Flat, Gaussian, Prior
 from bayesxs.inference.sampling import SamplerSettings
 from bayesxs.inputs.flux import Flux, embedded_dune_flux, load_csv_flux, load_globes_flux
 from bayesxs.inputs.fluxroot import load_root_flux, split_root_path
-from bayesxs.inputs.lhagrid import set_files
-from bayesxs.inputs.pdf import (
-    PDF,
-    embedded_ct18nnlo,
-    embedded_les_houches,
-    find_pdf_set,
-    load_lhapdf_grid,
-    load_official,
-    require_flavors,
-    with_heavy_flavors,
-)
 from bayesxs.keys import Purpose, derive
 from bayesxs.learning.network import Architecture
 from bayesxs.learning.training import Schedule
-from bayesxs.physics.modification import Modification
-from bayesxs.physics.nature import QuarkParton
 from bayesxs.physics.nufit import nufit_6_0, nufit_6_0_errors
 from bayesxs.physics.oscillation import Baseline, OscillationParameters
-from bayesxs.physics.structure_functions import PARTONS
 
 # Keys of a card that stand for arguments of an experiment
 NAMES = {
@@ -88,12 +74,12 @@ def build_experiment(card: Card, source: str = "card") -> Experiment:
     o, g = card.oscillation, card.grid
     return Experiment(
         flux,
-        _nature(card.nature),
+        build_nature(card.nature),
         tuple(
             Sample(s.flavor_in, s.flavor_out, s.antineutrino, card.beam.mode) for s in card.sample
         ),
         far_flux=None if card.beam.far_flux.type == "near" else _flux(card, "far"),
-        assumed=None if card.assumed is None else _nature(card.assumed),
+        assumed=None if card.assumed is None else build_nature(card.assumed),
         parameters=truth,
         priors=_priors(card, truth, source),
         baseline=Baseline(o.baseline_km, o.density_g_cm3, o.electron_fraction),
@@ -199,8 +185,8 @@ def input_files(card: Card) -> list[Path]:
     if isinstance(card.uncertainty, ModesFileCard):
         files.append(Path(card.uncertainty.path))
     for nature in (card.nature, card.assumed):
-        if nature is not None and isinstance(nature.pdf, LhapdfPDF):
-            files += set_files(find_pdf_set(nature.pdf.name), nature.pdf.member)
+        if nature is not None:
+            files += pdf_files(nature.pdf)
     return files
 
 
@@ -249,34 +235,6 @@ def _flux_uncertainty(card: Card) -> FluxUncertainty | None:
     return ParametricFluxUncertainty(
         shape.amplitude, shape.correlation_length, shape.share, shape.near_far
     )
-
-
-def _nature(nature: NatureCard) -> QuarkParton:
-    change = Modification(
-        nature.q2_suppression_GeV2,
-        nature.xf3_scale,
-        nature.protons + nature.neutrons if nature.emc else 0,
-    )
-    return QuarkParton(
-        _pdf(nature),
-        nature.protons,
-        nature.neutrons,
-        nature.form,
-        None if change == Modification() else change,
-    )
-
-
-def _pdf(nature: NatureCard) -> PDF:
-    choice = nature.pdf
-    if not isinstance(choice, LhapdfPDF):
-        return embedded_ct18nnlo() if choice.table == "ct18nnlo" else embedded_les_houches()
-    if choice.reader == "official":
-        pdf: PDF = load_official(choice.name, choice.member)
-    else:
-        pdf = load_lhapdf_grid(find_pdf_set(choice.name), choice.member)
-    pdf = with_heavy_flavors(pdf)
-    require_flavors(pdf, PARTONS)
-    return pdf
 
 
 def _priors(card: Card, truth: OscillationParameters, source: str) -> Mapping[str, Prior]:

@@ -21,7 +21,7 @@ from bayesxs.cards.cardfile import Table, merge, read_toml
 from bayesxs.cards.detector import GaussianResponse, GridCard, NoResponse
 from bayesxs.cards.faults import one_line
 from bayesxs.cards.inference import BootstrapCard, ReportCard, SamplerCard
-from bayesxs.cards.nature import NatureCard
+from bayesxs.cards.nature import NatureCard, QuarkPartonCard, typed
 from bayesxs.cards.network import NetworkCard, TrainingCard
 from bayesxs.cards.oscillation import OscillationCard, Parameter
 from bayesxs.cards.overrides import nested, plain_table
@@ -68,7 +68,7 @@ class Card(Section):
     """Seed of every random number."""
     oscillation: OscillationCard = OscillationCard()
     """True oscillation parameters and baseline."""
-    nature: NatureCard = NatureCard()
+    nature: NatureCard = QuarkPartonCard()
     """Cross section that makes the data."""
     beam: BeamCard = BeamCard()
     """Beam and energy range."""
@@ -120,10 +120,12 @@ class Card(Section):
         # What is assumed differs from nature in what the card says, not in the preset's form
         if not isinstance(data, dict):
             return data
-        nature, assumed = data.get("nature"), data.get("assumed")
-        if isinstance(nature, dict) and isinstance(assumed, dict) and "form" in nature:
-            return {**data, "assumed": {"form": nature["form"], **assumed}}
-        return data
+        nature, assumed = (typed(data.get(key)) for key in ("nature", "assumed"))
+        if not (isinstance(nature, dict) and isinstance(assumed, dict) and "form" in nature):
+            return data
+        if nature["type"] != assumed["type"]:
+            return data
+        return {**data, "assumed": {"form": nature["form"], **assumed}}
 
     @property
     def simulated(self) -> bool:
@@ -269,11 +271,17 @@ def load_card(
     _absolute_paths(changes, Path.cwd())
     if "priors" in changes and "priors" not in written:
         written["priors"] = Card().priors.model_dump(exclude_none=True)
-    data = merge(merge(PRESETS[name], written), changes) | {"preset": name}
+    below = _with_types(merge(_with_types(PRESETS[name]), written))
+    data = _with_types(merge(below, changes)) | {"preset": name}
     try:
         return Card.model_validate(data)
     except ValidationError as error:
         raise one_line(error, data, changes, source) from None
+
+
+def _with_types(table: Mapping[str, object]) -> Table:
+    """Name the type of the cross sections in a raw table that leaves it out."""
+    return {k: typed(v) if k in ("nature", "assumed") else v for k, v in table.items()}
 
 
 def _written(card: object) -> tuple[Table, str, Path]:

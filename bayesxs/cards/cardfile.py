@@ -104,22 +104,22 @@ def check_values(table: Table, source: str) -> None:
 def merge(below: Mapping[str, object], above: Mapping[str, object]) -> Table:
     """Return `above` laid over `below`, table by table.
 
-    A table that names its ``type`` (or ``kind``) replaces the one below whole: its keys belong to
-    that type.
+    A table that names another ``type`` (or ``kind``) than the one below replaces it whole: its keys
+    belong to that type.
     """
     merged = dict(below)
     for key, value in above.items():
         under = merged.get(key)
-        if isinstance(value, dict) and isinstance(under, dict) and not _tag_key(value):
+        if isinstance(value, dict) and isinstance(under, dict) and _same_type(value, under):
             merged[key] = merge(under, value)
         else:
             merged[key] = value
     return merged
 
 
-def _tag_key(table: Mapping[str, object]) -> str:
-    """Return the key that says which of several tables this is, empty where there is none."""
-    return next((key for key in ("type", "kind") if key in table), "")
+def _same_type(above: Table, below: Table) -> bool:
+    """Tell whether a table leaves open which of several it is, or is of the type of another."""
+    return all(above[key] == below.get(key) for key in ("type", "kind") if key in above)
 
 
 def _toml_fault(message: str, text: str) -> str:

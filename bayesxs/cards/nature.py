@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from bayesxs.cards.section import TYPED, Section, conflict
+
+TransitionMass = Annotated[float, Field(ge=1.08, le=4)]
 
 
 class EmbeddedPDF(Section):
@@ -31,15 +33,30 @@ class LhapdfPDF(Section):
     """The package's own reader, or the official `lhapdf` module."""
 
 
-class NatureCard(Section):
-    """A cross section: the one that makes the data, or one that an analyst assumes."""
+class _Nucleons(Section):
+    """The keys of every cross section that is computed from nucleons."""
 
+    type: str
+    """What the cross section is made of."""
     pdf: Annotated[EmbeddedPDF | LhapdfPDF, Field(discriminator="type"), TYPED] = EmbeddedPDF()
     """Parton distributions."""
     protons: Annotated[int, Field(ge=0, le=150)] = 18
     """Protons of the nucleus."""
     neutrons: Annotated[int, Field(ge=0, le=250)] = 22
     """Neutrons of the nucleus."""
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if self.protons + self.neutrons == 0:
+            raise conflict("protons", 0, "protons + neutrons must be at least 1")
+        return self
+
+
+class QuarkPartonCard(_Nucleons):
+    """The leading-order quark-parton model of a nucleus: no quasi-elastic peak, no resonance."""
+
+    type: Literal["quark_parton"] = "quark_parton"
+    """The leading-order quark-parton model."""
     form: Literal["helicity", "collinear"] = "helicity"
     """Form of the parton model where M²x²/Q² counts: "helicity", quarks T+ and antiquarks T-,
     positive by itself; "collinear", 2xF₁ = F₂ as in arXiv:2412.16303, its negative part
@@ -52,10 +69,51 @@ class NatureCard(Section):
     """Whether the nuclear ratio of SLAC E139 multiplies structure functions (EMC effect)."""
 
     @model_validator(mode="after")
-    def _check(self) -> NatureCard:
-        nucleons = self.protons + self.neutrons
-        if nucleons == 0:
-            raise conflict("protons", 0, "protons + neutrons must be at least 1")
-        if self.emc and nucleons < 4:
+    def _check(self) -> Self:
+        if self.emc and self.protons + self.neutrons < 4:
             raise conflict("emc", "true", "needs a nucleus of at least 4 nucleons")
         return self
+
+
+class NucleusCard(_Nucleons):
+    """The built-in nucleus: quasi-elastic scattering, the Delta(1232), and partons beyond."""
+
+    type: Literal["nucleus"] = "nucleus"
+    """The built-in nucleus."""
+    fermi_momentum_GeV: Annotated[float, Field(ge=0.05, le=0.4)] = 0.241
+    """Fermi momentum k_F; of (e,e') data for a mass number about 40 by default [GeV]."""
+    energy_shift_GeV: Annotated[float, Field(ge=0, le=0.1)] = 0.028
+    """Energy that the nucleus keeps of each energy transfer, from the same data [GeV]."""
+    quasi_elastic: Literal["superscaling", "fermi_gas"] = "superscaling"
+    """Quasi-elastic scattering: the scaling function of (e,e') data, or a relativistic Fermi gas
+    with Pauli blocking."""
+    axial_mass_GeV: Annotated[float, Field(ge=0.5, le=2)] = 1.03
+    """Mass M_A in the dipole of the quasi-elastic axial form factor [GeV]."""
+    vector: Literal["bbba05", "dipole"] = "bbba05"
+    """Vector form factors of the nucleon: Bradford, Bodek, Budd and Arrington, or dipoles."""
+    delta_c5a: Annotated[float, Field(ge=0, le=3)] = 1.19
+    """Axial coupling C₅ᴬ(0) of the Delta."""
+    delta_axial_mass_GeV: Annotated[float, Field(ge=0.5, le=2)] = 0.94
+    """Mass in the dipole of the Delta's axial form factor [GeV]."""
+    transition_GeV: Annotated[
+        tuple[TransitionMass, ...], Field(strict=False, min_length=2, max_length=2)
+    ] = (1.3, 1.6)
+    """Range of the hadronic mass W in which the Delta hands over to partons [GeV]."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        low, high = self.transition_GeV
+        if not low < high:
+            raise conflict("transition_GeV", [low, high], "the first must be below the second")
+        return self
+
+
+def typed(nature: object) -> object:
+    """Write the type of a table that has none: quark-partons, which needed no name once."""
+    return {"type": "quark_parton", **nature} if isinstance(nature, dict) else nature
+
+
+# The cross section that makes the data, or one that an analyst assumes
+NatureCard = Annotated[
+    QuarkPartonCard | NucleusCard, Field(discriminator="type"), BeforeValidator(typed)
+]

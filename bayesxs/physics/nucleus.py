@@ -76,6 +76,11 @@ class Nucleus:
         vector: vector form factors, "bbba05" or "dipole".
         delta: transition form factors of the Delta.
         transition_GeV: range of W in which the Delta hands over to partons.
+
+    Example:
+        >>> carbon = bayesxs.Nucleus(bayesxs.ct18nnlo(), 6, 6, fermi_momentum_GeV=0.228)
+        >>> carbon.structure_functions(0.1057)(1.2, [0.3, 1.0]).shape
+        (2, 3)
     """
 
     pdf: PDF | XF

@@ -44,29 +44,28 @@ def card() -> str:
     }
     plain = [name for name, models in tables.items() if not models]
     parts = ["## At the top", _table(bayesxs.Card, plain)]
-    described: dict[Model, str] = {}
+    described: dict[tuple[Model, ...], str] = {}
     for name, models in tables.items():
         if not models:
             continue
         field = bayesxs.Card.model_fields[name]
         head = f"[[{name}]]" if get_origin(field.annotation) is tuple else f"[{name}]"
         parts += [f"(card-{name})=", f"## `{head}`", _sentence(field.description)]
-        if len(models) > 1:
-            parts += [f"Default: `{_shown(field.default)}`."] if field.default is not None else []
-            parts += _variants("###", models)
-        elif twin := described.get(models[0]):
+        if len(models) > 1 and field.default is not None:
+            parts.append(f"Default: `{_shown(field.default)}`.")
+        if twin := described.get(tuple(models)):
             parts.append(f"Its keys are those of [`[{twin}]`](#card-{twin}).")
-        else:
-            described[models[0]] = name
-            parts += _keys(name, models[0])
+            continue
+        described[tuple(models)] = name
+        parts += _variants("###", models) if len(models) > 1 else [_table(models[0])]
+        parts += _inner(name, models)
     return "\n\n".join(parts)
 
 
-def _keys(name: str, model: Model) -> Iterator[str]:
-    """Describe the keys of a table, then those of the tables in it."""
-    yield _table(model)
+def _inner(name: str, outer: list[Model]) -> Iterator[str]:
+    """Describe the keys of the tables in a table, which may have several types."""
     inner: dict[tuple[Model, ...], list[str]] = {}
-    for key, field in model.model_fields.items():
+    for key, field in {k: f for model in outer for k, f in model.model_fields.items()}.items():
         if found := models_of(field.annotation):
             inner.setdefault(tuple(found), []).append(key)
     for models, keys in inner.items():
@@ -149,7 +148,9 @@ def _count(limits: Any) -> str:
     """Say how many items a list may have."""
     least = next((one.min_length for one in limits if hasattr(one, "min_length")), 0)
     most = next((one.max_length for one in limits if hasattr(one, "max_length")), None)
-    return "" if most is None else f"{least} to {most}: "
+    if most is None:
+        return ""
+    return f"{most}: " if least == most else f"{least} to {most}: "
 
 
 def _number(value: float) -> str:

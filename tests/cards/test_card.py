@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from bayesxs.cards.beam import BeamCard, CsvFlux, DuneFlux, GlobesFlux, NearFlux
 from bayesxs.cards.card import Card, load_card, prior_conflict, to_toml
-from bayesxs.cards.nature import LhapdfPDF
+from bayesxs.cards.nature import LhapdfPDF, NucleusCard, QuarkPartonCard
 from bayesxs.cards.overrides import parse_overrides
 from bayesxs.cards.presets import PRESETS
 from bayesxs.cards.priors import FlatPrior, NormalPrior, NufitPrior
@@ -206,6 +206,21 @@ def test_import_does_not_start_jax() -> None:
         ('[beam]\nflux = { type = "csv" }', "beam.flux.path = (missing): needed"),
         ('[beam.flux]\ntype="csv"\npth="x"', 'flux.pth = "x": unknown key; did you mean "path"?'),
         ("[nature]\nprotons = 0\nneutrons = 0", "protons + neutrons must be at least 1"),
+        ("[nature]\nprotons = -1", "nature.protons = -1: must be greater than or equal to 0"),
+        (
+            '[nature]\ntype = "nuclear"',
+            'type = "nuclear": must be one of "quark_parton", "nucleus"',
+        ),
+        ('[nature]\ntype = "nucleus"\nemc = true', "nature.emc = true: unknown key; allowed: type"),
+        ("[nature]\naxial_mass_GeV = 1.0", "nature.axial_mass_GeV = 1.0: unknown key; allowed: ty"),
+        (
+            '[nature]\ntype = "nucleus"\ntransition_GeV = [1.6, 1.3]',
+            "nature.transition_GeV = [1.6, 1.3]: the first must be below the second",
+        ),
+        (
+            '[assumed]\ntype = "nucleus"\nfermi_momentum_GeV = 0.0',
+            "assumed.fermi_momentum_GeV = 0.0: must be greater than or equal to 0.05",
+        ),
         ("[oscillation]\ns2_23 = 1.1", "oscillation.s2_23 = 1.1: must be less than or equal to 1"),
         (
             "[oscillation]\ndm21 = -7e-5",
@@ -411,6 +426,53 @@ def test_python_users_meet_the_same_checks() -> None:
 def test_assumed_has_natures_form_unless_it_is_written(preset, changes, nature, assumed):
     card = load_card(preset=preset, overrides={"assumed.emc": True} | changes)
     assert (card.nature.form, card.assumed.form) == (nature, assumed)
+
+
+def test_a_nature_is_of_quarks_unless_it_says_so() -> None:
+    written = load_card({"nature": {"protons": 6, "neutrons": 6}, "assumed": {"emc": True}})
+    assert (written.nature.type, written.assumed.type) == ("quark_parton", "quark_parton")
+    said = {"nature.type": "quark_parton", "nature.protons": 17}
+    for preset in ("default", "quick", "paper"):
+        plain = load_card(preset=preset, overrides={"nature.protons": 17})
+        assert load_card(preset=preset, overrides=said) == plain
+        assert load_card({"nature": {"type": "quark_parton"}}, preset, said) == plain
+
+
+@pytest.mark.parametrize("preset", ["default", "quick", "paper"])
+def test_a_type_of_nature_replaces_the_other_one(preset: str) -> None:
+    card = load_card({"nature": {"emc": True, "protons": 6}}, preset)
+    nucleus = load_card(card, overrides={"nature.type": "nucleus"})
+    assert nucleus.nature == NucleusCard()
+    lighter = load_card(nucleus, overrides={"nature.protons": 6, "nature.axial_mass_GeV": 1.1})
+    assert lighter.nature == NucleusCard(protons=6, axial_mass_GeV=1.1)
+    again = load_card(nucleus, overrides={"nature.type": "quark_parton", "assumed": {}})
+    assert (again.nature, again.assumed) == (QuarkPartonCard(), QuarkPartonCard())
+
+
+def test_partons_are_assumed_of_a_nucleus_and_the_reverse() -> None:
+    one = load_card({"nature": {"type": "nucleus"}, "assumed": {"form": "collinear"}})
+    assert one.assumed == QuarkPartonCard(form="collinear")
+    other = load_card({"assumed": {"type": "nucleus"}}, "paper")
+    assert (other.nature.form, other.assumed) == ("collinear", NucleusCard())
+
+
+@given(
+    energies=st.lists(st.floats(1.08, 4.0), min_size=2, max_size=2, unique=True),
+    fermi_momentum=st.floats(0.05, 0.4),
+    protons=st.integers(1, 150),
+)
+@settings(max_examples=20, deadline=None)
+def test_nuclei_survive_the_round_trip(tmp_path_factory, energies, fermi_momentum, protons) -> None:
+    card = Card(
+        nature=NucleusCard(
+            transition_GeV=tuple(sorted(energies)),
+            fermi_momentum_GeV=fermi_momentum,
+            protons=protons,
+        )
+    )
+    path = tmp_path_factory.mktemp("cards") / "card.toml"
+    path.write_text(to_toml(card), encoding="utf-8", newline="")
+    assert load_card(path) == card
 
 
 @pytest.mark.parametrize(

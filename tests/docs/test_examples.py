@@ -34,6 +34,7 @@ ARRAYS = {
     "Flux",
     "LearnedCrossSection",
     "Likelihood",
+    "Nucleus",
     "ParametricFluxUncertainty",
     "QuarkParton",
     "TabulatedFluxUncertainty",
