@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from bayesxs.cards.card import Card
     from bayesxs.experiment.experiment import Experiment
     from bayesxs.inference.channel import FarChannel
+    from bayesxs.inference.folded import Folded, Oscillation
 
 
 class Row(NamedTuple):
@@ -229,22 +230,18 @@ def prepare(card: Card) -> None:
     prepare_jax(card.sampler.chains)
 
 
-def far_detector(card: Card) -> tuple[Experiment, list[FarChannel]]:
+def folded_events(card: Card) -> tuple[Experiment, Folded, Oscillation]:
     """Simulate the events of the card's first sample and fold them with the true cross section."""
     prepare(card)
     import jax
-    import numpy as np
 
     from bayesxs.cards.build import build_experiment
     from bayesxs.detector.density import simulate_events
-    from bayesxs.inference.channel import far_channel
-    from bayesxs.inference.compression import probability_span
     from bayesxs.inference.folded import Folded, Oscillation
 
     experiment = build_experiment(card)
     sample = experiment.samples[0]
     target = experiment.targets[sample]
-    steps = card.oscillation.newton_steps
     events = simulate_events(
         jax.random.key(card.seed),
         target.truth,
@@ -254,17 +251,31 @@ def far_detector(card: Card) -> tuple[Experiment, list[FarChannel]]:
         card.far.events,
     )
     spectrum = experiment.geometry(target).events(events.lepton_energy, events.z)
-    energies = experiment.energies.points
-    priors, fixed, baseline = experiment.priors, experiment.parameters, experiment.baseline
-    oscillation = Oscillation(sample, baseline, steps)
-    channel = far_channel(
-        Folded.plain(spectrum.of_function(target.truth), experiment.source_flux(sample)),
-        energies,
-        np.ones(card.far.events),
-        oscillation,
-        probability_span(oscillation, energies, priors, fixed),
+    folded = Folded.plain(spectrum.of_function(target.truth), experiment.source_flux(sample))
+    return (
+        experiment,
+        folded,
+        Oscillation(sample, experiment.baseline, card.oscillation.newton_steps),
     )
-    return experiment, [channel]
+
+
+def compressed(experiment: Experiment, folded: Folded, oscillation: Oscillation) -> FarChannel:
+    """Return events as a term of the likelihood, compressed for the priors as a run does it."""
+    import numpy as np
+
+    from bayesxs.inference.channel import far_channel
+    from bayesxs.inference.compression import probability_span
+
+    energies = experiment.energies.points
+    span = probability_span(oscillation, energies, experiment.priors, experiment.parameters)
+    weights = np.ones(len(folded.response.rows))
+    return far_channel(folded, energies, weights, oscillation, span)
+
+
+def far_detector(card: Card) -> tuple[Experiment, list[FarChannel]]:
+    """Return the experiment and the events of its first sample."""
+    experiment, folded, oscillation = folded_events(card)
+    return experiment, [compressed(experiment, folded, oscillation)]
 
 
 def likelihood(card: Card, options: argparse.Namespace) -> list[Row]:
@@ -311,10 +322,13 @@ def nuts(card: Card, options: argparse.Namespace) -> list[Row]:
     import jax
 
     from bayesxs.inference.posterior import posterior_tree, summarize
+    from bayesxs.runs.settings import run_settings
     from bayesxs.runs.stages import far_sampler
 
-    s = card.sampler
-    draws, first, second = clock_sampler(lambda: far_sampler(experiment, channels), channels)
+    s, settings = card.sampler, run_settings(card)
+    draws, first, second = clock_sampler(
+        lambda: far_sampler(experiment, settings, channels), channels
+    )
     summary = summarize(posterior_tree(draws, jax.random.key(2)))
     least = minimum_ess(summary)
     steps = int(draws.statistics["n_steps"].sum())
