@@ -84,7 +84,7 @@ def build_experiment(card: Card, source: str = "card") -> Experiment:
         priors=_priors(card, truth, source),
         baseline=Baseline(o.baseline_km, o.density_g_cm3, o.electron_fraction),
         energy_range=(card.beam.energy_min_GeV, card.beam.energy_max_GeV),
-        grid=Grid(g.energy_order, g.lepton_energies, g.z, g.nodes_x, g.nodes_q2),
+        grid=Grid(g.energy_order, g.lepton_energies, g.z, g.nodes_x, g.nodes_q2, x_max=g.x_max),
         detector=_detector(card),
         flux_uncertainty=_flux_uncertainty(card),
         far_events=card.far.events,

@@ -22,6 +22,8 @@ class GridCard(Section):
     """Nodes in x on which structure functions are evaluated."""
     nodes_q2: Annotated[int, Field(ge=8, le=1000)] = 48
     """Nodes in Q² on which structure functions are evaluated."""
+    x_max: Annotated[float | None, Field(ge=1.0, le=300.0)] = None
+    """Upper end of Bjorken x; left out, 1 for partons and 3 for nuclei."""
 
 
 class NoResponse(Section):

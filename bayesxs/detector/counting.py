@@ -19,7 +19,13 @@ from bayesxs.constants import NUCLEON_MASS
 from bayesxs.detector.density import FoldedRows
 from bayesxs.detector.grid import EnergyGrid, NodeGrid
 from bayesxs.detector.operator import Quadrature, build_operator, exact_response, row_quadrature
-from bayesxs.physics.kinematics import lepton_momentum, z_from_cosine
+from bayesxs.physics.kinematics import (
+    NUCLEON,
+    PhaseSpace,
+    lepton_momentum,
+    z_from_cosine,
+    z_reach,
+)
 from bayesxs.physics.structure_functions import StructureFunctions
 from bayesxs.types import Floats
 
@@ -91,20 +97,25 @@ class BinPoints(NamedTuple):
 
 
 def points_in_bins(
-    bins: CountedBins, lepton_mass: float, energy_max: float, order: int = ORDER
+    bins: CountedBins,
+    lepton_mass: float,
+    energy_max: float,
+    order: int = ORDER,
+    space: PhaseSpace = NUCLEON,
 ) -> BinPoints:
     """Lay Gauss-Legendre points into the part of every bin that neutrinos can reach.
 
     At fixed E_l, z runs from (E_l - p_l)/M, straight forward, to the smaller of (E_l + p_l)/M,
-    straight back, and (nu_max + m^2/(2M))/E_max, where x = 1 at the largest neutrino energy. Panels
-    in energy are cut where the first two cross an edge in z, E_l = (M z + m^2/(M z))/2, so that
-    the density is smooth in every panel.
+    straight back, and (nu_max x_max + m^2/(2M))/E_max, at x_max and the largest neutrino energy.
+    Panels in energy are cut where the first two cross an edge in z, E_l = (M z + m^2/(M z))/2, so
+    that the density is smooth in every panel.
 
     Args:
         bins: the bins.
         lepton_mass: m in GeV.
         energy_max: largest neutrino energy in GeV.
         order: points along each side of a panel.
+        space: how far x reaches.
     """
     low, high = np.clip(bins.energy, lepton_mass, energy_max).T
     cuts = np.broadcast_to(lepton_mass + ENERGY_CUTS, (bins.size, len(ENERGY_CUTS)))
@@ -115,7 +126,7 @@ def points_in_bins(
     index, energy, width = _panels(cuts, low, high, order)
     bottom, top = bins.z_range(index, energy, lepton_mass).T
     momentum = lepton_momentum(energy, lepton_mass)
-    reach = (energy_max - energy + lepton_mass**2 / (2.0 * NUCLEON_MASS)) / energy_max
+    reach = z_reach(energy_max, energy, lepton_mass, space)
     bottom = np.maximum(bottom, (energy - momentum) / NUCLEON_MASS)
     top = np.minimum(np.minimum(top, (energy + momentum) / NUCLEON_MASS), reach)
     cuts = np.broadcast_to(Z_CUTS, (len(index), len(Z_CUTS)))
@@ -155,6 +166,7 @@ class CountedSpectrum:
         nodes: the (x, Q^2) nodes.
         lepton_mass: m in GeV.
         order: Gauss-Legendre points along each side of a panel.
+        space: how far x reaches.
     """
 
     bins: CountedBins
@@ -162,11 +174,12 @@ class CountedSpectrum:
     nodes: NodeGrid
     lepton_mass: float
     order: int = ORDER
+    space: PhaseSpace = NUCLEON
 
     @cached_property
     def _points(self) -> BinPoints:
         high = float(self.energies.edges[-1])
-        return points_in_bins(self.bins, self.lepton_mass, high, self.order)
+        return points_in_bins(self.bins, self.lepton_mass, high, self.order, self.space)
 
     def of_function(self, sf: StructureFunctions) -> FoldedRows:
         """Fold structure functions evaluated at every point, without nodes."""
@@ -203,7 +216,7 @@ class CountedSpectrum:
         for start in range(0, len(points.bin), CHUNK):
             index, lepton_energy, z, areas = (a[start : start + CHUNK] for a in points)
             yield (
-                row_quadrature(lepton_energy, z, self.energies, self.lepton_mass),
+                row_quadrature(lepton_energy, z, self.energies, self.lepton_mass, space=self.space),
                 sparse.csr_array(
                     (areas, (index, np.arange(len(index)))), (self.bins.size, len(index))
                 ),

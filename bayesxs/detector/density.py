@@ -20,7 +20,13 @@ from numpy.typing import NDArray
 from bayesxs.constants import ELECTRON_MASS, MUON_MASS, TAU_MASS
 from bayesxs.errors import InputError
 from bayesxs.physics.cross_section import differential_cross_section
-from bayesxs.physics.kinematics import lepton_from_invariants, x_min, y_range
+from bayesxs.physics.kinematics import (
+    NUCLEON,
+    PhaseSpace,
+    lepton_from_invariants,
+    x_min,
+    y_range,
+)
 from bayesxs.physics.structure_functions import StructureFunctions
 from bayesxs.types import Floats
 
@@ -110,6 +116,7 @@ def simulate_events(
     energy_range: tuple[float, float],
     lepton_mass: float,
     number: int,
+    space: PhaseSpace = NUCLEON,
 ) -> Events:
     """Draw events from the continuous density flux(E) d2s/dE_l dz by rejection.
 
@@ -123,13 +130,14 @@ def simulate_events(
         energy_range: neutrino energies in GeV.
         lepton_mass: m in GeV.
         number: events wanted.
+        space: how far x reaches.
 
     Raises:
         InputError: the density vanishes everywhere.
     """
     if number == 0:
         return Events(*np.zeros((3, 0)))
-    proposal = _proposal(sf, lepton_mass)
+    proposal = _proposal(sf, lepton_mass, space)
     envelope = _envelope(_target(proposal, flux), energy_range)
     if not np.any(envelope.bound > 0.0):
         low, high = energy_range
@@ -160,19 +168,22 @@ def simulate_events(
     return Events(*(np.concatenate(parts) for parts in zip(*accepted, strict=True)))
 
 
-def _proposal(sf: StructureFunctions, lepton_mass: float) -> Callable[..., tuple[Array, ...]]:
+def _proposal(
+    sf: StructureFunctions, lepton_mass: float, space: PhaseSpace
+) -> Callable[..., tuple[Array, ...]]:
     """Return a function of E and two numbers in [0, 1]: the density's weight there, E_l and z."""
 
     @jax.jit
     def proposal(energy: Array, u: Array, v: Array) -> tuple[Array, ...]:
         bottom = jnp.cbrt(x_min(energy, lepton_mass))
-        root = bottom + (1.0 - bottom) * u
+        length = np.cbrt(space.x_max) - bottom
+        root = bottom + length * u
         x = root**3
         low, high = y_range(energy, x, lepton_mass)
         y = low + (high - low) * v
         lepton_energy, z = lepton_from_invariants(energy, x, y, lepton_mass)
-        jacobian = (1.0 - bottom) * 3.0 * root**2 * (high - low) * y * energy
-        value = differential_cross_section(sf, energy, lepton_energy, z, lepton_mass)
+        jacobian = length * 3.0 * root**2 * (high - low) * y * energy
+        value = differential_cross_section(sf, energy, lepton_energy, z, lepton_mass, space)
         return value * jacobian, lepton_energy, z
 
     return proposal

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bayesxs.constants import NUCLEON_MASS
-from bayesxs.physics.kinematics import x_min, z_max
+from bayesxs.physics.kinematics import NUCLEON, PhaseSpace, x_min, z_max
 from bayesxs.types import Floats
 
 
@@ -158,9 +158,11 @@ class LeptonGrid:
         return np.outer(np.diff(self.energy_edges), np.diff(self.z_edges)).ravel()
 
 
-def lepton_grid(energy_max: float, n_energy: int, n_z: int, lepton_mass: float) -> LeptonGrid:
+def lepton_grid(
+    energy_max: float, n_energy: int, n_z: int, lepton_mass: float, space: PhaseSpace = NUCLEON
+) -> LeptonGrid:
     """Cover everything that neutrinos up to `energy_max` can do with n_energy x n_z even bins."""
-    top = z_max(energy_max, lepton_mass)
+    top = z_max(energy_max, lepton_mass, space)
     return LeptonGrid(
         np.linspace(lepton_mass, energy_max, n_energy + 1), np.linspace(0.0, top, n_z + 1)
     )
@@ -238,15 +240,20 @@ def _even_stencil(nodes: Floats, points: ArrayLike, order: int) -> tuple[NDArray
 
 
 def node_grid(
-    energy_max: float, n_x: int, n_q2: int, lepton_mass: float, order: int = 3
+    energy_max: float,
+    n_x: int,
+    n_q2: int,
+    lepton_mass: float,
+    order: int = 3,
+    space: PhaseSpace = NUCLEON,
 ) -> NodeGrid:
     """Cover the physical (x, Q^2) of neutrinos up to `energy_max` with n_x x n_q2 nodes.
 
-    Q^2 runs from near zero, its kinematic minimum, to 2 M E; x to one, where cross sections vanish,
-    from x_min(E) or 1.25e-4 (u = 0.05), whichever is smaller.
+    Q^2 runs from near zero, its kinematic minimum, to 2 M E; x to its upper end, where cross
+    sections vanish, from x_min(E) or 1.25e-4 (u = 0.05), whichever is smaller.
     """
     grid = NodeGrid(np.empty(0), np.empty(0))
     q2_top = 2.0 * NUCLEON_MASS * energy_max
-    u = np.linspace(min(0.05, np.cbrt(x_min(energy_max, lepton_mass))), 1.0, n_x)
+    u = np.linspace(min(0.05, np.cbrt(x_min(energy_max, lepton_mass))), np.cbrt(space.x_max), n_x)
     v = np.linspace(np.log(grid.q2_scale + 1e-3), np.log(grid.q2_scale + q2_top), n_q2)
     return NodeGrid(u, v, order=order)

@@ -19,12 +19,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from bayesxs.constants import NUCLEON_MASS
 from bayesxs.detector.grid import EnergyGrid, NodeGrid
 from bayesxs.physics.cross_section import coefficients, differential_cross_section
 from bayesxs.physics.kinematics import (
+    NUCLEON,
+    PhaseSpace,
     invariants,
     is_physical,
+    least_transfer,
     lepton_from_invariants,
     x_min,
     y_range,
@@ -48,6 +50,7 @@ class Quadrature:
         weights: quadrature weights, shape (p,).
         n_rows: number of rows.
         lepton_mass: m in GeV.
+        space: how far x reaches.
     """
 
     row: NDArray[np.int32]
@@ -57,6 +60,7 @@ class Quadrature:
     weights: Floats
     n_rows: int
     lepton_mass: float
+    space: PhaseSpace = NUCLEON
 
 
 def row_quadrature(
@@ -66,13 +70,14 @@ def row_quadrature(
     lepton_mass: float,
     order: int = 3,
     softening: float = 0.002,
+    space: PhaseSpace = NUCLEON,
 ) -> Quadrature:
     """Integrate over neutrino energy at fixed (E_l, z), graded towards the row's threshold.
 
-    x < 1 asks for nu > nu_min = (E_l z - m^2/(2M))/(1 - z). Structure functions vary on the scale
-    of nu_min there, so intervals double in nu + softening from the threshold up; they break at the
-    panels of the shared energies too, where the flux has its kinks. Each carries `order` Gauss
-    points. Rows that no energy in the range reaches have none.
+    x < x_max asks for nu > nu_min = (E_l z - m^2/(2M))/(x_max - z). Structure functions vary on the
+    scale of nu_min there, so intervals double in nu + softening from the threshold up; they break
+    at the panels of the shared energies too, where the flux has its kinks. Each carries `order`
+    Gauss points. Rows that no energy in the range reaches have none.
 
     Args:
         lepton_energy: E_l of the rows in GeV, shape (n,).
@@ -81,13 +86,14 @@ def row_quadrature(
         lepton_mass: m in GeV.
         order: Gauss-Legendre points per interval.
         softening: energy in GeV below which the grading stops.
+        space: how far x reaches.
     """
     e_l, z_ = np.asarray(lepton_energy, dtype=float), np.asarray(z, dtype=float)
     low, high = energies.edges[0], energies.edges[-1]
-    possible = is_physical(high, e_l, z_, lepton_mass)
+    possible = is_physical(high, e_l, z_, lepton_mass, space)
     rows = np.nonzero(possible)[0].astype(np.int32)
     e_l, z_ = e_l[rows, None], z_[rows, None]
-    threshold = (e_l * z_ - lepton_mass**2 / (2.0 * NUCLEON_MASS)) / (1.0 - z_)
+    threshold = least_transfer(e_l, z_, lepton_mass, space)
     start = np.maximum(np.maximum(threshold, low - e_l), 0.0)
     doublings = np.arange(int(np.log2(high / softening)) + 1)
     graded = e_l + (start + softening) * 2.0**doublings - softening
@@ -106,11 +112,16 @@ def row_quadrature(
         (half * weights).ravel(),
         len(possible),
         lepton_mass,
+        space,
     )
 
 
 def total_quadrature(
-    energies: EnergyGrid, lepton_mass: float, n_x: int = 32, n_y: int = 16
+    energies: EnergyGrid,
+    lepton_mass: float,
+    n_x: int = 32,
+    n_y: int = 16,
+    space: PhaseSpace = NUCLEON,
 ) -> Quadrature:
     """Integrate over all lepton kinematics at each shared energy: one row per energy.
 
@@ -121,19 +132,21 @@ def total_quadrature(
     b, weight_b = np.polynomial.legendre.leggauss(n_y)
     energy = energies.points[:, None, None]
     bottom = np.cbrt(x_min(energy, lepton_mass))
-    u = bottom + (1.0 - bottom) * 0.5 * (a[:, None] + 1.0)
+    length = np.cbrt(space.x_max) - bottom
+    u = bottom + length * 0.5 * (a[:, None] + 1.0)
     x = u**3
     low, high = y_range(energy, x, lepton_mass)
     y = low + (high - low) * 0.5 * (b + 1.0)
-    area = 0.25 * (1.0 - bottom) * weight_a[:, None] * 3.0 * u**2 * (high - low) * weight_b
+    area = 0.25 * length * weight_a[:, None] * 3.0 * u**2 * (high - low) * weight_b
     weights = area * y * energy  # dE_l dz = nu dx dy
     energy, x, y, weights = (v.ravel() for v in np.broadcast_arrays(energy, x, y, weights))
     e_l, z = lepton_from_invariants(energy, x, y, lepton_mass)
     row = np.repeat(np.arange(len(energies.points), dtype=np.int32), n_x * n_y)
     # Below threshold the limits of x and y cross, and no point between them is physical
-    inside = is_physical(energy, e_l, z, lepton_mass)
+    inside = is_physical(energy, e_l, z, lepton_mass, space)
     energy, e_l, z, weights = (v[inside] for v in (energy, e_l, z, weights))
-    return Quadrature(row[inside], energy, e_l, z, weights, len(energies.points), lepton_mass)
+    n_rows = len(energies.points)
+    return Quadrature(row[inside], energy, e_l, z, weights, n_rows, lepton_mass, space)
 
 
 @dataclass(frozen=True)
@@ -287,7 +300,7 @@ def exact_cross_section(sf: StructureFunctions, quadrature: Quadrature) -> Float
 
     @jax.jit
     def evaluate(energy: jax.Array, lepton_energy: jax.Array, z: jax.Array) -> jax.Array:
-        return differential_cross_section(sf, energy, lepton_energy, z, q.lepton_mass)
+        return differential_cross_section(sf, energy, lepton_energy, z, q.lepton_mass, q.space)
 
     cross_section = np.empty(len(q.row))
     size = min(CHUNK, len(q.row))  # one shape, one compilation

@@ -15,6 +15,7 @@ import numpy as np
 from bayesxs.detector.density import Sample
 from bayesxs.detector.grid import EnergyGrid, NodeGrid, energy_grid, longest_panel, unresolved
 from bayesxs.errors import InputError
+from bayesxs.experiment.checks import check_structure_functions
 from bayesxs.experiment.geometry import Geometry, Target
 from bayesxs.experiment.settings import (
     DEFAULT_PRIORS,
@@ -25,7 +26,8 @@ from bayesxs.experiment.settings import (
 from bayesxs.fork import refuse_fork
 from bayesxs.inference.priors import Prior, on_prior_branch, prior_box
 from bayesxs.inputs.flux import Flux
-from bayesxs.physics.nature import Nature
+from bayesxs.physics.kinematics import PhaseSpace
+from bayesxs.physics.nature import Nature, x_max
 from bayesxs.physics.nufit import nufit_6_0
 from bayesxs.physics.oscillation import (
     DUNE,
@@ -47,10 +49,6 @@ if TYPE_CHECKING:
 # Relative L2 error of the far flux between shared energies from which runs and reports warn: five
 # times that of the quick preset
 UNRESOLVED: Final = 0.05
-
-# Where own structure functions are looked at before they are used
-CHECKED_X: Final = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9)
-CHECKED_Q2: Final = (0.1, 0.5, 1.0, 3.0, 8.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +149,17 @@ class Experiment:
             return np.zeros((0, len(self.energies.points)))
         return self.flux_uncertainty.modes(self.energies)
 
+    @cached_property
+    def space(self) -> PhaseSpace:
+        """How far x reaches: as `grid.x_max` or else the furthest cross section says.
+
+        Raises:
+            InputError: grid.x_max is below 1 or not finite.
+        """
+        if self.grid.x_max is not None:
+            return PhaseSpace(self.grid.x_max)
+        return PhaseSpace(max(x_max(n) for n in (self.nature, self.assumed) if n is not None))
+
     @property
     def flux_at_far(self) -> Flux:
         """Flux at the far detector before oscillation."""
@@ -217,7 +226,7 @@ class Experiment:
     def geometries(self) -> Mapping[str, Geometry]:
         """Grids and operators by target; their parts are built when first asked for."""
         return {
-            t.name: Geometry(self.grid, self.detector, self.energies, t)
+            t.name: Geometry(self.grid, self.detector, self.energies, t, self.space)
             for t in self.unique_targets
         }
 
@@ -342,31 +351,6 @@ def structure_functions(nature: Nature | StructureFunctions, sample: Sample) -> 
         return found
     check_structure_functions(found, f"nature, {sample.name}")
     return Positive(found)
-
-
-def check_structure_functions(found: StructureFunctions, source: str) -> None:
-    """Refuse structure functions of the wrong shape, not finite, or of a negative cross section.
-
-    They are looked at where near-detector data are.
-
-    Raises:
-        InputError: naming x and Q^2.
-    """
-    x, q2 = (a.ravel() for a in np.meshgrid(CHECKED_X, CHECKED_Q2))
-    values = np.asarray(found(jnp.asarray(x), jnp.asarray(q2)), dtype=float)
-    if values.shape != (len(x), 3):
-        allowed = f"({len(x)}, 3) for x and Q^2 of shape ({len(x)},): coefficients b0, b1, b2"
-        raise InputError.at(source, "shape of structure functions", values.shape, allowed)
-    finite = np.isfinite(values).all(axis=1)
-    b0, b1, b2 = values.T
-    size = 1e-9 * np.abs(values).max(axis=1, initial=0.0)
-    root = np.sqrt(np.maximum(b0 * b2, 0.0))
-    good = finite & (b0 >= -size) & (b2 >= -size) & (b1 >= -root - size)
-    if not good.all():
-        i = int(np.argmin(good))
-        allowed = "b0 >= 0, b2 >= 0 and b1 >= -sqrt(b0 b2): the cross section must not be negative"
-        where = f"structure functions at x = {x[i]:g}, Q^2 = {q2[i]:g} GeV^2"
-        raise InputError.at(source, where, tuple(values[i]), allowed if finite[i] else "finite")
 
 
 @partial(jax.jit, static_argnames=("sample", "newton_steps"))

@@ -50,6 +50,7 @@ def simulated_events(
             experiment.energy_range,
             sample.lepton_mass,
             numbers[number],
+            experiment.space,
         )
         columns = _event_columns(number, drawn.lepton_energy, drawn.z, sample.lepton_mass)
         pieces.append(columns | {"energy": drawn.energy})
@@ -125,16 +126,16 @@ def events_of(experiment: Experiment, data: FarData) -> xr.Dataset:
 def _require_possible(
     experiment: Experiment, energy: Float, cosine: Float, sample: np.ndarray
 ) -> None:
-    top = experiment.energy_range[1]
+    top, space = experiment.energy_range[1], experiment.space
     masses = np.array([s.lepton_mass for s in experiment.samples])[sample]
     possible = energy > masses
     for mass in np.unique(masses):
         own = possible & (masses == mass)
         z = z_from_cosine(energy[own], cosine[own], mass)
-        possible[own] = np.asarray(is_physical(top, energy[own], z, mass))
+        possible[own] = np.asarray(is_physical(top, energy[own], z, mass, space))
     if not possible.all():
         i = int(np.argmin(possible))
-        allowed = f"a lepton that a neutrino of up to {top:g} GeV makes"
+        allowed = f"a lepton that a neutrino of up to {top:g} GeV makes with x < {space.x_max:g}"
         value = f"{energy[i]:g} GeV, cos_theta {cosine[i]:g}"
         raise InputError.at("far data", f"event {i}", value, allowed)
 

@@ -25,6 +25,7 @@ from bayesxs.detector.reco import RecoGrid, TrueCells, reco_grid, true_cells
 from bayesxs.detector.smearing import Acceptance, response_matrix
 from bayesxs.detector.spectrum import Spectrum
 from bayesxs.experiment.settings import GaussianDetector, Grid
+from bayesxs.physics.kinematics import NUCLEON, PhaseSpace
 from bayesxs.physics.structure_functions import Positive, StructureFunctions
 from bayesxs.types import Floats as Float
 
@@ -56,7 +57,12 @@ class Geometry:
     """The grids of one target, and what folds its cross section."""
 
     def __init__(
-        self, grid: Grid, detector: GaussianDetector | None, energies: EnergyGrid, target: Target
+        self,
+        grid: Grid,
+        detector: GaussianDetector | None,
+        energies: EnergyGrid,
+        target: Target,
+        space: PhaseSpace = NUCLEON,
     ) -> None:
         """Lay out the grids."""
         high, mass = float(energies.edges[-1]), target.sample.lepton_mass
@@ -64,14 +70,19 @@ class Geometry:
         self._far_bins = grid.far_bins
         self.target = target
         self.lepton_mass = mass
-        self.bins: LeptonGrid = lepton_grid(high, grid.lepton_energies, grid.z, mass)
-        self.nodes: NodeGrid = node_grid(high, grid.nodes_x, grid.nodes_q2, mass)
+        self.space = space
+        self.bins: LeptonGrid = lepton_grid(high, grid.lepton_energies, grid.z, mass, space)
+        self.nodes: NodeGrid = node_grid(high, grid.nodes_x, grid.nodes_q2, mass, space=space)
         self.response = None if detector is None else DetectorResponse(detector, self)
 
     @cached_property
     def quadrature(self) -> Quadrature:
         """Quadrature of the bin centers."""
-        return row_quadrature(*self.bins.rows, self.energies, self.lepton_mass)
+        return self.rows(*self.bins.rows)
+
+    def rows(self, lepton_energy: Float, z: Float) -> Quadrature:
+        """Return the quadrature over neutrino energy at given lepton energies (GeV) and z."""
+        return row_quadrature(lepton_energy, z, self.energies, self.lepton_mass, space=self.space)
 
     @cached_property
     def spectrum(self) -> Spectrum:
@@ -96,9 +107,7 @@ class Geometry:
     @cached_property
     def cell_quadrature(self) -> Quadrature:
         """Quadrature of the cells."""
-        return row_quadrature(
-            self.cells.lepton_energy, self.cells.z, self.energies, self.lepton_mass
-        )
+        return self.rows(self.cells.lepton_energy, self.cells.z)
 
     @cached_property
     def true_cell_rows(self) -> Float:
@@ -128,7 +137,7 @@ class Geometry:
         if self.response is not None:
             return self.response.spectrum
         points = points_of_bins(self.grid, self.lepton_mass)
-        quadrature = row_quadrature(points.lepton_energy, points.z, self.energies, self.lepton_mass)
+        quadrature = self.rows(points.lepton_energy, points.z)
         summed = sum_of_points(self.grid)
         return Spectrum(quadrature, self.energies, self.nodes, points.areas, summed)
 
@@ -153,7 +162,7 @@ class Geometry:
     @cached_property
     def totals(self) -> Quadrature:
         """Quadrature of the total cross section at the shared energies."""
-        return total_quadrature(self.energies, self.lepton_mass)
+        return total_quadrature(self.energies, self.lepton_mass, space=self.space)
 
     @cached_property
     def total_operator(self) -> Operator:
@@ -196,11 +205,11 @@ class Geometry:
     def fine_bins(self) -> LeptonGrid:
         """Bins fine enough to be summed to spectra; a bin's center stands for the whole bin."""
         high = float(self.energies.edges[-1])
-        return lepton_grid(high, FINE_BINS, FINE_BINS, self.lepton_mass)
+        return lepton_grid(high, FINE_BINS, FINE_BINS, self.lepton_mass, self.space)
 
     def events(self, lepton_energy: Float, z: Float) -> Spectrum:
         """Return the spectrum whose rows are unbinned events (GeV, 1)."""
-        quadrature = row_quadrature(lepton_energy, z, self.energies, self.lepton_mass)
+        quadrature = self.rows(lepton_energy, z)
         return Spectrum(quadrature, self.energies, self.nodes, totals=self.totals)
 
     def node_values(self, sf: StructureFunctions) -> Float:

@@ -114,7 +114,7 @@ class NearDetector:
         """The map from a cross section to the bins."""
         g = self.geometry
         if g.response is None and self.source.counted:
-            return CountedSpectrum(self.bins, g.energies, g.nodes, g.lepton_mass)
+            return CountedSpectrum(self.bins, g.energies, g.nodes, g.lepton_mass, space=g.space)
         grid, summed = self._reconstructed
         if g.response is not None and grid is not None:
             return g.response.spectrum_in(grid, summed)
@@ -189,7 +189,8 @@ class NearDetector:
             (low, high), second = self.bins.energy[first], self.bins.second[first]
             where = f"bin {low:g} to {high:g} GeV, {self.bins.axis} {second[0]:g} to {second[1]:g}"
             mend = f'{self.source.prefix}impossible = "drop" leaves it out'
-            allowed = f"no neutrino of the beam makes such a lepton; {mend}"
+            x = self.geometry.space.x_max
+            allowed = f"no neutrino of the beam makes such a lepton with x < {x:g}; {mend}"
             raise InputError.at(path, where, f"{counts[first]:.0f}", allowed)
         return np.where(impossible, 0.0, counts), int(counts[impossible].sum())
 

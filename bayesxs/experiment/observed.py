@@ -38,9 +38,9 @@ def read_observed(
 ) -> Observed:
     """Read far-detector events from a file.
 
-    An event is possible where a neutrino of the beam can make its lepton: by kinematics alone, for
-    no cross section is known beforehand. What a detector has reconstructed need not be possible;
-    such events are judged by its bins, and by its threshold.
+    An event is possible where a neutrino of the beam can make its lepton with x < x_max: by
+    kinematics alone, for no cross section is known beforehand. What a detector has reconstructed
+    need not be possible; such events are judged by its bins, and by its threshold.
 
     Args:
         experiment: its samples and fluxes.
@@ -72,13 +72,14 @@ def read_observed(
         own = events.sample == number
         energy = events.lepton_energy[own]
         z = z_from_cosine(energy, events.cos_theta[own], mass)
-        possible[own] = np.asarray(is_physical(top, energy, z, mass))
+        possible[own] = np.asarray(is_physical(top, energy, z, mass, experiment.space))
     if not possible.all() and impossible == "refuse":
         first = int(np.argmin(possible))
         count = int((~possible).sum())
         shown = f"{events.lepton_energy[first]:g} GeV, {events.cos_theta[first]:g}"
         more = f" (and {count - 1} more rows)" if count > 1 else ""
-        allowed = f"no neutrino up to {tops[events.sample[first]]:g} GeV makes such a lepton{more}"
+        top, x = tops[events.sample[first]], experiment.space.x_max
+        allowed = f"no neutrino up to {top:g} GeV makes such a lepton with x < {x:g}{more}"
         allowed += f'; {prefix}impossible = "drop" leaves it out'
         raise InputError.at(path, f"event {first}: {', '.join(COLUMNS)}", shown, allowed)
     if not possible.any():

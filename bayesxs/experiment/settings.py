@@ -32,6 +32,7 @@ class Grid:
         nodes_q2: nodes in Q^2.
         far_bins: far-detector bins in lepton energy and angle, where counts are predicted or events
             are too many to be taken one by one: 40 x 30 cost 0.6 % of the errors of dm31 and s2_23.
+        x_max: upper end of Bjorken x, in [1, A]; None for what the cross sections say.
 
     Example:
         >>> bayesxs.Grid(nodes_x=24, nodes_q2=24).nodes_x
@@ -44,6 +45,7 @@ class Grid:
     nodes_x: int = 48
     nodes_q2: int = 48
     far_bins: tuple[int, int] = (40, 30)
+    x_max: float | None = None
 
 
 @dataclass(frozen=True)

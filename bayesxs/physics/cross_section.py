@@ -16,7 +16,14 @@ from bayesxs.constants import (
     NUCLEON_MASS,
     W_MASS,
 )
-from bayesxs.physics.kinematics import invariants, is_physical, lepton_momentum, y_max
+from bayesxs.physics.kinematics import (
+    NUCLEON,
+    PhaseSpace,
+    invariants,
+    is_physical,
+    lepton_momentum,
+    y_max,
+)
 from bayesxs.physics.structure_functions import StructureFunctions, bernstein_basis
 
 # G_F^2 M / pi, from natural units to 1e-38 cm^2 / GeV
@@ -76,6 +83,7 @@ def differential_cross_section(
     lepton_energy: ArrayLike,
     z: ArrayLike,
     lepton_mass: float,
+    space: PhaseSpace = NUCLEON,
 ) -> Array:
     """Return d2s/dE_l dz in 1e-38 cm^2/GeV, zero outside the physical region.
 
@@ -85,9 +93,10 @@ def differential_cross_section(
         lepton_energy: E_l in GeV.
         z: (E_l - p_l cos theta)/M.
         lepton_mass: m in GeV.
+        space: how far x reaches.
     """
     energy, lepton_energy, z = jnp.broadcast_arrays(*map(jnp.asarray, (energy, lepton_energy, z)))
-    inside = is_physical(energy, lepton_energy, z, lepton_mass)
+    inside = is_physical(energy, lepton_energy, z, lepton_mass, space)
     # A harmless physical point stands in where the real one is not, so that gradients stay finite
     safe_energy = jnp.where(inside, energy, 2.0)
     safe_lepton = jnp.where(inside, lepton_energy, 1.0)

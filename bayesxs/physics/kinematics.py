@@ -6,9 +6,12 @@ masses in GeV, Q^2 in GeV^2. The detector-side angle variable is z = (E_l - p_l 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from bayesxs.constants import NUCLEON_MASS
+from bayesxs.errors import InputError
 from bayesxs.types import Numbers
 
 
@@ -18,6 +21,38 @@ class Invariants(NamedTuple):
     x: Numbers
     q2: Numbers
     y: Numbers
+
+
+@dataclass(frozen=True)
+class PhaseSpace:
+    """How far Bjorken x reaches, of which all other limits of the kinematics follow.
+
+    A nucleon at rest gives x < 1. Nucleons in a nucleus move and share momentum, so that x reaches
+    A in principle.
+
+    Attributes:
+        x_max: upper end of Bjorken x = Q^2/(2 M nu), at least 1.
+
+    Raises:
+        InputError: x_max is below 1 or not finite.
+    """
+
+    x_max: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the upper end of x."""
+        if not 1.0 <= self.x_max < math.inf:
+            raise InputError.at("phase space", "x_max", self.x_max, "finite and at least 1")
+
+
+# That of a nucleon at rest, and of the parton model
+NUCLEON: Final = PhaseSpace()
+
+# That of nuclei that are heavier: of generators' events one in a thousand has x > 2.2
+HIGHEST_X: Final = 3.0
+
+# Largest z that bins cover where x exceeds 1: the lepton of no event of two generators reaches it
+HIGHEST_Z: Final = 1.3
 
 
 def lepton_momentum(lepton_energy: Numbers, lepton_mass: float) -> Numbers:
@@ -53,10 +88,16 @@ def lepton_from_invariants(
     return energy * (1.0 - y), (q2 + lepton_mass**2) / (2.0 * NUCLEON_MASS * energy)
 
 
-def is_physical(energy: Numbers, lepton_energy: Numbers, z: Numbers, lepton_mass: float) -> Numbers:
-    """Tell where nu > 0, 0 < x < 1, |cos theta| <= 1 and E_l > m hold together.
+def is_physical(
+    energy: Numbers,
+    lepton_energy: Numbers,
+    z: Numbers,
+    lepton_mass: float,
+    space: PhaseSpace = NUCLEON,
+) -> Numbers:
+    """Tell where nu > 0, 0 < x < x_max, |cos theta| <= 1 and E_l > m hold together.
 
-    x < 1 is written as Q^2 < 2 M nu, so that no division happens where nu <= 0.
+    x < x_max is written as Q^2 < 2 M nu x_max, so that no division happens where nu <= 0.
     """
     nu = energy - lepton_energy
     q2 = 2.0 * NUCLEON_MASS * energy * z - lepton_mass**2
@@ -65,7 +106,7 @@ def is_physical(energy: Numbers, lepton_energy: Numbers, z: Numbers, lepton_mass
     return (
         (nu > 0.0)
         & (q2 > 0.0)
-        & (q2 < 2.0 * NUCLEON_MASS * nu)
+        & (q2 < 2.0 * NUCLEON_MASS * nu * space.x_max)
         & angle
         & (lepton_energy > lepton_mass)
     )
@@ -101,9 +142,29 @@ def y_range(energy: Numbers, x: Numbers, lepton_mass: float) -> tuple[Numbers, N
     return (middle - half) / scale, (middle + half) / scale
 
 
-def z_max(energy_max: Numbers, lepton_mass: float) -> Numbers:
-    """Return the largest z reached at any lepton energy for neutrino energies up to E_max.
+def least_transfer(
+    lepton_energy: Numbers, z: Numbers, lepton_mass: float, space: PhaseSpace = NUCLEON
+) -> Numbers:
+    """Return the energy transfer of a row at x = x_max, the least that it can have, in GeV.
 
-    At fixed E_l, x < 1 asks z < (nu + m^2/(2M))/E, largest as E_l -> m; there z >= m/M too.
+    2 M E z - m^2 < 2 M nu x_max asks nu > (E_l z - m^2/(2M))/(x_max - z), where z < x_max.
     """
-    return 1.0 - lepton_mass / energy_max + lepton_mass**2 / (2.0 * NUCLEON_MASS * energy_max)
+    return (lepton_energy * z - lepton_mass**2 / (2.0 * NUCLEON_MASS)) / (space.x_max - z)
+
+
+def z_reach(
+    energy: Numbers, lepton_energy: Numbers, lepton_mass: float, space: PhaseSpace = NUCLEON
+) -> Numbers:
+    """Return z at x = x_max, (nu x_max + m^2/(2M))/E: an upper end at fixed E and E_l."""
+    transfer = (energy - lepton_energy) * space.x_max
+    return (transfer + lepton_mass**2 / (2.0 * NUCLEON_MASS)) / energy
+
+
+def z_max(energy_max: float, lepton_mass: float, space: PhaseSpace = NUCLEON) -> float:
+    """Return the largest z that bins need to cover for neutrino energies up to E_max.
+
+    At fixed E_l, x < x_max asks z < (nu x_max + m^2/(2M))/E, largest as E_l -> m; there z >= m/M
+    too. Where x exceeds 1 this end lies far above the last events, and bins stop at 1.3.
+    """
+    rest = lepton_mass**2 / (2.0 * NUCLEON_MASS * energy_max)
+    return min(space.x_max * (1.0 - lepton_mass / energy_max) + rest, HIGHEST_Z)

@@ -21,10 +21,18 @@ from bayesxs.physics.structure_functions import (
 
 
 class Nature(Protocol):
-    """Anything that gives structure functions for a lepton mass and a sign of the neutrino."""
+    """Anything that gives structure functions for a lepton mass and a sign of the neutrino.
+
+    One whose cross section does not end at x = 1 says where it does in an attribute `x_max`.
+    """
 
     def structure_functions(self, lepton_mass: float, antineutrino: bool) -> StructureFunctions:
         """Return a callable of (x, Q^2 in GeV^2) with values (b0, b1, b2); lepton mass in GeV."""
+
+
+def x_max(nature: Nature | StructureFunctions) -> float:
+    """Return the x at which a nature's cross section ends: its `x_max` if it has one, else 1."""
+    return float(getattr(nature, "x_max", 1.0))
 
 
 @dataclass(frozen=True)

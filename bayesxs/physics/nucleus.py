@@ -23,6 +23,7 @@ from bayesxs.physics.delta_resonance import Delta
 from bayesxs.physics.fermi_motion import FermiSphere
 from bayesxs.physics.helicity import Helicity, bernstein_from_helicity
 from bayesxs.physics.inelastic import parton_tensor
+from bayesxs.physics.kinematics import HIGHEST_X
 from bayesxs.physics.nature import XF, as_pdf
 from bayesxs.physics.nucleon_form_factors import Vector
 from bayesxs.physics.quasielastic import QuasiElastic, Scaling
@@ -93,6 +94,14 @@ class Nucleus:
     vector: Vector = "bbba05"
     delta: Delta = field(default_factory=Delta)
     transition_GeV: tuple[float, float] = (1.3, 1.6)
+
+    @property
+    def x_max(self) -> float:
+        """Return where the cross section is taken to end: at 3, or with all of a lighter nucleus.
+
+        In argon one event in a thousand has x > 2.2.
+        """
+        return float(min(max(self.protons + self.neutrons, 1.0), HIGHEST_X))
 
     def channels(
         self, x: ArrayLike, q2: ArrayLike, antineutrino: bool = False

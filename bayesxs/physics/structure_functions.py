@@ -172,11 +172,12 @@ class PartonFunctions:
     form: Form = "collinear"
 
     def five(self, x: ArrayLike, q2: ArrayLike) -> Array:
-        """Return F1..F5 per nucleus, shape (..., 5)."""
+        """Return F1..F5 per nucleus, zero above x = 1, shape (..., 5)."""
         x, q2 = jnp.broadcast_arrays(jnp.asarray(x), jnp.asarray(q2))
-        quarks, antiquarks = struck_partons(
-            self.pdf.xf(x, q2, PARTONS), self.protons, self.neutrons, self.antineutrino
-        )
+        # A parton has no more than all of its nucleon's momentum; tables end there
+        partons = self.pdf.xf(jnp.minimum(x, 1.0), q2, PARTONS)
+        partons = jnp.where((x > 1.0)[..., None], 0.0, partons)
+        quarks, antiquarks = struck_partons(partons, self.protons, self.neutrons, self.antineutrino)
         if self.form == "helicity":
             zero = jnp.zeros_like(quarks)
             tensor = Helicity(2.0 * quarks / x, 2.0 * antiquarks / x, zero, zero, zero)

@@ -165,7 +165,7 @@ def _slices(
 
     def evaluate(sf: Any) -> Float:
         slices = [
-            differential_cross_section(sf, energy, e_l, z, geometry.lepton_mass)
+            differential_cross_section(sf, energy, e_l, z, geometry.lepton_mass, geometry.space)
             for energy in energies
         ]
         return np.stack(slices).reshape(len(energies), *grid.shape)

@@ -13,7 +13,7 @@ from bayesxs.detector.density import Events, simulate_events
 from bayesxs.detector.grid import energy_grid, lepton_grid, node_grid
 from bayesxs.detector.operator import build_operator, fold, row_quadrature, total_quadrature
 from bayesxs.detector.operator import exact_cross_section as exact
-from bayesxs.physics.kinematics import cosine_from_z
+from bayesxs.physics.kinematics import NUCLEON, PhaseSpace, cosine_from_z
 
 NUMBER = 400_000
 
@@ -92,19 +92,20 @@ def test_more_points_change_nothing_that_counts(expected, energies, nodes, truth
     assert np.sum((coarse - fine)[filled] ** 2 / fine[filled]) < 1.0
 
 
+@pytest.mark.parametrize("space", [NUCLEON, PhaseSpace(3.0)], ids=["nucleon", "argon"])
 @pytest.mark.parametrize("mass", [MUON_MASS, 0.000511, 1.777])
-def test_the_areas_of_points_add_up_to_the_reachable_part_of_the_plane(mass):
+def test_the_areas_of_points_add_up_to_the_reachable_part_of_the_plane(mass, space):
     """Against a plain sum over a fine mesh of the energy."""
     top = 10.0
     energy = mass + (top - mass) * (np.arange(400_000) + 0.5) / 400_000
     momentum = np.sqrt(energy**2 - mass**2)
     low = (energy - momentum) / NUCLEON_MASS
-    reach = (top - energy + mass**2 / (2.0 * NUCLEON_MASS)) / top
+    reach = (space.x_max * (top - energy) + mass**2 / (2.0 * NUCLEON_MASS)) / top
     length = np.maximum(np.minimum((energy + momentum) / NUCLEON_MASS, reach) - low, 0.0)
     area = length.mean() * (top - mass)
-    for axis, edges in (("z", [0.0, 0.1, 0.5, 2.0]), ("cos_theta", [-1.0, 0.3, 1.0])):
+    for axis, edges in (("z", [0.0, 0.1, 0.5, 3.0]), ("cos_theta", [-1.0, 0.3, 1.0])):
         bins = CountedBins.of_edges([0.0, 0.4, 3.0, 20.0], edges, axis)
-        found = points_in_bins(bins, mass, top)
+        found = points_in_bins(bins, mass, top, space=space)
         assert found.areas.sum() == pytest.approx(area, rel=1e-3)
         inside = bins.energy[found.bin]
         assert np.all((inside[:, 0] < found.lepton_energy) & (found.lepton_energy < inside[:, 1]))

@@ -21,7 +21,10 @@ from bayesxs.detector.operator import (
     total_quadrature,
 )
 from bayesxs.physics.cross_section import differential_cross_section
-from bayesxs.physics.kinematics import invariants, is_physical, x_min
+from bayesxs.physics.kinematics import NUCLEON, PhaseSpace, invariants, is_physical, x_min
+
+ARGON = PhaseSpace(3.0)
+spaces = st.sampled_from([NUCLEON, PhaseSpace(1.5), ARGON])
 
 d2s = jax.jit(differential_cross_section, static_argnums=(0, 4))
 
@@ -259,36 +262,52 @@ def test_rows_may_be_events_in_any_order(operator, leptons, energies, nodes, tru
     seed=vectors,
     mass=st.sampled_from([MUON_MASS, TAU_MASS]),
     order=st.integers(1, 5),
+    space=spaces,
 )
-def test_row_quadrature_covers_exactly_the_physical_energies(seed, mass, order):
+def test_row_quadrature_covers_exactly_the_physical_energies(seed, mass, order, space):
     rng = np.random.default_rng(seed)
     energies = EnergyGrid(np.array([0.5, 1.3, 2.0, 4.5, 9.0]))
-    lepton_energy, z = rng.uniform(mass, 9.0, 30), rng.uniform(0.0, 1.0, 30)
+    lepton_energy, z = rng.uniform(mass, 9.0, 30), rng.uniform(0.0, space.x_max, 30)
     # Some that go almost straight forward, whose threshold is lowest
     momentum = np.sqrt(lepton_energy**2 - mass**2)
     z[::2] = 1.001 * (lepton_energy - momentum)[::2] / NUCLEON_MASS
-    q = row_quadrature(lepton_energy, z, energies, mass, order=order)
+    q = row_quadrature(lepton_energy, z, energies, mass, order=order, space=space)
     assert q.n_rows == 30
     assert np.all(np.diff(q.row) >= 0)
     assert np.all(q.weights > 0.0)
-    assert np.all(is_physical(q.energy, q.lepton_energy, q.z, mass))
+    assert np.all(is_physical(q.energy, q.lepton_energy, q.z, mass, space))
     # The weights of a row add up to the length of its physical interval
     even = np.linspace(0.5, 9.0, 20001)
-    inside = is_physical(even[:, None], lepton_energy, z, mass)
+    inside = is_physical(even[:, None], lepton_energy, z, mass, space)
     length = np.bincount(q.row, q.weights, minlength=30)
     np.testing.assert_allclose(length, inside.mean(axis=0) * 8.5, atol=1.5e-3)
 
 
-def test_total_quadrature_measures_the_area_of_the_region(energies):
+@pytest.mark.parametrize("space", [NUCLEON, ARGON], ids=["nucleon", "argon"])
+def test_total_quadrature_measures_the_area_of_the_region(energies, space):
     # Weights are dE_l dz over the physical region at each energy
-    quadrature = total_quadrature(energies, MUON_MASS)
-    assert np.all(is_physical(quadrature.energy, quadrature.lepton_energy, quadrature.z, MUON_MASS))
+    quadrature = total_quadrature(energies, MUON_MASS, space=space)
+    coordinates = (quadrature.energy, quadrature.lepton_energy, quadrature.z)
+    assert np.all(is_physical(*coordinates, MUON_MASS, space))
     area = np.bincount(quadrature.row, quadrature.weights)
     for i in (0, 20, 70, -1):
         energy = energies.points[i]
-        lepton_energy, z = np.linspace(MUON_MASS, energy, 1501)[1:], np.linspace(0.0, 1.0, 1500)
-        inside = is_physical(energy, lepton_energy[:, None], z, MUON_MASS)
-        assert area[i] == pytest.approx(inside.mean() * (energy - MUON_MASS), rel=2e-3)
+        lepton_energy = np.linspace(MUON_MASS, energy, 1501)[1:]
+        z = np.linspace(0.0, space.x_max, 1500)
+        inside = is_physical(energy, lepton_energy[:, None], z, MUON_MASS, space)
+        plane = space.x_max * (energy - MUON_MASS)
+        assert area[i] == pytest.approx(inside.mean() * plane, rel=3e-3)
+
+
+@pytest.mark.parametrize("space", [NUCLEON, PhaseSpace(1.5), ARGON])
+def test_x_of_the_points_reaches_its_upper_end(energies, space):
+    leptons = lepton_grid(10.0, 40, 40, MUON_MASS, space)
+    for q in (
+        row_quadrature(*leptons.rows, energies, MUON_MASS, space=space),
+        total_quadrature(energies, MUON_MASS, space=space),
+    ):
+        x, _, _ = invariants(q.energy, q.lepton_energy, q.z, MUON_MASS)
+        assert 0.99 * space.x_max < x.max() < space.x_max
 
 
 def test_energies_below_threshold_have_no_cross_section(smooth):

@@ -225,7 +225,8 @@ def test_pdf_sets(fault: str, line: str, refused, tmp_path: Path) -> None:
         (
             "lepton_energy_GeV,cos_theta\n1.0,1.0\n3.0,0.0\n9.99,0.98\n",
             "HERE/events.csv: event 1: lepton_energy_GeV, cos_theta = 3 GeV, 0: no neutrino up to "
-            '10 GeV makes such a lepton (and 1 more rows); far.impossible = "drop" leaves it out',
+            "10 GeV makes such a lepton with x < 1 (and 1 more rows); far.impossible = "
+            '"drop" leaves it out',
         ),
         (None, "HERE/events.csv: cannot be read: No such file or directory"),
     ],

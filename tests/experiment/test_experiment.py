@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from bayesxs.cards.overrides import parse_overrides
 from bayesxs.errors import InputError
 from bayesxs.experiment.far import sample_shares
 from bayesxs.inputs.flux import embedded_dune_flux
+from bayesxs.physics.kinematics import HIGHEST_Z, NUCLEON, PhaseSpace
+from bayesxs.physics.nucleus import Nucleus
 from bayesxs.progress import Reporter
 from bayesxs.runs.pipeline import Analysis, run
 from bayesxs.storage.run_folder import RunFolder
@@ -48,6 +51,26 @@ def test_the_near_flux_is_the_far_one_unless_a_card_says_otherwise():
     np.testing.assert_array_equal(other.targets[sample].near_flux, near)
     far = embedded_dune_flux("neutrino", "far")(14, experiment.energies.points)
     np.testing.assert_array_equal(other.source_flux(sample), far)
+
+
+def test_x_reaches_as_far_as_the_furthest_cross_section():
+    class Far:
+        x_max = 2.5
+
+        def structure_functions(self, lepton_mass, antineutrino):
+            return experiment.nature.structure_functions(lepton_mass, antineutrino)
+
+    experiment = build_experiment(card_of())
+    assert experiment.space == NUCLEON
+    assert replace(experiment, nature=Far()).space == PhaseSpace(2.5)
+    assert replace(experiment, assumed=Far()).space == PhaseSpace(2.5)
+    nucleus, deuteron = Nucleus(experiment.nature.pdf), Nucleus(experiment.nature.pdf, 1, 1)
+    assert replace(experiment, nature=nucleus).space == PhaseSpace(3.0)
+    assert replace(experiment, nature=deuteron).space == PhaseSpace(2.0)
+    assert build_experiment(card_of("grid.x_max=1.5")).space == PhaseSpace(1.5)
+    geometry = replace(experiment, nature=Far()).geometries["mu"]
+    assert geometry.space == PhaseSpace(2.5)
+    assert geometry.bins.z_edges[-1] == HIGHEST_Z
 
 
 def test_quadrature_sees_the_kinks_of_both_fluxes(table):

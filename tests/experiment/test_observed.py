@@ -55,6 +55,17 @@ def test_impossible_events_are_refused_or_dropped_and_counted(tmp_path):
         simulated(tmp_path / "none", [file, "far.impossible=drop"])
 
 
+def test_events_above_x_one_are_possible_where_x_reaches_so_far(tmp_path):
+    # At 10 GeV the second has x = 1.16, and more below
+    file = written(tmp_path, HEADER + "2.5,0.95\n0.9,-0.1\n")
+    with pytest.raises(InputError, match=r"event 1: .* with x < 1;"):
+        simulated(tmp_path / "partons", [file])
+    data = simulated(tmp_path / "nucleus", [file, "grid.x_max=3"])
+    assert data.attrs["impossible"] == 0
+    with pytest.raises(InputError, match=r"no neutrino up to 10 GeV .* with x < 3;"):
+        simulated(tmp_path / "wrong", [written(tmp_path, HEADER + "5,-0.9\n"), "grid.x_max=3"])
+
+
 def test_events_above_the_flux_are_impossible(tmp_path):
     """A flux that ends below beam.energy_max_GeV makes no lepton above its end."""
     table = "energy,nu_mu\n"
@@ -62,7 +73,9 @@ def test_events_above_the_flux_are_impossible(tmp_path):
     points = [(0.25, 1), (4.0, 1), (4.5, 0), (12.0, 0)]
     flux.write_text(table + "".join(f"{e},{v}\n" for e, v in points))
     changes = [f'beam.flux={{type="csv",path="{flux}"}}', written(tmp_path, HEADER + "6,0.99\n")]
-    with pytest.raises(InputError, match=r"no neutrino up to 4\.5 GeV makes such a lepton"):
+    with pytest.raises(
+        InputError, match=r"no neutrino up to 4\.5 GeV makes such a lepton with x < 1;"
+    ):
         simulated(tmp_path / "run", changes)
 
 

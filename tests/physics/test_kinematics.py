@@ -10,10 +10,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bayesxs.constants import ELECTRON_MASS, MUON_MASS, NUCLEON_MASS, TAU_MASS
+from bayesxs.errors import InputError
 from bayesxs.physics.kinematics import (
+    HIGHEST_Z,
+    NUCLEON,
+    PhaseSpace,
     cosine_from_z,
     invariants,
     is_physical,
+    least_transfer,
     lepton_from_invariants,
     lepton_momentum,
     x_min,
@@ -21,6 +26,7 @@ from bayesxs.physics.kinematics import (
     y_range,
     z_from_cosine,
     z_max,
+    z_reach,
 )
 
 M = NUCLEON_MASS
@@ -28,18 +34,19 @@ ELECTRON, MUON, TAU = ELECTRON_MASS, MUON_MASS, TAU_MASS
 
 masses = st.sampled_from([ELECTRON, MUON, TAU])
 fractions = st.floats(1e-3, 1.0 - 1e-3)
+spaces = st.sampled_from([NUCLEON, PhaseSpace(1.7), PhaseSpace(3.0)])
 
 
 @st.composite
-def physical_points(draw):
-    """(E, E_l, z, m) inside the physical region, by fractions of the ranges of x and y."""
-    mass = draw(masses)
+def physical_points(draw, choices=spaces):
+    """(E, E_l, z, m, space) in the physical region, by fractions of the ranges of x and y."""
+    mass, space = draw(masses), draw(choices)
     energy = draw(st.floats(4.0 if mass == TAU else 0.4, 60.0))
     lowest = x_min(energy, mass)
-    x = lowest + draw(fractions) * (1.0 - lowest)
+    x = lowest + draw(fractions) * (space.x_max - lowest)
     low, high = y_range(energy, x, mass)
     y = low + draw(fractions) * (high - low)
-    return energy, *lepton_from_invariants(energy, x, y, mass), mass
+    return energy, *lepton_from_invariants(energy, x, y, mass), mass, space
 
 
 points = settings(max_examples=100, deadline=None)
@@ -54,16 +61,16 @@ def test_points_between_the_limits_are_physical(point):
 @points
 @given(point=physical_points())
 def test_q2_is_2_m_e_x_y(point):
-    x, q2, y = invariants(*point)
+    x, q2, y = invariants(*point[:4])
     assert q2 == pytest.approx(2.0 * M * point[0] * x * y, rel=1e-12)
-    assert 0.0 < x < 1.0
+    assert 0.0 < x < point[4].x_max
     assert 0.0 < y < 1.0
 
 
 @points
 @given(point=physical_points(), azimuth=st.floats(0.0, 6.3))
 def test_invariants_are_those_of_the_four_vectors(point, azimuth):
-    energy, lepton_energy, z, mass = point
+    energy, lepton_energy, z, mass, _ = point
     cosine = cosine_from_z(lepton_energy, z, mass)
     momentum = np.sqrt(lepton_energy**2 - mass**2)
     sine = np.sqrt(max(1.0 - cosine**2, 0.0))
@@ -76,7 +83,7 @@ def test_invariants_are_those_of_the_four_vectors(point, azimuth):
     def dot(a, b):
         return a[0] * b[0] - a[1:] @ b[1:]
 
-    x, q2, y = invariants(*point)
+    x, q2, y = invariants(*point[:4])
     # The squares of q cancel to Q^2: an absolute error of a few 1e-16 E^2
     rounding = 1e-14 * energy**2
     assert q2 == pytest.approx(-dot(q, q), rel=1e-9, abs=rounding)
@@ -87,8 +94,8 @@ def test_invariants_are_those_of_the_four_vectors(point, azimuth):
 @points
 @given(point=physical_points())
 def test_lepton_from_invariants_inverts_invariants(point):
-    energy, lepton_energy, z, mass = point
-    x, _, y = invariants(*point)
+    energy, lepton_energy, z, mass, _ = point
+    x, _, y = invariants(*point[:4])
     back = lepton_from_invariants(energy, x, y, mass)
     np.testing.assert_allclose(back, (lepton_energy, z), rtol=1e-12)
 
@@ -105,7 +112,7 @@ def test_angle_maps_invert_each_other(mass, ratio, cosine):
 @given(point=physical_points())
 def test_jacobian_of_the_angle(point):
     # d cos theta = M/p_l dz
-    _, lepton_energy, z, mass = point
+    _, lepton_energy, z, mass, _ = point
     derivative = jax.jacfwd(lambda z: cosine_from_z(lepton_energy, z, mass))(z)
     assert abs(derivative) == pytest.approx(M / lepton_momentum(lepton_energy, mass), rel=1e-12)
 
@@ -114,8 +121,8 @@ def test_jacobian_of_the_angle(point):
 @given(point=physical_points())
 def test_jacobian_of_the_invariants(point):
     # dE_l dz = nu dx dy
-    energy, lepton_energy, _, mass = point
-    x, _, y = invariants(*point)
+    energy, lepton_energy, _, mass, _ = point
+    x, _, y = invariants(*point[:4])
     forward = jax.jacfwd(lambda v: jnp.stack(lepton_from_invariants(energy, v[0], v[1], mass)))
     determinant = jnp.linalg.det(forward(jnp.array([x, y])))
     assert abs(determinant) == pytest.approx(energy - lepton_energy, rel=1e-10)
@@ -126,9 +133,10 @@ def test_jacobian_of_the_invariants(point):
     mass=masses,
     energy=st.floats(0.3, 20.0),
     lepton_fraction=st.floats(-0.1, 1.1),
-    z=st.floats(-0.2, 1.2),
+    z=st.floats(-0.2, 2.8),
+    space=spaces,
 )
-def test_physical_region_is_its_definition(mass, energy, lepton_fraction, z):
+def test_physical_region_is_its_definition(mass, energy, lepton_fraction, z, space):
     lepton_energy = lepton_fraction * energy
     nu = energy - lepton_energy
     conditions = [nu > 0.0, lepton_energy > mass]
@@ -137,9 +145,9 @@ def test_physical_region_is_its_definition(mass, energy, lepton_fraction, z):
         x = q2 / (2.0 * M * nu)
         cosine = (lepton_energy - M * z) / np.sqrt(lepton_energy**2 - mass**2)
         # Points within rounding of a limit may fall on either side
-        assume(min(abs(x), abs(1.0 - x), abs(1.0 - abs(cosine))) > 1e-9)
-        conditions += [0.0 < x < 1.0, abs(cosine) < 1.0]
-    assert bool(is_physical(energy, lepton_energy, z, mass)) == all(conditions)
+        assume(min(abs(x), abs(space.x_max - x), abs(1.0 - abs(cosine))) > 1e-9)
+        conditions += [0.0 < x < space.x_max, abs(cosine) < 1.0]
+    assert bool(is_physical(energy, lepton_energy, z, mass, space)) == all(conditions)
 
 
 def at_fixed_x_and_q2(x, q2, y, mass):
@@ -202,13 +210,34 @@ def test_y_range_ends_where_the_region_ends(mass, energy, fraction):
 
 
 @points
-@given(mass=masses, energy=st.floats(4.0, 60.0), fraction=fractions)
-def test_the_region_ends_at_x_one(mass, energy, fraction):
-    low, high = y_range(energy, 1.0, mass)
+@given(mass=masses, energy=st.floats(4.0, 60.0), fraction=fractions, space=spaces)
+def test_the_region_ends_at_the_largest_x(mass, energy, fraction, space):
+    top = space.x_max
+    low, high = y_range(energy, top, mass)
     y = low + fraction * (high - low)
-    inside, outside = (lepton_from_invariants(energy, x, y, mass) for x in (1 - 1e-6, 1 + 1e-6))
-    assert is_physical(energy, *inside, mass)
-    assert not is_physical(energy, *outside, mass)
+    inside, outside = (lepton_from_invariants(energy, x, y, mass) for x in (top - 1e-6, top + 1e-6))
+    assert is_physical(energy, *inside, mass, space)
+    assert not is_physical(energy, *outside, mass, space)
+
+
+@points
+@given(mass=masses, energy=st.floats(4.0, 60.0), fraction=fractions, space=spaces)
+def test_limits_of_a_row_are_where_x_is_largest(mass, energy, fraction, space):
+    low, high = y_range(energy, space.x_max, mass)
+    y = low + fraction * (high - low)
+    lepton_energy, z = lepton_from_invariants(energy, space.x_max, y, mass)
+    # At given (E_l, z) the least nu, at given (E, E_l) the largest z
+    nu = least_transfer(lepton_energy, z, mass, space)
+    assert nu == pytest.approx(energy - lepton_energy, rel=1e-9)
+    assert z_reach(energy, lepton_energy, mass, space) == pytest.approx(z, rel=1e-9)
+    lower = nu * (1.0 - 1e-6) + lepton_energy
+    assert invariants(lower, lepton_energy, z, mass).x > space.x_max
+
+
+@pytest.mark.parametrize("x_max", [0.99, -1.0, np.nan, np.inf])
+def test_x_reaches_one_at_least(x_max):
+    with pytest.raises(InputError, match="x_max"):
+        PhaseSpace(x_max)
 
 
 @points
@@ -239,8 +268,9 @@ def test_y_max_and_y_range_agree(energy, x):
 @points
 @given(point=physical_points(), factor=st.floats(1.0, 3.0))
 def test_z_max_covers_the_region(point, factor):
-    energy, _, z, mass = point
-    assert 0.0 < z < z_max(factor * energy, mass)
+    energy, _, z, mass, space = point
+    assume(space == NUCLEON or z < HIGHEST_Z)
+    assert 0.0 < z < z_max(factor * energy, mass, space)
 
 
 def test_momentum_vanishes_below_threshold():

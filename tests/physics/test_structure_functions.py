@@ -13,6 +13,7 @@ from bayesxs.constants import MUON_MASS, NUCLEON_MASS, TAU_MASS
 from bayesxs.inputs.pdf import embedded_ct18nnlo
 from bayesxs.physics.cross_section import five_function_bracket
 from bayesxs.physics.kinematics import x_min, y_max, y_range
+from bayesxs.physics.modification import Modification
 from bayesxs.physics.structure_functions import (
     PartonFunctions,
     bernstein_basis,
@@ -112,6 +113,17 @@ def test_a_negative_end_makes_the_bracket_negative_there(end):
 
 def truth(pdf, protons=18.0, neutrons=22.0, mass=MUON_MASS, antineutrino=False):
     return PartonFunctions(pdf, protons, neutrons, mass, antineutrino)
+
+
+@pytest.mark.parametrize("form", ["collinear", "helicity"])
+@pytest.mark.parametrize("modification", [None, Modification(0.3, 1.1, 40.0)])
+def test_partons_end_at_x_one(form, modification):
+    nature = PartonFunctions(
+        embedded_ct18nnlo(), 18.0, 22.0, MUON_MASS, modification=modification, form=form
+    )
+    beyond = np.asarray(nature(np.array([1.0 + 1e-9, 1.5, 3.0])[:, None], np.array([0.1, Q2])))
+    np.testing.assert_array_equal(beyond, 0.0)
+    assert np.all(np.asarray(nature(0.9, Q2)) > 0.0)
 
 
 @pytest.mark.parametrize("antineutrino", [False, True])
