@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Literal, get_args
 
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ from bayesxs.physics.kinematics import HIGHEST_X
 from bayesxs.physics.nature import XF, as_pdf
 from bayesxs.physics.nucleon_form_factors import Vector
 from bayesxs.physics.quasielastic import QuasiElastic, Scaling
+from bayesxs.physics.tabulated import Tabulated
 
 type ChannelName = Literal["quasi_elastic", "delta", "inelastic"]
 CHANNELS: tuple[ChannelName, ...] = get_args(ChannelName.__value__)
@@ -136,8 +137,31 @@ class Nucleus:
         antineutrino: bool = False,
         channels: tuple[ChannelName, ...] = CHANNELS,
     ) -> NuclearStructureFunctions:
-        """Return the structure functions that a lepton of this mass in GeV sees."""
+        """Return the structure functions that a lepton of this mass in GeV sees.
+
+        Channels that are averages over nucleons are read off a table (`tabulated`).
+        """
         return NuclearStructureFunctions(self, lepton_mass, antineutrino, channels)
+
+    @cached_property
+    def _tables(self) -> dict[tuple[tuple[ChannelName, ...], bool], Tabulated]:
+        return {}
+
+    def tabulated(
+        self, nu: Array, q2: Array, antineutrino: bool, channels: tuple[ChannelName, ...]
+    ) -> Helicity:
+        """Return the sum of channels, those that are averages over nucleons from a table."""
+        averages = tuple(name for name in channels if name != "quasi_elastic")
+        key = averages, antineutrino
+        if averages and key not in self._tables:
+            parts = [self._channel(name, antineutrino) for name in averages]
+            self._tables[key] = Tabulated(
+                lambda nu, q2: reduce(add, (part(nu, q2) for part in parts))
+            )
+        found = [self._tables[key](nu, q2)] if averages else []
+        if "quasi_elastic" in channels:
+            found.append(self._channel("quasi_elastic", antineutrino)(nu, q2))
+        return reduce(add, found)
 
     def _channel(self, name: ChannelName, antineutrino: bool) -> Callable[[Array, Array], Helicity]:
         active, idle = self.protons, self.neutrons
@@ -184,6 +208,8 @@ class NuclearStructureFunctions:
 
     def __call__(self, x: ArrayLike, q2: ArrayLike) -> Array:
         """Return the Bernstein coefficients (b0, b1, b2) per nucleus, shape (..., 3)."""
-        tensor = self.nucleus.helicity(x, q2, self.antineutrino, self.channels)
+        x, q2 = jnp.broadcast_arrays(jnp.asarray(x, float), jnp.asarray(q2, float))
+        nu = q2 / (2.0 * NUCLEON_MASS * x)
+        tensor = self.nucleus.tabulated(nu, q2, self.antineutrino, self.channels)
         sign = -1 if self.antineutrino else 1
         return bernstein_from_helicity(tensor, x, q2, self.lepton_mass, sign)
