@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import warnings
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,13 @@ LEAST_DEVICES = 4
 
 _DEVICE_COUNT = "--xla_force_host_platform_device_count"
 
+# Compiled programs of all versions together are cut to so many bytes; a default run leaves 20 MB
+CACHE_BOUND = 500_000_000
+_KEPT = 0.8  # part of the bound that is left, so that not every start has to remove something
+
+# JAX's own variables: another folder, which is then left alone, and whether programs are kept
+CACHE_VARIABLE, CACHE_SWITCH = "JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"
+
 
 def prepare_run(chains: int) -> None:
     """Set JAX up for a run of so many chains; call it before anything computes."""
@@ -30,8 +38,9 @@ def prepare_jax(chains: int = 1) -> None:
     """Set JAX up for a run of `chains` chains, and start it; call it before anything computes.
 
     Double precision is switched on. The CPU shows one device per chain, without which NumPyro runs
-    them one after another. Compiled programs are kept in the user's cache folder: a second run
-    starts several seconds sooner. What the user's own environment variables say is left as it is.
+    them one after another. Compiled programs are kept in the user's cache folder, so that a second
+    run compiles nothing; of a folder larger than `CACHE_BOUND` the least recently used are removed.
+    What the user's own environment variables say is left as it is.
 
     Raises:
         InputError: this process was forked from one in which JAX had started; an environment
@@ -53,11 +62,13 @@ def prepare_jax(chains: int = 1) -> None:
         raise InputError(f"environment: JAX cannot start: {error}") from None
 
     jax.config.update("jax_enable_x64", True)
-    # A model's set-up compiles many small programs, and together they take seconds
+    # A model's set-up compiles hundreds of small programs, and together they take many seconds
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    if CACHE_VARIABLE not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(compilation_cache()))
+        if jax.config.jax_enable_compilation_cache:
+            prune(compilation_cache().parent)
     _start(jax)
 
 
@@ -65,7 +76,9 @@ def enable_x64() -> None:
     """Switch on JAX's double precision, which likelihoods need, and keep compiled programs.
 
     Call it before anything else computes. The CPU shows four devices if JAX has not started yet,
-    so that four chains run side by side; compiled programs are kept in the user's cache folder.
+    so that four chains run side by side. Compiled programs are kept in the user's cache folder, up
+    to 500 MB; `JAX_COMPILATION_CACHE_DIR` names another one, `JAX_ENABLE_COMPILATION_CACHE=false`
+    keeps none.
 
     Raises:
         InputError: this process was forked from one in which JAX had started; an environment
@@ -111,6 +124,35 @@ def compilation_cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     maker = f"{metadata.version('jaxlib')}-{platform.machine()}-{_processor_features()}"
     return Path(base) / "bayesxs" / "jax" / maker
+
+
+def programs(folder: Path) -> list[tuple[float, int, Path]]:
+    """List the compiled programs below a folder: time of their last use, bytes, and place.
+
+    Use is known as well as the file system notes when a file was read, often to a day.
+    """
+    found = []
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # another process may have removed it
+                status = os.stat(path := Path(place) / name, follow_symlinks=False)
+                found.append((max(status.st_atime, status.st_mtime), status.st_size, path))
+    return found
+
+
+def prune(folder: Path, bound: int = CACHE_BOUND) -> None:
+    """Remove compiled programs, the least recently used first, from a folder above its bound."""
+    found = sorted(programs(folder))
+    excess = sum(size for _, size, _ in found)
+    if excess <= bound:
+        return
+    excess -= int(_KEPT * bound)
+    for _, size, path in found:
+        if excess <= 0:
+            break
+        with suppress(OSError):
+            path.unlink()
+        excess -= size
 
 
 def _processor_features() -> str:

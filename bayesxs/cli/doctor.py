@@ -104,12 +104,28 @@ def _pdf_sets() -> list[Finding]:
 
 
 def _folders() -> list[Finding]:
-    places = {"working folder": Path.cwd(), "compilation cache": session.compilation_cache()}
-    findings = []
-    for name, folder in places.items():
-        nearest = next(place for place in (folder, *folder.parents) if place.exists())
-        writable = os.access(nearest, os.W_OK | os.X_OK)
-        findings.append(
-            Finding(name, f"{folder}{'' if writable else ' cannot be written'}", writable)
-        )
-    return findings
+    return [_folder("working folder", Path.cwd()), _cache()]
+
+
+def _folder(name: str, folder: Path, words: str = "") -> Finding:
+    """Tell whether a folder can be written, or made."""
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    writable = os.access(nearest, os.W_OK | os.X_OK)
+    return Finding(name, f"{folder}{words if writable else ' cannot be written'}", writable)
+
+
+def _cache() -> Finding:
+    """Tell where compiled programs are kept, how large they are, and how large they may become."""
+    session.prepare_jax()
+    import jax
+
+    name, place = "compilation cache", jax.config.jax_compilation_cache_dir
+    if not (place and jax.config.jax_enable_compilation_cache):
+        return Finding(name, f"off: see ${session.CACHE_SWITCH} and ${session.CACHE_VARIABLE}")
+    if "://" in place:  # not on this machine
+        return Finding(name, place)
+    own = session.CACHE_VARIABLE not in os.environ
+    measured = session.compilation_cache().parent if own else Path(place)
+    size = sum(size for _, size, _ in session.programs(measured))
+    most = f"of at most {session.CACHE_BOUND / 1e6:.0f} MB" if own else "without a bound"
+    return _folder(name, Path(place), f": {size / 1e6:.1f} MB, {most}")

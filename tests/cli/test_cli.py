@@ -19,6 +19,7 @@ from bayesxs import runs, session
 from bayesxs.cards.card import load_card, to_toml
 from bayesxs.cli.main import app
 from bayesxs.errors import InputError
+from bayesxs.session import programs, prune
 from bayesxs.storage.atomic import write_text
 from bayesxs.storage.run_folder import RunFolder
 
@@ -302,13 +303,18 @@ def test_the_handler_of_sigterm_is_given_back(pipeline: FakePipeline) -> None:
 # --- session, doctor, PDF sets -----------------------------------------------------------------
 
 
+# Of the environment of the tests
+UNSET = (
+    "XLA_FLAGS",
+    "JAX_COMPILATION_CACHE_DIR",
+    "JAX_ENABLE_X64",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS",
+)
+
+
 def in_process(code: str, tmp_path: Path, **environment: str) -> dict[str, Any]:
     """Run code in a fresh process; it prints one JSON object last."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_X64")
-    }
+    kept = {name: value for name, value in os.environ.items() if name not in UNSET}
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -341,6 +347,53 @@ def test_the_session_respects_the_users_environment(tmp_path: Path) -> None:
     flags = "--xla_force_host_platform_device_count=2"
     found = in_process(SESSION, tmp_path, XLA_FLAGS=flags, JAX_COMPILATION_CACHE_DIR=own)
     assert (found["devices"], found["cache"]) == (2, own)
+
+
+PROGRAM = """
+import json
+from bayesxs.session import prepare_jax
+prepare_jax()
+import jax, jax.numpy as jnp
+counts = {}
+def count(event, **_):
+    name = event.rsplit("/", 1)[-1]
+    counts[name] = counts.get(name, 0) + 1
+jax.monitoring.register_event_listener(count)
+jax.jit(lambda x: jnp.sin(x) @ x)(jnp.arange(3.0)).block_until_ready()
+print(json.dumps({"kept": counts.get("cache_misses", 0), "found": counts.get("cache_hits", 0)}))
+"""
+
+
+def test_programs_are_kept_however_quick_unless_switched_off(tmp_path: Path) -> None:
+    off = in_process(PROGRAM, tmp_path, JAX_ENABLE_COMPILATION_CACHE="false")
+    first, second = in_process(PROGRAM, tmp_path), in_process(PROGRAM, tmp_path)
+    assert off == {"kept": 0, "found": 0}
+    assert first["kept"] > 0
+    assert second == {"kept": 0, "found": first["kept"] + first["found"]}
+
+
+def test_the_least_recently_used_programs_are_removed(tmp_path: Path) -> None:
+    for number in range(10):
+        path = tmp_path / f"version-{number % 2}" / f"program-{number}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes(100))
+        os.utime(path, (number, number))
+    prune(tmp_path, 1000)
+    assert len(programs(tmp_path)) == 10  # not above the bound
+    prune(tmp_path, 750)
+    assert {path.name for _, _, path in programs(tmp_path)} == {
+        f"program-{number}" for number in range(4, 10)
+    }
+
+
+def test_doctor_tells_the_size_of_the_compilation_cache(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "program").write_bytes(bytes(1_500_000))
+    found = command("doctor", JAX_COMPILATION_CACHE_DIR=str(own)).stdout
+    assert "1.5 MB, without a bound" in " ".join(found.split())
+    off = command("doctor", JAX_ENABLE_COMPILATION_CACHE="false").stdout
+    assert "off: see $JAX_ENABLE_COMPILATION_CACHE" in " ".join(off.split())
 
 
 def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
