@@ -34,6 +34,7 @@ class Purpose(IntEnum):
     PSEUDO_OCTANT = 14  # pseudo-experiment: octants of draws
     RESAMPLING = 15  # pseudo-experiment: bootstrap
     RANKS = 16  # ties of ranks
+    SPLIT = 17  # division of a generator's events between the detectors
 
 
 def derive(seed: int | Array, purpose: Purpose, *numbers: int) -> Array:

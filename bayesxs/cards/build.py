@@ -20,7 +20,7 @@ from bayesxs.detector.smearing import Acceptance, ResponseParameters
 from bayesxs.errors import InputError
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.learn import Training
-from bayesxs.experiment.near import NearSource
+from bayesxs.experiment.near import NearSource, generated_sources
 from bayesxs.experiment.settings import (
     FluxUncertainty,
     GaussianDetector,
@@ -101,6 +101,9 @@ def near_sources(card: Card, experiment: Experiment) -> dict[str, NearSource]:
         InputError: near.file does not say where the target's name stands, and there are several.
     """
     near, names = card.near, [t.name for t in experiment.unique_targets]
+    if experiment.generated and not near.file:
+        events = np.inf if near.events == "infinite" else float(near.events)
+        return generated_sources(experiment, events, card.seed, experiment.source, "near.")
     if near.file and len(names) > 1 and TARGET not in near.file:
         allowed = f"{TARGET} must stand in the name, and a file be there for each of "
         raise InputError.at(experiment.source, "near.file", near.file, allowed + ", ".join(names))

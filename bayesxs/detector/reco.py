@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
+from numpy.typing import NDArray
 
 from bayesxs.constants import NUCLEON_MASS
 from bayesxs.errors import InputError
 from bayesxs.physics.kinematics import lepton_momentum, z_from_cosine
 from bayesxs.types import Floats
+
+# Share of an even density in edges that follow events
+EVEN: Final = 0.25
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,18 @@ class RecoGrid:
         """Bin centers in theta_rec, rad."""
         return 0.5 * (self.angle_edges[1:] + self.angle_edges[:-1])
 
-    def count(self, energy: ArrayLike, theta: ArrayLike) -> Floats:
-        """Count reconstructed events (GeV, rad) per bin, shape (size,)."""
+    def index(self, energy: ArrayLike, theta: ArrayLike) -> NDArray[np.intp]:
+        """Return the flattened bin of each event (GeV, rad), -1 below the first energy."""
         n_energy, n_angle = self.shape
         i = np.searchsorted(self.energy_edges, np.asarray(energy), side="right") - 1
         j = np.searchsorted(self.angle_edges, np.asarray(theta), side="right") - 1
         bins = np.minimum(i, n_energy - 1) * n_angle + np.clip(j, 0, n_angle - 1)
-        return np.bincount(bins[i >= 0], minlength=self.size).astype(float)
+        return np.where(i >= 0, bins, -1)
+
+    def count(self, energy: ArrayLike, theta: ArrayLike) -> Floats:
+        """Count reconstructed events (GeV, rad) per bin, shape (size,)."""
+        bins = self.index(energy, theta)
+        return np.bincount(bins[bins >= 0], minlength=self.size).astype(float)
 
 
 def reco_grid(
@@ -80,7 +89,7 @@ def reco_grid(
     n_angle: int,
     lepton_mass: float,
     energy_max: float,
-    even: float = 0.25,
+    even: float = EVEN,
 ) -> RecoGrid:
     """Choose edges so that each bin takes the same share of events and of the range, blended.
 
@@ -109,15 +118,26 @@ def reco_grid(
     if not 0.0 < even <= 1.0:
         raise InputError.at("reco grid", "even", even, "in (0, 1]")
     return RecoGrid(
-        _blended_edges(lepton_energy, weights, n_energy, lepton_mass, energy_max, even),
-        _blended_edges(theta, weights, n_angle, 0.0, np.pi, even),
+        blended_edges(lepton_energy, weights, n_energy, lepton_mass, energy_max, even),
+        blended_edges(theta, weights, n_angle, 0.0, np.pi, even),
     )
 
 
-def _blended_edges(
+def blended_edges(
     values: ArrayLike, weights: Floats, bins: int, low: float, high: float, even: float
 ) -> Floats:
-    """Quantiles of a blend of weighted values, each spread half way to its neighbors, and even."""
+    """Return quantiles of a blend of weighted values and an even density, shape (bins + 1,).
+
+    Each value is spread half way to its neighbors.
+
+    Args:
+        values: shape (n,); those beyond the ends count as at them.
+        weights: >= 0, shape (n,).
+        bins: number of bins.
+        low: lower end.
+        high: upper end.
+        even: share of the even density.
+    """
     distinct, which = np.unique(np.clip(np.asarray(values), low, high), return_inverse=True)
     knots = np.concatenate([[low], 0.5 * (distinct[1:] + distinct[:-1]), [high]])
     share = np.concatenate([[0.0], np.cumsum(np.bincount(which.ravel(), weights))])
@@ -136,6 +156,12 @@ class TrueCells(NamedTuple):
     areas: Floats
 
 
+def cell_grid(energy_max: float, n_energy: int, n_angle: int, lepton_mass: float) -> RecoGrid:
+    """Return the edges of `true_cells`: even in ln E_l, and in theta^(2/3)."""
+    log_energy = np.linspace(np.log(lepton_mass), np.log(energy_max), n_energy + 1)
+    return RecoGrid(np.exp(log_energy), np.pi * np.linspace(0, 1, n_angle + 1) ** 1.5)
+
+
 def true_cells(energy_max: float, n_energy: int, n_angle: int, lepton_mass: float) -> TrueCells:
     """Cut all (E_l, theta) up to `energy_max` into cells that a response can be applied to.
 
@@ -144,11 +170,10 @@ def true_cells(energy_max: float, n_energy: int, n_angle: int, lepton_mass: floa
     forward. Up to 10 GeV, 120 x 80 of them resolve 5 % and 1 degree; as many cells that are even in
     (E_l, z) do not, below 2 GeV. A spectrum at (E_l, z) times the areas is the events in each.
     """
-    log_energy = np.linspace(np.log(lepton_mass), np.log(energy_max), n_energy + 1)
-    energy_edges, angle_edges = np.exp(log_energy), np.pi * np.linspace(0, 1, n_angle + 1) ** 1.5
-    energy = np.repeat(0.5 * (energy_edges[1:] + energy_edges[:-1]), n_angle)
-    theta = np.tile(0.5 * (angle_edges[1:] + angle_edges[:-1]), n_energy)
+    grid = cell_grid(energy_max, n_energy, n_angle, lepton_mass)
+    energy = np.repeat(grid.energy_centers, n_angle)
+    theta = np.tile(grid.angle_centers, n_energy)
     # dz = (p_l / M) sin(theta) dtheta at fixed E_l
     density = lepton_momentum(energy, lepton_mass) / NUCLEON_MASS * np.sin(theta)
-    areas = density * np.outer(np.diff(energy_edges), np.diff(angle_edges)).ravel()
+    areas = density * np.outer(np.diff(grid.energy_edges), np.diff(grid.angle_edges)).ravel()
     return TrueCells(energy, theta, z_from_cosine(energy, np.cos(theta), lepton_mass), areas)

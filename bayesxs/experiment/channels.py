@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bayesxs.detector.density import FoldedRows, Sample
 from bayesxs.detector.expansion import free_parameters
 from bayesxs.detector.spectrum import Spectrum
+from bayesxs.detector.template import Template
 from bayesxs.errors import InputError
 from bayesxs.experiment.cross_section import LearnedCrossSection, LearnedTarget
 from bayesxs.experiment.experiment import Experiment
@@ -180,7 +181,8 @@ class Channels:
     def of_events(self, kind: str) -> list[FarChannel]:
         """Return the channels of the observed events.
 
-        They are taken one by one, but in bins where there is response or where they are many.
+        They are taken one by one, but in bins where there is response or a generator's template,
+        or where they are many.
         """
         if ("events", kind) not in self._kept:
             self._kept["events", kind] = self._of_events(kind)
@@ -195,7 +197,7 @@ class Channels:
     def in_bins(self, number: int) -> bool:
         """Say whether the events of a sample are counted in bins."""
         many = int(np.sum(self.events["sample"].values == number)) > self._binned_above
-        return many or self._geometry(self.experiment.samples[number]).response is not None
+        return many or self._geometry(self.experiment.samples[number]).integrated
 
     def rows_of_events(self, kind: str) -> list[Rows]:
         """Return the observed events of each sample, folded: one by one, or in bins."""
@@ -325,11 +327,13 @@ class Channels:
         target = self.experiment.targets[sample]
         geometry = self._geometry(sample)
         if kind == "truth":
-            if spectrum is geometry.seen:
+            if spectrum is geometry.seen or isinstance(target.truth, Template):
                 return geometry.seen_truth
             return spectrum.of_function(target.truth)
         if kind == "assumed":
             assert target.assumed is not None
+            if isinstance(target.assumed, Template):
+                return geometry.of_template(target.assumed)
             return spectrum.of_function(target.assumed)
         return spectrum.of_values(self.learned[target.name].mean, clamp=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,8 +14,10 @@ import numpy as np
 
 from bayesxs.detector.density import Sample
 from bayesxs.detector.grid import EnergyGrid, NodeGrid, energy_grid, longest_panel, unresolved
+from bayesxs.detector.template import Template
 from bayesxs.errors import InputError
 from bayesxs.experiment.checks import check_structure_functions
+from bayesxs.experiment.generated import EventNature, Split, same_events
 from bayesxs.experiment.geometry import Geometry, Target
 from bayesxs.experiment.settings import (
     DEFAULT_PRIORS,
@@ -58,7 +60,8 @@ class Experiment:
     Attributes:
         flux: at the near detector.
         nature: what makes the data: an object with `structure_functions(lepton_mass,
-            antineutrino)`, or one callable (x, q2) -> (b0, b1, b2) for all.
+            antineutrino)`, one callable (x, q2) -> (b0, b1, b2) for all, or a generator's events
+            (`EventNature`), which are near data, far data and cross section at once.
         samples: what the far detector counts.
         far_flux: at the far detector before oscillation; the near one if None.
         assumed: what an analyst would assume in place of learning; None for nothing.
@@ -76,7 +79,8 @@ class Experiment:
 
     Raises:
         InputError: energies beyond the flux, a sample that the beam does not feed, a true value
-            that its prior excludes; JAX would hang in this process.
+            that its prior excludes, a generator's events that are assumed of themselves; JAX would
+            hang in this process.
 
     Example:
         >>> flux, nature = bayesxs.dune_flux("neutrino"), bayesxs.QuarkParton(bayesxs.ct18nnlo())
@@ -86,11 +90,11 @@ class Experiment:
     """
 
     flux: Flux
-    nature: Nature | StructureFunctions
+    nature: Nature | StructureFunctions | EventNature
     samples: tuple[Sample, ...] = (Sample(),)
     _: KW_ONLY
     far_flux: Flux | None = None
-    assumed: Nature | StructureFunctions | None = None
+    assumed: Nature | StructureFunctions | EventNature | None = None
     parameters: OscillationParameters = field(default_factory=nufit_6_0)
     priors: Mapping[str, Prior] = field(default_factory=lambda: dict(DEFAULT_PRIORS))
     baseline: Baseline = DUNE
@@ -120,6 +124,18 @@ class Experiment:
                 name = self.flux_at_far.source
                 allowed = f"{name} has no such neutrinos between {low:g} and {high:g} GeV"
                 raise self._at_fault("samples.flavor_in", sample.flavor_in, allowed)
+        self._refuse_same_events()
+
+    def _refuse_same_events(self) -> None:
+        """Refuse to assume a template of the events that the data are made of, unless forced."""
+        nature, assumed = self.nature, self.assumed
+        if not (isinstance(nature, EventNature) and isinstance(assumed, EventNature)):
+            return
+        if nature.same_events or assumed.same_events:
+            return
+        if same_events(nature.events, assumed.events):
+            allowed = "other events than those of nature, unless same_events says so"
+            raise self._at_fault("assumed", assumed.events.source, allowed)
 
     def _at_fault(self, argument: str, value: object, allowed: str) -> InputError:
         return InputError.at(self.source, self.names.get(argument, argument), value, allowed)
@@ -214,8 +230,35 @@ class Experiment:
                 f"{self.flux.source} has no near-detector flux to learn this cross section from"
             )
             raise self._at_fault("samples.flavor_out", sample.flavor_out, allowed)
-        assumed = None if self.assumed is None else structure_functions(self.assumed, near)
-        return Target(near, structure_functions(self.nature, near), flux, assumed)
+        split = self._split(near)
+        truth = structure_functions(self.nature, near) if split is None else split.far
+        return Target(near, truth, flux, self._assumed(near))
+
+    def _assumed(self, near: Sample) -> Positive | Template | None:
+        if isinstance(self.assumed, EventNature):
+            return self.assumed.template(near, self._flux_of(near), self.energy_range, self.space)
+        return None if self.assumed is None else structure_functions(self.assumed, near)
+
+    def _split(self, near: Sample) -> Split | None:
+        """Divide a generator's events between the detectors, if nature is made of them."""
+        if not isinstance(self.nature, EventNature):
+            return None
+        if near not in self._splits:
+            self._splits[near] = self.nature.split(near, self._flux_of(near), self.energy_range, self.space)
+        return self._splits[near]
+
+    @cached_property
+    def _splits(self) -> dict[Sample, Split]:
+        return {}
+
+    def _flux_of(self, near: Sample) -> Callable[[Float], Float]:
+        return partial(self.flux, near.flux_id)
+
+    @property
+    def generated(self) -> Mapping[str, Split]:
+        """A generator's events by target, where nature is made of them; empty where it is not."""
+        found = {t.name: self._split(t.sample) for t in self.unique_targets}
+        return {name: split for name, split in found.items() if split is not None}
 
     @cached_property
     def unique_targets(self) -> tuple[Target, ...]:
@@ -340,8 +383,16 @@ class Experiment:
         return fold_likelihood(self, data, cross_section, ranges or {})
 
 
-def structure_functions(nature: Nature | StructureFunctions, sample: Sample) -> Positive:
-    """Return what a nature gives for the leptons of a sample, projected where it is negative."""
+def structure_functions(
+    nature: Nature | StructureFunctions | EventNature, sample: Sample
+) -> Positive:
+    """Return what a nature gives for the leptons of a sample, projected where it is negative.
+
+    Raises:
+        InputError: not finite, or negative; a generator's events, which have none.
+    """
+    if isinstance(nature, EventNature):
+        raise InputError.at("nature", "events", nature.events.source, "no structure functions")
     found = (
         nature
         if callable(nature)

@@ -9,14 +9,15 @@ import jax
 import numpy as np
 import xarray as xr
 
-from bayesxs.detector.density import Sample, simulate_events
+from bayesxs.detector.density import Events, Sample, simulate_events
 from bayesxs.detector.smearing import smear_events
+from bayesxs.detector.template import Template, draw
 from bayesxs.errors import InputError
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.observed import Observed, on_edges
 from bayesxs.inference.far_data import FarData
 from bayesxs.inputs.events import RECONSTRUCTED
-from bayesxs.keys import Purpose, derive
+from bayesxs.keys import Purpose, derive, generator
 from bayesxs.physics.kinematics import cosine_from_z, is_physical, z_from_cosine
 from bayesxs.physics.oscillation import OscillationParameters
 from bayesxs.types import Floats as Float
@@ -30,6 +31,9 @@ def simulated_events(
 ) -> xr.Dataset:
     """Draw far-detector events from the true cross section's continuous density.
 
+    Those of a generator are drawn from its far part, without replacement, each in proportion to its
+    weight in the oscillated far flux.
+
     Args:
         experiment: fluxes, nature and detector.
         events: number, of all samples together.
@@ -39,22 +43,57 @@ def simulated_events(
     Returns:
         Over event: sample, lepton_energy and energy in GeV, z, cos_theta, and with a detector what
         it reconstructs of the events that it sees.
+
+    Raises:
+        InputError: a generator's far part has too few events.
     """
     pieces = []
     numbers = event_numbers(events, sample_shares(experiment, parameters))
     for number, sample in enumerate(experiment.samples):
-        drawn = simulate_events(
-            derive(seed, Purpose.SIMULATION, number),
-            experiment.targets[sample].truth,
-            _oscillated(experiment, sample, parameters),
-            experiment.energy_range,
-            sample.lepton_mass,
-            numbers[number],
-            experiment.space,
-        )
+        key = derive(seed, Purpose.SIMULATION, number)
+        truth = experiment.targets[sample].truth
+        if isinstance(truth, Template):
+            drawn = _drawn(experiment, sample, truth, parameters, numbers[number], key)
+        else:
+            drawn = simulate_events(
+                key,
+                truth,
+                _oscillated(experiment, sample, parameters),
+                experiment.energy_range,
+                sample.lepton_mass,
+                numbers[number],
+                experiment.space,
+            )
         columns = _event_columns(number, drawn.lepton_energy, drawn.z, sample.lepton_mass)
         pieces.append(columns | {"energy": drawn.energy})
     return _reconstructed(experiment, _joined(pieces), seed)
+
+
+def _drawn(
+    experiment: Experiment,
+    sample: Sample,
+    template: Template,
+    parameters: OscillationParameters | None,
+    number: int,
+    key: jax.Array,
+) -> Events:
+    """Draw events of a generator without replacement.
+
+    Raises:
+        InputError: there are too few.
+    """
+    energies = experiment.energies
+    oscillation = experiment.oscillation(sample, energies.points, parameters)
+    weights = template.weights(energies, experiment.source_flux(sample) * oscillation)
+    try:
+        chosen = draw(weights, number, generator(key))
+    except ValueError:
+        most = int(weights.sum() / weights.max())
+        allowed = f"at most {most} of the generator's {len(weights)} events, without replacement"
+        raise InputError.at(
+            experiment.source, f"far events, {sample.name}", number, allowed
+        ) from None
+    return Events(template.energy[chosen], template.lepton_energy[chosen], template.z[chosen])
 
 
 def observed_events(experiment: Experiment, observed: Observed) -> xr.Dataset:
@@ -148,9 +187,18 @@ def _joined(pieces: list[dict[str, Any]]) -> xr.Dataset:
 def _on_edges(experiment: Experiment, data: xr.Dataset) -> int:
     """Count the events on an edge of the bins that spectra are shown in."""
     geometry = experiment.geometry(experiment.targets[experiment.samples[0]])
-    names = ("lepton_energy", "z") if geometry.response is None else RECONSTRUCTED
+    names: tuple[str, ...] = RECONSTRUCTED
+    if geometry.response is None:
+        names = ("lepton_energy", "angle" if geometry.integrated else "z")
     edges = geometry.seen_axes.values()
-    return sum(on_edges(data[name].values, e) for name, e in zip(names, edges, strict=True))
+    return sum(on_edges(seen_values(data, n), e) for n, e in zip(names, edges, strict=True))
+
+
+def seen_values(events: xr.Dataset, name: str) -> Float:
+    """Return what is seen of events along an axis, such as "lepton_energy", "z" or "angle"."""
+    if name == "angle":
+        return np.arccos(events["cos_theta"].values)
+    return np.asarray(events[name].values)
 
 
 def event_numbers(total: int, shares: Float) -> list[int]:

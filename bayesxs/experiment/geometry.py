@@ -7,6 +7,7 @@ from functools import cached_property
 
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from bayesxs.detector.bins import points_of_bins, sum_of_points
@@ -21,9 +22,10 @@ from bayesxs.detector.operator import (
     row_quadrature,
     total_quadrature,
 )
-from bayesxs.detector.reco import RecoGrid, TrueCells, reco_grid, true_cells
+from bayesxs.detector.reco import RecoGrid, TrueCells, cell_grid, reco_grid, true_cells
 from bayesxs.detector.smearing import Acceptance, response_matrix
 from bayesxs.detector.spectrum import Spectrum
+from bayesxs.detector.template import Template
 from bayesxs.experiment.settings import GaussianDetector, Grid
 from bayesxs.physics.kinematics import NUCLEON, PhaseSpace
 from bayesxs.physics.structure_functions import Positive, StructureFunctions
@@ -43,14 +45,19 @@ class Target:
     """The subject of one network: the cross section of neutrinos that make one kind of lepton."""
 
     sample: Sample  # the near-detector sample that it is learned from
-    truth: Positive
+    truth: Positive | Template
     near_flux: Float  # at the shared energies
-    assumed: Positive | None = None  # what an analyst would assume instead of learning
+    assumed: Positive | Template | None = None  # what an analyst would take instead of learning
 
     @property
     def name(self) -> str:
         """Short name used in files: "mu", "anti_mu", "e", ..."""
         return ("anti_" if self.sample.antineutrino else "") + self.sample.flavor_out
+
+    @property
+    def templated(self) -> bool:
+        """Whether a cross section is a generator's template, which knows integrals only."""
+        return isinstance(self.truth, Template) or isinstance(self.assumed, Template)
 
 
 class Geometry:
@@ -94,10 +101,15 @@ class Geometry:
         """Operator of the bin centers."""
         return self.spectrum.operator
 
+    @property
+    def integrated(self) -> bool:
+        """Whether bins as seen are integrals: reconstructed ones, or those of a template."""
+        return self.response is not None or self.target.templated
+
     @cached_property
     def seen(self) -> Spectrum:
-        """Bins as the detectors see them: of true energies and angles, or reconstructed ones."""
-        return self.spectrum if self.response is None else self.response.spectrum
+        """Bins as the far detector sees them: of true energies and angles, or reconstructed."""
+        return self.binned if self.integrated else self.spectrum
 
     @cached_property
     def cells(self) -> TrueCells:
@@ -112,8 +124,19 @@ class Geometry:
     @cached_property
     def true_cell_rows(self) -> Float:
         """True cross section in the cells, shape (cells, E)."""
-        value = exact_cross_section(self.target.truth, self.cell_quadrature)
+        value = exact_cross_section(self.true_functions, self.cell_quadrature)
         return fold(self.cell_quadrature, self.energies, value)
+
+    @property
+    def true_functions(self) -> Positive:
+        """The true structure functions.
+
+        Raises:
+            ValueError: a template has none.
+        """
+        if isinstance(self.target.truth, Template):
+            raise ValueError("a generator's template has no structure functions")
+        return self.target.truth
 
     @cached_property
     def grid(self) -> RecoGrid:
@@ -121,11 +144,15 @@ class Geometry:
 
         Where there is response they are those of reconstructed quantities.
         """
-        cells = self.cells
+        truth = self.target.truth
+        if isinstance(truth, Template):
+            leptons = truth.lepton_energy, truth.theta, truth.rate
+        else:
+            cells = self.cells
+            rates = cells.areas * (self.true_cell_rows @ self.target.near_flux)
+            leptons = cells.lepton_energy, cells.theta, rates
         return reco_grid(
-            cells.lepton_energy,
-            cells.theta,
-            cells.areas * (self.true_cell_rows @ self.target.near_flux),
+            *leptons,
             *(self._far_bins if self.response is None else self.response.bins),
             self.lepton_mass,
             float(self.energies.edges[-1]),
@@ -144,14 +171,14 @@ class Geometry:
     @property
     def seen_axes(self) -> dict[str, Float]:
         """Edges of the bins as seen, by the name of the axis in files."""
-        if self.response is None:
+        if not self.integrated:
             return {"lepton_energy_GeV": self.bins.energy_edges, "z": self.bins.z_edges}
         grid = self.grid
         return {"lepton_energy_GeV": grid.energy_edges, "angle_rad": grid.angle_edges}
 
     def seen_rows(self, axis: int) -> tuple[Float, Float, Float]:
         """Return the edges of an axis, each seen bin's center along it, and areas to sum with."""
-        if self.response is None:
+        if not self.integrated:
             edges = (self.bins.energy_edges, self.bins.z_edges)[axis]
             return edges, self.bins.rows[axis], self.bins.areas
         grid = self.grid
@@ -172,12 +199,13 @@ class Geometry:
     @cached_property
     def true_cross_section(self) -> Float:
         """True d2s/dE_l dz at the quadrature points of the bins."""
-        return exact_cross_section(self.target.truth, self.quadrature)
+        return exact_cross_section(self.true_functions, self.quadrature)
 
     @cached_property
     def true_total(self) -> Float:
         """True v[E]: total cross section times quadrature weight."""
-        return self._total(self.target.truth)
+        truth = self.target.truth
+        return truth.total(self.energies) if isinstance(truth, Template) else self._total(truth)
 
     def _total(self, sf: StructureFunctions) -> Float:
         value = exact_cross_section(sf, self.totals)
@@ -198,8 +226,27 @@ class Geometry:
     @cached_property
     def seen_truth(self) -> FoldedRows:
         """True response of the bins as seen, normalised by their own sum."""
+        truth = self.target.truth
+        if isinstance(truth, Template):
+            return self.of_template(truth)
+        if self.response is None and self.integrated:
+            return self.seen.of_function(truth)
         rows = self.true_bins.rows if self.response is None else self.true_cell_rows
         return self.seen.of_rows(rows)
+
+    def of_template(self, template: Template) -> FoldedRows:
+        """Return a generator's own response of the bins as seen."""
+        if self.response is None:
+            return template.folded(self.places(template), self.grid.size, self.energies)
+        cells = cell_grid(float(self.energies.edges[-1]), *CELLS, self.lepton_mass)
+        row = cells.index(template.lepton_energy, template.theta)
+        rows = template.folded(row, cells.size, self.energies).rows
+        return self.seen.of_rows(rows / self.cells.areas[:, None])
+
+    def places(self, template: Template) -> NDArray[np.intp]:
+        """Return the bin of `grid` that each event of a template lies in; below zero for none."""
+        mass = np.nextafter(self.lepton_mass, np.inf)  # that of a generator may be smaller
+        return self.grid.index(np.maximum(template.lepton_energy, mass), template.theta)
 
     @cached_property
     def fine_bins(self) -> LeptonGrid:

@@ -13,13 +13,16 @@ import numpy as np
 from scipy import sparse
 
 from bayesxs.detector.counting import Axis, CountedBins, CountedSpectrum
-from bayesxs.detector.reco import RecoGrid
+from bayesxs.detector.reco import EVEN, RecoGrid, blended_edges
+from bayesxs.detector.smearing import smear_events
 from bayesxs.detector.spectrum import Spectrum
 from bayesxs.errors import InputError
 from bayesxs.experiment.experiment import Experiment
+from bayesxs.experiment.generated import Leptons
 from bayesxs.experiment.geometry import Geometry
 from bayesxs.inputs.counts import CountTable, has_edges, load_counts, load_table
 from bayesxs.keys import Purpose, derive, generator
+from bayesxs.physics.kinematics import z_from_cosine
 from bayesxs.types import Floats as Float
 
 
@@ -35,6 +38,8 @@ class NearSource:
         source: what messages call the source.
         prefix: of the names that messages give to these fields.
         table: counts in arrays in place of a file.
+        leptons: events one by one in their place, of which the package makes fine bins; with a
+            key, a detector's resolution acts on them.
     """
 
     events: float = np.inf
@@ -44,6 +49,7 @@ class NearSource:
     source: str = "near data"
     prefix: str = ""
     table: CountTable | None = None
+    leptons: Leptons | None = None
 
     @property
     def counted(self) -> bool:
@@ -53,7 +59,7 @@ class NearSource:
     @property
     def measured(self) -> bool:
         """Whether counts are given, not simulated."""
-        return self.path is not None or self.table is not None
+        return any(given is not None for given in (self.path, self.table, self.leptons))
 
 
 class NearDetector:
@@ -70,8 +76,11 @@ class NearDetector:
 
     @cached_property
     def table(self) -> CountTable | None:
-        """Counts from a file in bins of its own, if there is one."""
+        """Counts in bins of their own: from a file, from arrays, or of events one by one."""
         path, table = self.source.path, self.source.table
+        if self.source.leptons is not None:
+            made_here = self.geometry.response is not None
+            return None if made_here else self._fine_table(self.source.leptons)
         if table is None and (path is None or not has_edges(path)):
             return None
         if table is None:
@@ -81,6 +90,39 @@ class NearDetector:
             allowed = "cos_theta or angle_rad, for reconstructed bins (response)"
             raise InputError.at(self._called, "columns", "z_low,z_high", allowed)
         return table
+
+    def _fine_table(self, leptons: Leptons) -> CountTable:
+        """Count events in bins that are finer where more of them are.
+
+        Weighted events count effectively: sums of weights, scaled to (sum w)^2/sum w^2 in all.
+        """
+        g, weight = self.geometry, leptons.weight
+        energy = leptons.lepton_energy
+        z = z_from_cosine(energy, leptons.cos_theta, g.lepton_mass)
+
+        def edges(values: Float, even: Float) -> Float:
+            low, high = float(even[0]), float(even[-1])
+            return blended_edges(values, weight, len(even) - 1, low, high, EVEN)
+
+        along_energy, along_z = edges(energy, g.bins.energy_edges), edges(z, g.bins.z_edges)
+        bins = CountedBins.of_edges(along_energy, along_z, "z")
+        counts, *_ = np.histogram2d(energy, z, (along_energy, along_z), weights=weight)
+        return CountTable(bins.energy, bins.second, "z", leptons.scale * counts.ravel())
+
+    def _reconstructed_counts(self, leptons: Leptons) -> Float:
+        """Count events in the reconstructed bins of the analysis."""
+        g, weight = self.geometry, leptons.weight
+        energy, angle = leptons.lepton_energy, np.arccos(leptons.cos_theta)
+        if self.source.key is not None:  # as the generator made them
+            assert g.response is not None
+            parameters, acceptance = g.response.parameters, g.response.acceptance
+            seen = smear_events(
+                self.source.key, energy, angle, parameters, acceptance, g.lepton_mass
+            )
+            energy, angle, weight = seen[0][seen[2]], seen[1][seen[2]], weight[seen[2]]
+        place = g.grid.index(energy, angle)
+        counts = np.bincount(place[place >= 0], weight[place >= 0], g.grid.size)
+        return leptons.scale * counts
 
     @cached_property
     def bins(self) -> CountedBins:
@@ -162,7 +204,7 @@ class NearDetector:
     def _truth(self) -> Float:
         """The true cross section in the bins, shape (bins, E)."""
         if isinstance(self.spectrum, CountedSpectrum):
-            return self.spectrum.of_function(self.geometry.target.truth).rows
+            return self.spectrum.of_function(self.geometry.true_functions).rows
         return self.geometry.seen_truth.rows
 
     @property
@@ -172,7 +214,9 @@ class NearDetector:
 
     def _measured(self) -> tuple[Float, int]:
         table, path = self.table, self._called
-        if table is None:
+        if table is None and self.source.leptons is not None:
+            counts = self._reconstructed_counts(self.source.leptons)
+        elif table is None:
             assert self.source.path is not None
             counts = load_counts(self.source.path, self.geometry.seen_axes)
         else:
@@ -234,8 +278,11 @@ def make_near_data(
 ) -> NearData:
     """Return near data from one of three sources; see `Experiment.near_data`.
 
+    Where nature is a generator's events, they are the near part of these.
+
     Raises:
-        InputError: several sources, events without a key, a target without counts.
+        InputError: several sources, events without a key, a target without counts, more events
+            than a generator made.
     """
     names = [t.name for t in experiment.unique_targets]
     sources = {
@@ -251,6 +298,8 @@ def make_near_data(
     if file is not None and len(names) > 1 and "{target}" not in str(file):
         allowed = f"a name with {{target}}, which stands for {', '.join(names)}"
         raise InputError.at("near_data", "file", file, allowed)
+    if experiment.generated and not (file is not None or counts is not None):
+        return NearData(experiment, generated_sources(experiment, events, key, "near_data"))
     tables = counts if isinstance(counts, Mapping) else dict.fromkeys(names, counts)
     missing = [name for name in names if name not in tables]
     if missing or (isinstance(counts, CountTable) and len(names) > 1):
@@ -270,6 +319,42 @@ def make_near_data(
             for number, name in enumerate(names)
         },
     )
+
+
+def generated_sources(
+    experiment: Experiment,
+    events: float,
+    key: jax.Array | int | None,
+    source: str,
+    prefix: str = "",
+) -> dict[str, NearSource]:
+    """Return near data that are events of a generator, by target.
+
+    Args:
+        experiment: whose nature they are.
+        events: number that is taken of the near part; infinite for all.
+        key: of the draw, and of what a detector makes of them.
+        source: what messages call it.
+        prefix: of the names that messages give to arguments.
+
+    Raises:
+        InputError: more events than there are, or a draw or a detector without a key.
+    """
+    sources = {}
+    for number, (name, split) in enumerate(experiment.generated.items()):
+        own = None if key is None else derive(key, Purpose.NEAR, number)
+        leptons, most = split.near, len(split.near.weight)
+        if own is None and (np.isfinite(events) or experiment.detector is not None):
+            raise InputError.at(source, f"{prefix}key", None, "a seed or key: events are drawn")
+        if np.isfinite(events) and own is not None:
+            if events > most:
+                allowed = f"at most {most}, the near part of the generator's events"
+                raise InputError.at(source, f"{prefix}events", int(events), allowed)
+            leptons = leptons.drawn(int(events), generator(own))
+        sources[name] = NearSource(
+            key=own, impossible="drop", source=source, prefix=prefix, leptons=leptons
+        )
+    return sources
 
 
 def grid_of_bins(bins: CountedBins) -> tuple[RecoGrid, sparse.csr_array]:

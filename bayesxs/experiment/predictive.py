@@ -14,6 +14,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from bayesxs.experiment.channels import Channels
+from bayesxs.experiment.far import seen_values
 from bayesxs.inference.channel import channel_probability, mode_weights, pointwise_log_density
 from bayesxs.inference.folded import Folded
 from bayesxs.inference.pointwise import REPORTED, replicated_counts, replicated_energies
@@ -68,7 +69,9 @@ def add_predictive(
                 rng, own.sizes["event"], share.reshape(*before, -1), first
             )
         replicated.append(drawn)
-        observed.append({f"{n}_counts": np.histogram(own[n].values, e)[0] for n, e in axes.items()})
+        observed.append(
+            {f"{n}_counts": np.histogram(seen_values(own, n), e)[0] for n, e in axes.items()}
+        )
         edges.append({f"{name}_edges": coarse for name, coarse in axes.items()})
         rng = generator(jax.random.fold_in(key, 2 * len(samples) + number))
         events.append(_events(rng, channels, kind, number, own, spectra))
@@ -180,7 +183,7 @@ class _Spectra:
         self._geometry = geometry = experiment.geometry(experiment.targets[sample])
         self._channel = channel = channels.of_asimov(kind)[number]
         self._folded = channels.rows_as_seen(kind, sample)
-        self._integrated = geometry.response is not None
+        self._integrated = geometry.integrated
         if not self._integrated:
             response = channels.of_rows(kind, sample, *geometry.fine_bins.rows)
             self._whole = self._folded._replace(response=response, modes=[])
@@ -195,6 +198,8 @@ class _Spectra:
             bins = self._geometry.bins
             return {"lepton_energy": bins.energy_edges, "z": bins.z_edges}
         grid = self._geometry.grid
+        if self._geometry.response is None:
+            return {"lepton_energy": grid.energy_edges, "angle": grid.angle_edges}
         return {"reco_lepton_energy": grid.energy_edges, "reco_angle": grid.angle_edges}
 
     def along(self, axis: int, edges: Float) -> Float:

@@ -30,7 +30,7 @@ class Nature(Protocol):
         """Return a callable of (x, Q^2 in GeV^2) with values (b0, b1, b2); lepton mass in GeV."""
 
 
-def x_max(nature: Nature | StructureFunctions) -> float:
+def x_max(nature: object) -> float:
     """Return the x at which a nature's cross section ends: its `x_max` if it has one, else 1."""
     return float(getattr(nature, "x_max", 1.0))
 

@@ -33,6 +33,7 @@ from bayesxs.inference.posterior import (
 from bayesxs.inference.summaries import UNITS
 from bayesxs.keys import Purpose, derive
 from bayesxs.physics.cross_section import differential_cross_section
+from bayesxs.physics.structure_functions import Positive
 from bayesxs.runs.chains import CHAINS
 from bayesxs.runs.settings import RunSettings
 from bayesxs.runs.stages import ESTIMATES
@@ -140,7 +141,9 @@ def projected_shares(experiment: Experiment) -> dict[str, dict[str, float]]:
     shares: dict[str, dict[str, float]] = {}
     for target in experiment.unique_targets:
         for kind, sf in (("truth", target.truth), ("assumed", target.assumed)):
-            share = 0.0 if sf is None else experiment.geometry(target).projected_share(sf)
+            share = 0.0
+            if isinstance(sf, Positive):
+                share = experiment.geometry(target).projected_share(sf)
             if share > NO_SHARE:
                 shares.setdefault(kind, {})[target.name] = share
     return shares
@@ -171,7 +174,7 @@ def _slices(
         return np.stack(slices).reshape(len(energies), *grid.shape)
 
     data = {
-        "truth": (dims, evaluate(geometry.target.truth)),
+        "truth": (dims, evaluate(geometry.true_functions)),
         "model": (dims, scale * evaluate(learned)),
     }
     axes = {"lepton_energy": grid.energy_centers, "z": grid.z_centers}
@@ -197,7 +200,7 @@ def _structure_functions(
         np.asarray(columns) / area[..., None] / (geometry.true_total @ geometry.target.near_flux)
     )
     seen = np.any(np.abs(columns) > 0.0, axis=-1, keepdims=True)
-    truth = np.nan_to_num(geometry.node_values(geometry.target.truth)).reshape(shape)
+    truth = np.nan_to_num(geometry.node_values(geometry.true_functions)).reshape(shape)
     tables = {"truth": truth, "model": scale * values.reshape(shape), "weight": weight}
     dims = ("function", "x", "q2")
     data = {n: (dims, np.where(seen, t, np.nan).transpose(2, 0, 1)) for n, t in tables.items()}

@@ -53,6 +53,11 @@ def events_from_arrays(
 
     Raises:
         InputError: columns of unequal length, or what `select` refuses.
+
+    Example:
+        >>> own = bayesxs.events_from_arrays([2.0, 3.1], [1.2, 2.5], [0.9, 0.98], weight=[1.0, 3.0])
+        >>> len(own), round(own.effective, 1)
+        (2, 1.6)
     """
     check_rules(rules, source)
     size = np.shape(energy)

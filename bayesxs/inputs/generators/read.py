@@ -192,6 +192,13 @@ def read_events(
 
     Raises:
         InputError: see `EventStream`.
+
+    Example:
+        >>> rows = [[2.0, 1.2, 0.9], [3.1, 2.5, 0.98]]
+        >>> names = "E_nu_GeV,E_l_GeV,cos_theta"
+        >>> np.savetxt("events.csv", rows, delimiter=",", header=names, comments="")
+        >>> bayesxs.read_events("events.csv").counts.kept
+        2
     """
     stream = EventStream(path, rules, progress)
     chunks = list(stream)
