@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,10 +14,8 @@ import numpy as np
 
 from bayesxs.detector.density import Sample
 from bayesxs.detector.grid import EnergyGrid, NodeGrid, energy_grid, longest_panel, unresolved
-from bayesxs.detector.template import Template
 from bayesxs.errors import InputError
-from bayesxs.experiment.checks import check_structure_functions
-from bayesxs.experiment.generated import EventNature, Split, same_events
+from bayesxs.experiment.generated import EventNature, Split, Window, refuse_same_events
 from bayesxs.experiment.geometry import Geometry, Target
 from bayesxs.experiment.settings import (
     DEFAULT_PRIORS,
@@ -25,6 +23,7 @@ from bayesxs.experiment.settings import (
     GaussianDetector,
     Grid,
 )
+from bayesxs.experiment.target import make_target
 from bayesxs.fork import refuse_fork
 from bayesxs.inference.priors import Prior, on_prior_branch, prior_box
 from bayesxs.inputs.flux import Flux
@@ -38,7 +37,7 @@ from bayesxs.physics.oscillation import (
     OscillationParameters,
     probability,
 )
-from bayesxs.physics.structure_functions import Positive, StructureFunctions
+from bayesxs.physics.structure_functions import StructureFunctions
 from bayesxs.types import Floats as Float
 
 if TYPE_CHECKING:
@@ -124,18 +123,7 @@ class Experiment:
                 name = self.flux_at_far.source
                 allowed = f"{name} has no such neutrinos between {low:g} and {high:g} GeV"
                 raise self._at_fault("samples.flavor_in", sample.flavor_in, allowed)
-        self._refuse_same_events()
-
-    def _refuse_same_events(self) -> None:
-        """Refuse to assume a template of the events that the data are made of, unless forced."""
-        nature, assumed = self.nature, self.assumed
-        if not (isinstance(nature, EventNature) and isinstance(assumed, EventNature)):
-            return
-        if nature.same_events or assumed.same_events:
-            return
-        if same_events(nature.events, assumed.events):
-            allowed = "other events than those of nature, unless same_events says so"
-            raise self._at_fault("assumed", assumed.events.source, allowed)
+        refuse_same_events(self.nature, self.assumed)
 
     def _at_fault(self, argument: str, value: object, allowed: str) -> InputError:
         return InputError.at(self.source, self.names.get(argument, argument), value, allowed)
@@ -230,35 +218,18 @@ class Experiment:
                 f"{self.flux.source} has no near-detector flux to learn this cross section from"
             )
             raise self._at_fault("samples.flavor_out", sample.flavor_out, allowed)
-        split = self._split(near)
-        truth = structure_functions(self.nature, near) if split is None else split.far
-        return Target(near, truth, flux, self._assumed(near))
+        return make_target(
+            near, partial(self.flux, near.flux_id), flux, self.nature, self.assumed, self._window
+        )
 
-    def _assumed(self, near: Sample) -> Positive | Template | None:
-        if isinstance(self.assumed, EventNature):
-            return self.assumed.template(near, self._flux_of(near), self.energy_range, self.space)
-        return None if self.assumed is None else structure_functions(self.assumed, near)
-
-    def _split(self, near: Sample) -> Split | None:
-        """Divide a generator's events between the detectors, if nature is made of them."""
-        if not isinstance(self.nature, EventNature):
-            return None
-        if near not in self._splits:
-            self._splits[near] = self.nature.split(near, self._flux_of(near), self.energy_range, self.space)
-        return self._splits[near]
-
-    @cached_property
-    def _splits(self) -> dict[Sample, Split]:
-        return {}
-
-    def _flux_of(self, near: Sample) -> Callable[[Float], Float]:
-        return partial(self.flux, near.flux_id)
+    @property
+    def _window(self) -> Window:
+        return Window(self.energy_range, self.space)
 
     @property
     def generated(self) -> Mapping[str, Split]:
         """A generator's events by target, where nature is made of them; empty where it is not."""
-        found = {t.name: self._split(t.sample) for t in self.unique_targets}
-        return {name: split for name, split in found.items() if split is not None}
+        return {t.name: t.split for t in self.unique_targets if t.split is not None}
 
     @cached_property
     def unique_targets(self) -> tuple[Target, ...]:
@@ -381,27 +352,6 @@ class Experiment:
         from bayesxs.experiment.folding import fold_likelihood
 
         return fold_likelihood(self, data, cross_section, ranges or {})
-
-
-def structure_functions(
-    nature: Nature | StructureFunctions | EventNature, sample: Sample
-) -> Positive:
-    """Return what a nature gives for the leptons of a sample, projected where it is negative.
-
-    Raises:
-        InputError: not finite, or negative; a generator's events, which have none.
-    """
-    if isinstance(nature, EventNature):
-        raise InputError.at("nature", "events", nature.events.source, "no structure functions")
-    found = (
-        nature
-        if callable(nature)
-        else nature.structure_functions(sample.lepton_mass, sample.antineutrino)
-    )
-    if isinstance(found, Positive):
-        return found
-    check_structure_functions(found, f"nature, {sample.name}")
-    return Positive(found)
 
 
 @partial(jax.jit, static_argnames=("sample", "newton_steps"))

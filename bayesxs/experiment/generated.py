@@ -74,6 +74,18 @@ class Dropped(NamedTuple):
     outside_phase_space: int
 
 
+class Window(NamedTuple):
+    """What an experiment looks at.
+
+    Attributes:
+        energy_range: of neutrino energies, GeV.
+        space: how far x reaches.
+    """
+
+    energy_range: tuple[float, float]
+    space: PhaseSpace
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """The events of one target, as both detectors take them.
@@ -145,23 +157,21 @@ class EventNature:
         self,
         sample: Sample,
         flux: Callable[[Floats], Floats],
-        energy_range: tuple[float, float],
-        space: PhaseSpace,
+        window: Window,
     ) -> Split:
         """Divide the events of one kind of neutrino between the detectors.
 
         Args:
             sample: of the near detector: whose neutrinos they are.
             flux: that made the events, at energies in GeV.
-            energy_range: of true neutrino energies, GeV; others are dropped.
-            space: how far x reaches; events beyond are dropped.
+            window: of true neutrino energies and x; events beyond are dropped.
 
         Raises:
             InputError: no such events; energies without flux; too few events for the near detector.
         """
-        near, far, dropped = self._divided(sample, energy_range, space)
+        near, far, dropped = self._divided(sample, window)
         if len(near) < FEWEST:
-            low, high = energy_range
+            low, high = window.energy_range
             allowed = f"at least {FEWEST}, of {sample.name} from {low:g} to {high:g} GeV"
             raise InputError.at(self.events.source, "near-detector events", len(near), allowed)
         if not near.weight.any():
@@ -173,21 +183,20 @@ class EventNature:
         self,
         sample: Sample,
         flux: Callable[[Floats], Floats],
-        energy_range: tuple[float, float],
-        space: PhaseSpace,
+        window: Window,
     ) -> Template:
         """Return the template of all events, as one that is assumed.
 
         Takes the arguments of `split`, and raises its errors but the last.
         """
-        kept, _ = self._kept(sample, energy_range, space)
+        kept, _ = self._kept(sample, window)
         return _template(self.events.part(np.flatnonzero(kept)), sample, flux)
 
     def _divided(
-        self, sample: Sample, energy_range: tuple[float, float], space: PhaseSpace
+        self, sample: Sample, window: Window
     ) -> tuple[GeneratorEvents, GeneratorEvents, Dropped]:
         """Return the near part, the far part, and how many events are in neither."""
-        kept, dropped = self._kept(sample, energy_range, space)
+        kept, dropped = self._kept(sample, window)
         if self.same_events:
             all_of_them = self.events.part(np.flatnonzero(kept))
             return all_of_them, all_of_them, dropped
@@ -197,18 +206,18 @@ class EventNature:
         near, far = (np.sort(part[kept[part]]) for part in (order[:border], order[border:]))
         return self.events.part(near), self.events.part(far), dropped
 
-    def _kept(
-        self, sample: Sample, energy_range: tuple[float, float], space: PhaseSpace
-    ) -> tuple[NDArray[np.bool_], Dropped]:
+    def _kept(self, sample: Sample, window: Window) -> tuple[NDArray[np.bool_], Dropped]:
         """Return which events an experiment takes, and how many it drops for which reason."""
-        e, (low, high) = self.events, energy_range
+        e, (low, high) = self.events, window.energy_range
         flavor = e.pdg_nu == sample.flux_id
         codes = [e.channels.index(name) for name in self.channels]
         channel = np.isin(e.channel, codes) if codes else np.full(len(e), True)
         inside = (e.energy >= low) & (e.energy <= high)
         cosine = np.clip(e.cos_theta, -_EDGE, _EDGE)
         z = z_from_cosine(e.lepton_energy, cosine, sample.lepton_mass)
-        physical = np.asarray(is_physical(e.energy, e.lepton_energy, z, sample.lepton_mass, space))
+        physical = np.asarray(
+            is_physical(e.energy, e.lepton_energy, z, sample.lepton_mass, window.space)
+        )
         kept, lost = np.full(len(e), True), []
         for passed in (flavor, channel, inside, physical):
             lost.append(int(np.count_nonzero(kept & ~passed)))
@@ -256,10 +265,20 @@ def _template(
     )
 
 
-def same_events(first: GeneratorEvents, second: GeneratorEvents) -> bool:
-    """Tell whether two sets are of the same events, in whatever order."""
-    columns = ((e.energy, e.lepton_energy, e.cos_theta) for e in (first, second))
-    if len(first) != len(second):
-        return False
-    one, other = (np.sort(np.sum(values, axis=0)) for values in columns)
-    return bool(np.array_equal(one, other))
+def refuse_same_events(nature: object, assumed: object) -> None:
+    """Refuse to assume a template of the events that the data are made of, unless forced.
+
+    Raises:
+        InputError: they are the same, in whatever order.
+    """
+    if not (isinstance(nature, EventNature) and isinstance(assumed, EventNature)):
+        return
+    if nature.same_events or assumed.same_events:
+        return
+    both = nature.events, assumed.events
+    if len(both[0]) != len(both[1]):
+        return
+    first, second = (np.sort(e.energy + e.lepton_energy + e.cos_theta) for e in both)
+    if np.array_equal(first, second):
+        allowed = "other events than those of nature, unless same_events says so"
+        raise InputError.at(assumed.events.source, "assumed events", len(assumed.events), allowed)

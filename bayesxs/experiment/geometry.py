@@ -26,6 +26,7 @@ from bayesxs.detector.reco import RecoGrid, TrueCells, cell_grid, reco_grid, tru
 from bayesxs.detector.smearing import Acceptance, response_matrix
 from bayesxs.detector.spectrum import Spectrum
 from bayesxs.detector.template import Template
+from bayesxs.experiment.generated import Split
 from bayesxs.experiment.settings import GaussianDetector, Grid
 from bayesxs.physics.kinematics import NUCLEON, PhaseSpace
 from bayesxs.physics.structure_functions import Positive, StructureFunctions
@@ -48,6 +49,7 @@ class Target:
     truth: Positive | Template
     near_flux: Float  # at the shared energies
     assumed: Positive | Template | None = None  # what an analyst would take instead of learning
+    split: Split | None = None  # a generator's events, of which nature is made
 
     @property
     def name(self) -> str:

@@ -15,8 +15,8 @@ from bayesxs.detector.density import simulate_events
 from bayesxs.detector.template import Template
 from bayesxs.errors import InputError
 from bayesxs.experiment.channels import Channels
-from bayesxs.experiment.experiment import structure_functions
-from bayesxs.experiment.generated import EventNature
+from bayesxs.experiment.generated import EventNature, Window
+from bayesxs.experiment.target import structure_functions
 from bayesxs.inference.goodness import chi_square
 from bayesxs.inputs.generators.arrays import events_from_arrays
 from bayesxs.inputs.generators.events import GeneratorEvents
@@ -84,7 +84,7 @@ def test_every_event_is_near_far_or_counted_as_dropped(events, generated) -> Non
     assert not near & far
     assert near | far == set(events.lepton_energy[inside].tolist())
     other = EventNature(events, 0.4, key=8).split(
-        bayesxs.Sample(detector="near"), lambda e: np.ones_like(e), RANGE, generated.space
+        bayesxs.Sample(detector="near"), lambda e: np.ones_like(e), Window(RANGE, generated.space)
     )
     assert set(other.near.lepton_energy.tolist()) != near
 
