@@ -37,12 +37,13 @@ LOOP = 300
 def main() -> None:
     samples = reconstructed_samples(embedded_dune())
     pulls = len(samples.errors)
-    counts = samples.expected(TRUTH, 2.848, np.zeros(pulls))
+    rates = samples.rates()
+    counts = rates(TRUTH)
 
     @jax.jit
     @jax.value_and_grad
     def log_likelihood(v: jax.Array) -> jax.Array:
-        mu = samples.expected(OscillationParameters(*v[:6]), v[6], v[7:])
+        mu = rates(OscillationParameters(*v[:6]), v[6], v[7:])
         return jnp.sum(counts * jnp.log(mu) - mu) - 0.5 * jnp.sum(v[7:] ** 2)
 
     v = jnp.array([*TRUTH, 2.848, *np.zeros(pulls)])
@@ -50,7 +51,7 @@ def main() -> None:
     each = median_seconds(log_likelihood, v, repeats=LOOP)
     rows = [["log-likelihood with gradient, 16 parameters", f"{1e3 * each:.2f} ms", ""]]
 
-    asimov = Asimov(samples.expected, pulls)
+    asimov = Asimov(rates, pulls)
     phases = np.linspace(-pi, pi, 37)
     truth = true_coordinates(TRUTH._replace(dcp=phases))
     scans: tuple[tuple[str, Callable[[], Any]], ...] = (

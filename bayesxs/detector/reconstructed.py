@@ -5,29 +5,26 @@ Of a channel, the events of true energies E_j that are reconstructed in bin i, w
     T_ij = exposure dE_j flux(E_j) post_i smr_ij pre_j sigma(E_j)
 
 are constants; a sample counts n_i = sum over channels of (1 + sum of sd x pull) sum_j T_ij P(E_j).
-Channels that share sample, probability and normalisation are added once and for all.
+Channels that share sample, probability and normalisation are added once and for all; where fluxes
+have uncertain shapes, those of one flux only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
+from bayesxs.detector.rates import Part, Rates, make_rates
 from bayesxs.errors import InputError
+from bayesxs.inputs.flux import COLUMNS, NEUTRINOS
 from bayesxs.inputs.globes.configuration import Channel, Configuration
-from bayesxs.physics.oscillation import (
-    Baseline,
-    OscillationParameters,
-    Request,
-    joint_probabilities,
-)
+from bayesxs.physics.oscillation import Baseline, OscillationParameters
 
 Float = NDArray[np.float64]
 
@@ -48,6 +45,7 @@ class Component:
         errors: names of its normalisations.
         channels: names of what was added.
         events: T_ij, (bins, true energies).
+        flux: place of its flux among those of uncertain shape.
     """
 
     sample: int
@@ -58,6 +56,7 @@ class Component:
     errors: tuple[str, ...]
     channels: tuple[str, ...]
     events: Float
+    flux: int = 0
 
     @property
     def kind(self) -> tuple[str, str, bool] | None:
@@ -75,8 +74,9 @@ class ReconstructedSamples:
         inside: which bins are analysed, (samples, bins).
         energy: centers of the true bins, GeV.
         components: their parts.
-        errors: standard deviation of each normalisation, in the order of pulls.
+        errors: standard deviation of each normalisation.
         baseline: of the neutrinos.
+        modes: of the shape of each flux, relative, by its name, (m, true energies).
     """
 
     names: tuple[str, ...]
@@ -86,39 +86,46 @@ class ReconstructedSamples:
     components: tuple[Component, ...]
     errors: Mapping[str, float]
     baseline: Baseline
+    modes: Mapping[str, Float] = field(default_factory=dict)
 
-    @cached_property
-    def kinds(self) -> tuple[tuple[str, str, bool] | None, ...]:
-        """The probabilities that are needed."""
-        return tuple(dict.fromkeys(component.kind for component in self.components))
+    @property
+    def nuisances(self) -> tuple[str, ...]:
+        """Names of the nuisances, in the order of pulls: normalisations, then modes of fluxes."""
+        shapes = (f"{name}_{k}" for name, modes in self.modes.items() for k in range(len(modes)))
+        return (*self.errors, *shapes)
 
-    @cached_property
-    def _kernels(self) -> tuple[Float, Float, NDArray[np.int64], Float]:
-        """Return events, normalisations (components, pulls), kind, and (samples, components)."""
-        events = np.stack([c.events for c in self.components])
+    def rates(self, all_bins: bool = False) -> Rates:
+        """Return the expected counts as a pytree of arrays.
+
+        Bins from the first that any sample analyses to the last are held.
+
+        Args:
+            all_bins: hold those that no sample analyses too, and analyse all.
+        """
+        used = np.flatnonzero(self.inside.any(axis=0))
+        bins = slice(None) if all_bins else slice(int(used[0]), int(used[-1]) + 1)
+        inside = np.ones_like(self.inside) if all_bins else self.inside[:, bins]
+        parts = [Part(c.sample, c.kind, c.flux) for c in self.components]
         widths = [
             [sd * (name in c.errors) for name, sd in self.errors.items()] for c in self.components
         ]
-        kind = np.array([self.kinds.index(c.kind) for c in self.components])
-        places = np.array([c.sample for c in self.components])
-        sample = np.equal(places, np.arange(len(self.names))[:, None]).astype(float)
-        return events, np.array(widths, float).reshape(len(events), -1), kind, sample
+        return make_rates(
+            self.energy,
+            [c.events[bins] for c in self.components],
+            parts,
+            np.array(widths, float).reshape(len(parts), -1),
+            inside,
+            self.baseline,
+            np.stack(list(self.modes.values())) if self.modes else None,
+        )
 
     @cached_property
-    def _analysed(self) -> tuple[slice, NDArray[np.bool_]]:
-        """Return the bins from the first that any sample analyses to the last; which of them."""
-        used = np.flatnonzero(self.inside.any(axis=0))
-        bins = slice(int(used[0]), int(used[-1]) + 1)
-        return bins, self.inside[:, bins]
+    def _all(self) -> Rates:
+        return self.rates(all_bins=True)
 
-    def probabilities(self, params: OscillationParameters, baseline: Baseline) -> Array:
-        """Return the probability of each of `kinds` at the true energies, (kinds, energies)."""
-        requests = [
-            Request(*kind, jnp.asarray(self.energy), baseline) for kind in self.kinds if kind
-        ]
-        found = iter(joint_probabilities(requests, params) if requests else [])
-        ones = jnp.ones(len(self.energy))
-        return jnp.stack([next(found) if kind else ones for kind in self.kinds])
+    @cached_property
+    def _expected(self) -> Rates:
+        return self.rates()
 
     def by_component(
         self, params: OscillationParameters, density: ArrayLike | None = None
@@ -129,7 +136,7 @@ class ReconstructedSamples:
             params: scalars.
             density: of the matter in g/cm^3; that of `baseline` if not given.
         """
-        return self._by_component(params, density, slice(None))
+        return self._all.by_component(params, density)
 
     def counts(
         self,
@@ -142,10 +149,10 @@ class ReconstructedSamples:
         Args:
             params: scalars.
             density: of the matter in g/cm^3; that of `baseline` if not given.
-            pulls: normalisations in standard deviations, in the order of `errors`; zero if not
+            pulls: nuisances in standard deviations, in the order of `nuisances`; zero if not
                 given.
         """
-        return self._counts(params, density, pulls, slice(None))
+        return self._all.counts(params, density, pulls)
 
     def expected(
         self,
@@ -157,34 +164,13 @@ class ReconstructedSamples:
 
         Takes what `counts` takes.
         """
-        bins, inside = self._analysed
-        counts = self._counts(params, density, pulls, bins)
-        return counts.ravel() if inside.all() else counts[inside]
-
-    def _by_component(
-        self, params: OscillationParameters, density: ArrayLike | None, bins: slice
-    ) -> Array:
-        baseline = self.baseline if density is None else self.baseline._replace(density=density)
-        events, _, kind, _ = self._kernels
-        probability = self.probabilities(params, baseline)[kind]
-        return jnp.einsum("cbe,ce->cb", events[:, bins], probability)
-
-    def _counts(
-        self,
-        params: OscillationParameters,
-        density: ArrayLike | None,
-        pulls: ArrayLike | None,
-        bins: slice,
-    ) -> Array:
-        _, widths, _, sample = self._kernels
-        counts = self._by_component(params, density, bins)
-        if pulls is not None:
-            counts = counts * (1.0 + widths @ jnp.asarray(pulls))[:, None]
-        return jnp.asarray(sample) @ counts
+        return self._expected(params, density, pulls)
 
 
 def reconstructed_samples(
-    configuration: Configuration, cross_sections: Mapping[str, CrossSection] | None = None
+    configuration: Configuration,
+    cross_sections: Mapping[str, CrossSection] | None = None,
+    flux_modes: Callable[[Float], Float] | None = None,
 ) -> ReconstructedSamples:
     """Fold the tables of a configuration to what its samples expect.
 
@@ -194,6 +180,8 @@ def reconstructed_samples(
     Args:
         configuration: all tables.
         cross_sections: by name, in place of those of the configuration: learned ones for "CC".
+        flux_modes: from true energies in GeV, (e,), the modes of the shape of a flux, relative and
+            of unit width, (m, e). Each flux, of one beam and one kind of neutrino, has its own.
 
     Raises:
         InputError: a cross section of a name that the configuration has not, or nothing is
@@ -213,19 +201,25 @@ def reconstructed_samples(
             continue
         flavors = (channel.flavor_in, channel.flavor_out, channel.antineutrino)
         kind = flavors if channel.oscillates else None
-        key = (channel.sample, kind, channel.errors)
+        key = (channel.sample, kind, channel.errors, _flux(channel) if flux_modes else "")
         groups.setdefault(key, []).append((channel, events))
     if not groups:
         raise InputError(f"{configuration.source}: no channel expects any events")
     names = configuration.samples
-    components = tuple(_added(names, members) for members in groups.values())
+    sources = [_flux(members[0][0]) for members in groups.values()]
+    fluxes = list(dict.fromkeys(sources))
+    components = tuple(
+        _added(names, members, fluxes.index(source) if flux_modes else 0)
+        for source, members in zip(sources, groups.values(), strict=True)
+    )
+    modes = dict.fromkeys(fluxes, flux_modes(energy)) if flux_modes else {}
     centers = 0.5 * (configuration.reconstructed[:-1] + configuration.reconstructed[1:])
     windows = np.array([configuration.windows[name] for name in names])
     inside = (centers >= windows[:, :1]) & (centers <= windows[:, 1:])
     baseline = Baseline(configuration.length, configuration.density)
     return ReconstructedSamples(
         *(names, configuration.reconstructed, inside, energy, components),
-        *(configuration.errors, baseline),
+        *(configuration.errors, baseline, modes),
     )
 
 
@@ -240,10 +234,16 @@ def _events(
     return channel.post[:, None] * configuration.matrices[channel.matrix] * rate
 
 
-def _added(names: Sequence[str], members: Sequence[tuple[Channel, Float]]) -> Component:
+def _flux(channel: Channel) -> str:
+    """Return the name of a channel's flux, such as "flux_FHC_nu_mu"."""
+    return f"flux_{channel.beam}_{COLUMNS[NEUTRINOS.index(channel.pdg_in)]}"
+
+
+def _added(names: Sequence[str], members: Sequence[tuple[Channel, Float]], flux: int) -> Component:
     first = members[0][0]
     return Component(
         *(names.index(first.sample), first.flavor_in, first.flavor_out, first.antineutrino),
         *(first.oscillates, first.errors, tuple(channel.name for channel, _ in members)),
         np.sum([events for _, events in members], axis=0),
+        flux,
     )

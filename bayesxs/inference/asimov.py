@@ -12,6 +12,7 @@ out; they stand beside 1 - n/mu, small where a hypothesis fits, and change steps
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -22,11 +23,14 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
+from bayesxs.detector.rates import Rates
 from bayesxs.physics.oscillation import OscillationParameters
+from bayesxs.session import available_cores
 
 Float = NDArray[np.float64]
 
-# Expected counts of all bins from parameters, matter density in g/cm^3, and pulls
+# Expected counts of all bins from parameters, matter density in g/cm^3, and pulls: `Rates`, or
+# another callable that is a pytree, such as `jax.tree_util.Partial` of a function
 Expected = Callable[[OscillationParameters, ArrayLike, ArrayLike], Array]
 
 # Coordinates: angles in rad, whose sines squared are in range whatever they are; eV^2; g/cm^3
@@ -39,7 +43,7 @@ _STEPS: Final = 200
 _DAMPING: Final = 1e-3
 _TINY: Final = 1e-30  # counts below which a bin expects nothing
 # Fall of chi2 that a step predicts, over chi2 + 0.01, below which a minimum is reached
-_CONVERGED: Final = 1e-6
+_CONVERGED: Final = 1e-5
 
 
 class Fits(NamedTuple):
@@ -49,7 +53,7 @@ class Fits(NamedTuple):
         chi2: their values, (problems,).
         x: coordinates, (problems, 7), in the order of NAMES.
         pulls: in standard deviations, (problems, pulls).
-        converged: whether no step lowers it by more than 1e-6 of chi2 + 0.01, (problems,).
+        converged: whether no step lowers it by more than 1e-5 of chi2 + 0.01, (problems,).
     """
 
     chi2: Float
@@ -102,10 +106,15 @@ def minimise(expected: Expected, n_pulls: int, problems: Problems) -> Fits:
     padded = -total % _TOGETHER
     arrays = [np.asarray(field) for field in problems]
     arrays = [np.concatenate([a, np.repeat(a[-1:], padded, axis=0)]) for a in arrays]
-    parts = [
-        _solve(expected, n_pulls, Problems(*(a[i : i + _TOGETHER] for a in arrays)))
-        for i in range(0, total, _TOGETHER)
+    problems_of = [
+        Problems(*(a[i : i + _TOGETHER] for a in arrays)) for i in range(0, total, _TOGETHER)
     ]
+
+    def solve(own: Problems) -> tuple[Float, ...]:
+        return tuple(np.asarray(field) for field in _solve(expected, n_pulls, own))
+
+    with ThreadPoolExecutor(available_cores()) as threads:
+        parts = list(threads.map(solve, problems_of))
     return Fits(*(np.concatenate(fields)[:total] for fields in zip(*parts, strict=True)))
 
 
@@ -119,7 +128,7 @@ class _State(NamedTuple):
     steps: Array
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=1)
 def _solve(expected: Expected, n_pulls: int, problems: Problems) -> tuple[Any, ...]:
     return jax.vmap(partial(_minimum, expected, n_pulls))(problems)
 
@@ -134,13 +143,9 @@ def _minimum(expected: Expected, n_pulls: int, problem: Problems) -> tuple[Array
     # n ln n, and its limit at zero
     constant = jnp.where(counts > 0.0, counts * jnp.log(jnp.where(counts > 0.0, counts, 1.0)), 0.0)
 
-    def predict(x: Array, pulls: Array) -> Array:
-        return jnp.maximum(expected(parameters(x), x[DENSITY], pulls), _TINY)
-
     def terms(v: Array) -> tuple[Array, Array, Array]:
-        x, pulls = v[:n_x], v[n_x:]
-        mu = predict(x, pulls)
-        slopes = jax.jacfwd(predict, argnums=(0, 1))(x, pulls)
+        mu, *slopes = _linearised(expected, v[:n_x], v[n_x:])
+        mu = jnp.maximum(mu, _TINY)
         slope = jnp.concatenate(slopes, axis=1) * free
         ratio = counts / mu
         away = v - center
@@ -186,3 +191,19 @@ def _minimum(expected: Expected, n_pulls: int, problem: Problems) -> tuple[Array
     )
     end = jax.lax.while_loop(unfinished, advance, begin)
     return end.chi2, end.v[:n_x], end.v[n_x:], arrived(end)
+
+
+def _linearised(expected: Expected, x: Array, pulls: Array) -> tuple[Array, Array, Array]:
+    """Return expected counts and their slopes in x and pulls, (bins, each)."""
+    if isinstance(expected, Rates):
+        return expected.linearised(_point, x, pulls)
+
+    def of(x: Array, pulls: Array) -> Array:
+        return expected(*_point(x), pulls)
+
+    # One after the other: what pulls change is little
+    return of(x, pulls), jax.jacfwd(of)(x, pulls), jax.jacfwd(of, argnums=1)(x, pulls)
+
+
+def _point(x: Array) -> tuple[OscillationParameters, Array]:
+    return parameters(x), x[DENSITY]

@@ -47,6 +47,7 @@ _NUFIT_4_0: Final = {
 }
 _MAXIMAL: Final = 0.25 * pi
 _PHASES: Final = (-0.5 * pi, 0.0, 0.5 * pi, pi)
+_BOTH: Final = (False, True)
 _BATCH: Final = 64
 # Steps that bring chi2 to one, and how near it must come in its root
 _RESOLUTION_STEPS: Final = 8
@@ -104,11 +105,15 @@ class Asimov(NamedTuple):
 
     def counts(self, truth: Float) -> Float:
         """Return the data of each truth, (truths, bins)."""
+        return np.asarray(_counts(self.expected, self.n_pulls, jnp.asarray(truth)))
 
-        def of_one(x: jax.Array) -> jax.Array:
-            return self.expected(parameters(x), x[DENSITY], jnp.zeros(self.n_pulls))
 
-        return np.asarray(jax.lax.map(of_one, jnp.asarray(truth), batch_size=_BATCH))
+@partial(jax.jit, static_argnums=1)
+def _counts(expected: Expected, n_pulls: int, truth: jax.Array) -> jax.Array:
+    def of_one(x: jax.Array) -> jax.Array:
+        return expected(parameters(x), x[DENSITY], jnp.zeros(n_pulls))
+
+    return jax.lax.map(of_one, truth, batch_size=_BATCH)
 
 
 class Exclusion(NamedTuple):
@@ -142,11 +147,7 @@ def cp_violation(asimov: Asimov, truth: Float) -> Exclusion:
         asimov: the experiment.
         truth: coordinates, (truths, 7).
     """
-    starts = [
-        _moved(truth, dcp=dcp, ordering=ordering, octant=octant)
-        for dcp, ordering, octant in product((0.0, pi), (False, True), (False, True))
-    ]
-    return _best(_fits(asimov, truth, starts, fixed=(DCP,)))
+    return _exclusion(asimov, truth, _Hypothesis(_starts((0.0, pi), _BOTH, _BOTH), fixed=(DCP,)))
 
 
 def wrong_ordering(asimov: Asimov, truth: Float) -> Exclusion:
@@ -156,12 +157,8 @@ def wrong_ordering(asimov: Asimov, truth: Float) -> Exclusion:
         asimov: the experiment.
         truth: coordinates, (truths, 7).
     """
-    starts = [
-        _moved(truth, dcp=dcp, ordering=True, octant=octant)
-        for dcp, octant in product(_PHASES, (False, True))
-    ]
-    fits = _fits(asimov, truth, starts)
-    return _best(fits, np.sign(fits.x[..., DM31]) != np.sign(truth[:, DM31]))
+    starts = _starts(_PHASES, (True,), _BOTH)
+    return _exclusion(asimov, truth, _Hypothesis(starts, holds=_other_ordering))
 
 
 def wrong_octant(asimov: Asimov, truth: Float) -> Exclusion:
@@ -176,17 +173,14 @@ def wrong_octant(asimov: Asimov, truth: Float) -> Exclusion:
         truth: coordinates, (truths, 7).
     """
     asimov = asimov._replace(constraints=partial(_without_theta23, asimov.constraints))
-    starts = [
-        _moved(truth, dcp=dcp, ordering=ordering, octant=True)
-        for dcp, ordering in product((None, *_PHASES[::2]), (False, True))
-    ]
-    inside = _fits(asimov, truth, starts)
-    edge = [np.where(np.arange(len(NAMES)) == THETA23, _MAXIMAL, start) for start in starts]
-    at_edge = _fits(asimov, truth, edge, fixed=(THETA23,))
-    upper = _square(truth) > 0.5
-    elsewhere = (_square(inside.x) > 0.5) != upper
-    fits = Fits(*(np.concatenate(pair) for pair in zip(inside, at_edge, strict=True)))
-    return _best(fits, np.concatenate([elsewhere, np.ones_like(elsewhere)]))
+    starts = _starts((None, *_PHASES[::2]), _BOTH, (True,))
+    maximal = tuple(start._replace(theta23=_MAXIMAL) for start in starts)
+    return _exclusion(
+        asimov,
+        truth,
+        _Hypothesis(starts, holds=_other_octant),
+        _Hypothesis(maximal, fixed=(THETA23,)),
+    )
 
 
 def dcp_resolution(asimov: Asimov, truth: Float) -> tuple[Float, NDArray[np.bool_]]:
@@ -223,6 +217,8 @@ def dcp_scan(
     params: OscillationParameters,
     dcp: Sequence[float] | Float,
     density: ArrayLike = DUNE.density,
+    quantities: Sequence[str] = ("cp_violation", "ordering", "resolution"),
+    update: Callable[[str], None] = lambda done: None,
 ) -> xr.Dataset:
     """Scan the true phase: CP violation, ordering, and resolution.
 
@@ -231,6 +227,8 @@ def dcp_scan(
         params: true values of the others, scalars.
         dcp: true phases, rad, (n,).
         density: g/cm^3.
+        quantities: which of them.
+        update: told each that is done.
 
     Returns:
         Over dcp (rad): cp_violation and ordering in standard deviations, resolution in rad, and
@@ -238,18 +236,8 @@ def dcp_scan(
     """
     phases = np.asarray(dcp, float)
     truth = true_coordinates(params._replace(dcp=phases), density)
-    violation, ordering = cp_violation(asimov, truth), wrong_ordering(asimov, truth)
-    resolution, found = dcp_resolution(asimov, truth)
-    return xr.Dataset(
-        {
-            "cp_violation": ("dcp", violation.sigma),
-            "ordering": ("dcp", ordering.sigma),
-            "resolution": ("dcp", resolution),
-            "converged": ("dcp", violation.converged & ordering.converged & found),
-        },
-        {"dcp": phases},
-        {"true_ordering": "normal" if truth[0, DM31] > 0.0 else "inverted"},
-    )
+    found = _scan("dcp", phases, asimov, truth, quantities, update)
+    return found.assign_attrs(true_ordering="normal" if truth[0, DM31] > 0.0 else "inverted")
 
 
 def octant_scan(
@@ -257,6 +245,7 @@ def octant_scan(
     params: OscillationParameters,
     s2_23: Sequence[float] | Float,
     density: ArrayLike = DUNE.density,
+    update: Callable[[str], None] = lambda done: None,
 ) -> xr.Dataset:
     """Scan the true mixing of the octant.
 
@@ -265,16 +254,44 @@ def octant_scan(
         params: true values of the others, scalars.
         s2_23: true sin^2 theta23, (n,).
         density: g/cm^3.
+        update: told when it is done.
 
     Returns:
         Over s2_23: octant in standard deviations, and converged.
     """
     mixing = np.asarray(s2_23, float)
-    found = wrong_octant(asimov, true_coordinates(params._replace(s2_23=mixing), density))
-    return xr.Dataset(
-        {"octant": ("s2_23", found.sigma), "converged": ("s2_23", found.converged)},
-        {"s2_23": mixing},
-    )
+    truth = true_coordinates(params._replace(s2_23=mixing), density)
+    return _scan("s2_23", mixing, asimov, truth, ("octant",), update)
+
+
+def _scan(
+    axis: str,
+    values: Float,
+    asimov: Asimov,
+    truth: Float,
+    quantities: Sequence[str],
+    update: Callable[[str], None],
+) -> xr.Dataset:
+    scan = xr.Dataset({}, {axis: values})
+    converged = np.ones(len(values), bool)
+    for name in quantities:
+        if name == "resolution":
+            numbers, good = dcp_resolution(asimov, truth)
+        else:
+            exclusion = _EXCLUSIONS[name](asimov, truth)
+            numbers, good = exclusion.sigma, exclusion.converged
+        scan[name] = axis, numbers
+        converged &= good
+        update(name)
+    scan["converged"] = axis, converged
+    return scan
+
+
+_EXCLUSIONS: Final = {
+    "cp_violation": cp_violation,
+    "ordering": wrong_ordering,
+    "octant": wrong_octant,
+}
 
 
 def _without_theta23(constraints: Callable[[Float], Float], truth: Float) -> Float:
@@ -283,20 +300,78 @@ def _without_theta23(constraints: Callable[[Float], Float], truth: Float) -> Flo
     return sd
 
 
-def _square(x: Float) -> Float:
-    return np.sin(x[..., THETA23]) ** 2
+class _Start(NamedTuple):
+    """Where a fit starts: the truth, but for these.
+
+    Attributes:
+        dcp: the phase, if another.
+        ordering: whether in the other ordering.
+        octant: whether in the other octant.
+        theta23: the angle, if another.
+    """
+
+    dcp: float | None
+    ordering: bool
+    octant: bool
+    theta23: float | None = None
+
+    def of(self, truth: Float) -> Float:
+        """Return the start of each truth, (truths, 7)."""
+        start = truth.copy()
+        if self.dcp is not None:
+            start[:, DCP] = self.dcp
+        if self.ordering:  # as far from zero in the splitting that survival of e and mu sees
+            shift = 2.0 * np.sin(truth[:, THETA12]) ** 2 * truth[:, DM21]
+            start[:, DM31] = shift - truth[:, DM31]
+        if self.octant:
+            start[:, THETA23] = 2.0 * _MAXIMAL - truth[:, THETA23]
+        if self.theta23 is not None:
+            start[:, THETA23] = self.theta23
+        return start
 
 
-def _moved(truth: Float, dcp: float | None, ordering: bool, octant: bool) -> Float:
-    """Return where a fit starts: with another phase, in the other ordering, the other octant."""
-    start = truth.copy()
-    if dcp is not None:
-        start[:, DCP] = dcp
-    if ordering:  # as far from zero in the splitting that survival of muons and electrons sees
-        start[:, DM31] = -truth[:, DM31] + 2.0 * np.sin(truth[:, THETA12]) ** 2 * truth[:, DM21]
-    if octant:
-        start[:, THETA23] = 2.0 * _MAXIMAL - truth[:, THETA23]
-    return start
+class _Hypothesis(NamedTuple):
+    """What is excluded.
+
+    Attributes:
+        starts: of its fits.
+        fixed: coordinates that stay where they start.
+        holds: where it holds, from coordinates (starts, truths, 7) and the truth; everywhere if
+            not given.
+    """
+
+    starts: tuple[_Start, ...]
+    fixed: tuple[int, ...] = ()
+    holds: Callable[[Float, Float], NDArray[np.bool_]] | None = None
+
+
+def _starts(
+    phases: Iterable[float | None], orderings: Iterable[bool], octants: Iterable[bool]
+) -> tuple[_Start, ...]:
+    return tuple(_Start(*choice) for choice in product(phases, orderings, octants))
+
+
+def _other_ordering(x: Float, truth: Float) -> NDArray[np.bool_]:
+    return np.sign(x[..., DM31]) != np.sign(truth[:, DM31])
+
+
+def _other_octant(x: Float, truth: Float) -> NDArray[np.bool_]:
+    return (np.sin(x[..., THETA23]) ** 2 > 0.5) != (np.sin(truth[:, THETA23]) ** 2 > 0.5)
+
+
+def _exclusion(asimov: Asimov, truth: Float, *hypotheses: _Hypothesis) -> Exclusion:
+    """Return the smallest chi2 of all starts; one that is no minimum bounds it."""
+    fits, allowed = [], []
+    for hypothesis in hypotheses:
+        starts = [start.of(truth) for start in hypothesis.starts]
+        found = _fits(asimov, truth, starts, hypothesis.fixed)
+        fits.append(found)
+        every = np.ones_like(found.converged)
+        allowed.append(hypothesis.holds(found.x, truth) if hypothesis.holds else every)
+    every_fit = Fits(*(np.concatenate(fields) for fields in zip(*fits, strict=True)))
+    best = np.argmin(np.where(np.concatenate(allowed), every_fit.chi2, np.inf), axis=0)
+    places = (best, np.arange(len(best)))
+    return Exclusion(every_fit.chi2[places], every_fit.x[places], every_fit.converged[places])
 
 
 def _fits(asimov: Asimov, truth: Float, starts: Sequence[Float], fixed: Iterable[int] = ()) -> Fits:
@@ -317,11 +392,3 @@ def _fits(asimov: Asimov, truth: Float, starts: Sequence[Float], fixed: Iterable
     fits = minimise(asimov.expected, asimov.n_pulls, flat)
     chi2, x, pulls = (a.reshape(many, len(truth), *a.shape[1:]) for a in fits[:3])
     return Fits(chi2, x, pulls, fits.converged.reshape(many, len(truth)))
-
-
-def _best(fits: Fits, allowed: NDArray[np.bool_] | None = None) -> Exclusion:
-    """Return the smallest chi2 of all starts, (truths,); one that is no minimum bounds it."""
-    chi2 = fits.chi2 if allowed is None else np.where(allowed, fits.chi2, np.inf)
-    best = np.argmin(chi2, axis=0)
-    places = (best, np.arange(len(best)))
-    return Exclusion(chi2[places], fits.x[places], fits.converged[places])

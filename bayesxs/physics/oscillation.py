@@ -183,6 +183,20 @@ def probabilities(
     return _of_channels(channels, params, energy, baseline, sign, _NEWTON_STEPS[newton_steps])
 
 
+def probabilities_of_both(
+    channels: Sequence[tuple[str, str]],
+    params: OscillationParameters,
+    energy: ArrayLike,
+    baseline: Baseline = DUNE,
+) -> tuple[Array, ...]:
+    """Return `probabilities` of neutrinos and of antineutrinos, each (2, n), in one evaluation.
+
+    Takes energies of shape (n,), and for the rest the arguments of `probabilities`.
+    """
+    sign = np.array([[1.0], [-1.0]])
+    return _of_channels(channels, params, energy, baseline, sign, _NEWTON_STEPS[1])
+
+
 class Request(NamedTuple):
     """A probability at energies of its own.
 
