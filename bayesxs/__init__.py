@@ -43,6 +43,15 @@ if TYPE_CHECKING:
     )
     from bayesxs.cards.card import Card as Card
     from bayesxs.cards.card import load_card as load_card
+    from bayesxs.counted import (
+        Sensitivity as Sensitivity,
+    )
+    from bayesxs.counted import (
+        open_sensitivity as open_sensitivity,
+    )
+    from bayesxs.counted import (
+        sensitivity as sensitivity,
+    )
     from bayesxs.errors import InputError as InputError
 
 # Where each public name lives. They are imported when first used: JAX takes a second to start, and
@@ -79,6 +88,7 @@ _HOMES = {
     "Sample": "bayesxs.detector.density",
     "SamplerSettings": "bayesxs.inference.sampling",
     "Schedule": "bayesxs.learning.training",
+    "Sensitivity": "bayesxs.counted",
     "TabulatedFluxUncertainty": "bayesxs.experiment.settings",
     "Training": "bayesxs.experiment.learn",
     "bootstrap": "bayesxs.experiment.library",
@@ -96,12 +106,14 @@ _HOMES = {
     "nufit_6_0": "bayesxs.physics.nufit",
     "open_campaign": "bayesxs.api",
     "open_run": "bayesxs.api",
+    "open_sensitivity": "bayesxs.counted",
     "probability": "bayesxs.physics.oscillation",
     "read_cross_section": "bayesxs.experiment.library",
     "read_events": "bayesxs.inputs.generators.read",
     "read_flux": "bayesxs.experiment.library",
     "run": "bayesxs.api",
     "sample": "bayesxs.experiment.library",
+    "sensitivity": "bayesxs.counted",
 }
 
 __all__ = sorted([*_HOMES, "__version__"])

@@ -30,7 +30,7 @@ type CardLike = str | os.PathLike[str] | Card | Mapping[str, object]
 warnings.filterwarnings("ignore", "IProgress not found")
 
 
-class _Finished:
+class Finished:
     """A folder whose last stage is done. Files are read when first asked for."""
 
     last_stage: ClassVar[str]
@@ -77,7 +77,7 @@ class _Finished:
         return figures[name]()
 
 
-class Run(_Finished):
+class Run(Finished):
     """A finished run. Files are read when first asked for.
 
     Example:
@@ -169,7 +169,7 @@ class Run(_Finished):
         return self._draw(name, dict(figures(self._folder)))
 
 
-class Campaign(_Finished):
+class Campaign(Finished):
     """A finished campaign. Files are read when first asked for.
 
     Example:
@@ -231,7 +231,7 @@ def run(
     prepare_run(resolved.sampler.chains)
     from bayesxs.runs import pipeline
 
-    folder, source = _places(card, out, preset or "default")
+    folder, source = places(card, out, preset or "default")
     pipeline.run(resolved, folder, resume=True, progress=progress, source=source)
     return Run(folder)
 
@@ -275,7 +275,7 @@ def campaign(
     prepare_jax(1)
     from bayesxs.campaigns.run import run_campaign
 
-    folder, source = _places(card, out, f"{preset or 'default'}-campaign")
+    folder, source = places(card, out, f"{preset or 'default'}-campaign")
     run_campaign(
         resolved,
         folder,
@@ -288,7 +288,7 @@ def campaign(
     return Campaign(folder)
 
 
-def _places(
+def places(
     card: CardLike | None, out: str | os.PathLike[str] | None, name: str
 ) -> tuple[Path, str]:
     """Return the folder to work in, and what messages call the card; the name is of no file."""

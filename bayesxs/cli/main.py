@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,13 +13,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from bayesxs.cli.counted import sensitivity
 from bayesxs.cli.events import decompose, events_app
+from bayesxs.cli.options import (
+    RUNS,
+    OutOption,
+    PresetOption,
+    QuietOption,
+    ResumeOption,
+    SetOption,
+    interruptible,
+)
 from bayesxs.errors import InputError, InputNotice, Words, speaking
 
 BAD_INPUT = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
-TERMINATED = 143  # 128 + SIGTERM
-RUNS = Path("bayesxs-runs")
 OPTIONS = Words(
     preset="--preset", overrides="--set", out="--out", workers="--workers", again="--resume"
 )
@@ -71,6 +76,7 @@ pdf_app = typer.Typer(no_args_is_help=True)
 app.add_typer(pdf_app, name="pdf", help="List, check and install PDF sets.")
 app.add_typer(events_app, name="events", help="Look into and convert files of generator's events.")
 app.command()(decompose)
+app.command()(sensitivity)
 
 CardArgument = Annotated[
     Path | None,
@@ -80,31 +86,6 @@ CardArgument = Annotated[
         show_default=False,
     ),
 ]
-PresetOption = Annotated[
-    str | None,
-    typer.Option(
-        help="quick (a minute or two), default, or paper (the published recipe). A card's keys win."
-    ),
-]
-OutOption = Annotated[
-    Path | None, typer.Option(help=f"Run folder. Default: {RUNS}/NAME, after the card or preset.")
-]
-ResumeOption = Annotated[
-    bool,
-    typer.Option(
-        "--resume",
-        help="Continue the run in the folder; with its own card unless CARD or --preset is given.",
-    ),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Change a key, e.g. far.events=1000; any number of times.",
-    ),
-]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, errors only.")]
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")]
 
 
@@ -175,7 +156,7 @@ def merge(
     quiet: QuietOption = False,
 ) -> None:
     """Merge runs whose cards differ in their chains only into one run of all the chains."""
-    with _interruptible(shlex.join(["bayesxs", "merge", str(out), *map(str, runs)])):
+    with interruptible(shlex.join(["bayesxs", "merge", str(out), *map(str, runs)])):
         from bayesxs.session import prepare_jax
 
         prepare_jax()
@@ -243,7 +224,7 @@ def campaign(
     """Test the method on pseudo-experiments, hundreds or thousands, each a fit of its own."""
     name = card.stem if card is not None else f"{preset or 'default'}-campaign"
     folder = out if out is not None else RUNS / name
-    with _interruptible(f"bayesxs campaign --resume --out {shlex.quote(str(folder))}"):
+    with interruptible(f"bayesxs campaign --resume --out {shlex.quote(str(folder))}"):
         resolved, source = _card_of(folder, card, preset, resume, overrides or [])
 
         from bayesxs.session import available_cores, prepare_jax
@@ -346,7 +327,7 @@ def _start(
     """Read the card, then start or continue a run with the given stages (all of them if None)."""
     name = card_path.stem if card_path is not None else preset or "default"
     folder = out if out is not None else RUNS / name
-    with _interruptible(f"bayesxs run --resume --out {shlex.quote(str(folder))}"):
+    with interruptible(f"bayesxs run --resume --out {shlex.quote(str(folder))}"):
         card, source = _card_of(folder, card_path, preset, resume, overrides)
 
         from bayesxs.session import prepare_run
@@ -380,7 +361,7 @@ def _card_of(
 
 def _continue(folder: Path, stage: str, quiet: bool) -> None:
     """Run one stage in an existing run folder."""
-    with _interruptible(f"bayesxs {stage} {shlex.quote(str(folder))}"):
+    with interruptible(f"bayesxs {stage} {shlex.quote(str(folder))}"):
         from bayesxs.cards.card import load_card
         from bayesxs.storage.run_folder import CONFIG, RunFolder
 
@@ -392,31 +373,6 @@ def _continue(folder: Path, stage: str, quiet: bool) -> None:
         from bayesxs.runs import pipeline
 
         pipeline.continue_run(folder, stages=(stage,), progress=not quiet)
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, as batch systems send it before they kill: everything ends as after a Ctrl-C."""
-
-
-def _terminate(number: int, frame: Any) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough: let files be closed
-    raise _Terminated
-
-
-@contextmanager
-def _interruptible(command: str) -> Iterator[None]:
-    """End Ctrl-C or SIGTERM as one line that says which command continues, exit code 130 or 143."""
-    ours = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, _terminate) if ours else None
-    try:
-        yield
-    except KeyboardInterrupt as end:
-        typer.echo(f"interrupted: {command} continues", err=True)
-        code = TERMINATED if isinstance(end, _Terminated) else INTERRUPTED
-        raise typer.Exit(code) from None
-    finally:
-        if ours:
-            signal.signal(signal.SIGTERM, before)
 
 
 def _print_table(table: Any) -> None:

@@ -23,11 +23,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from bayesxs.physics.oscillation import (
-    Baseline,
-    OscillationParameters,
-    probabilities_of_both,
-)
+from bayesxs.physics.joint import probabilities_of_both
+from bayesxs.physics.oscillation import Baseline, OscillationParameters
 
 Float = NDArray[np.float64]
 

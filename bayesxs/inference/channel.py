@@ -25,14 +25,13 @@ from jaxtyping import ArrayLike, Float
 from bayesxs.detector.density import FoldedRows, Sample
 from bayesxs.inference.compression import MODE_TOLERANCE, compress, interpolation
 from bayesxs.inference.folded import Folded, Oscillation
+from bayesxs.physics.joint import Request, joint_probabilities
 from bayesxs.physics.oscillation import (
     Baseline,
     NewtonSteps,
     OscillationParameters,
-    Request,
     closest_mixing,
     is_mixing,
-    joint_probabilities,
 )
 from bayesxs.types import Floats
 

@@ -8,7 +8,7 @@ from several starts: both orderings, both octants, and phases around the circle.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import product
 from math import pi
@@ -26,9 +26,7 @@ from bayesxs.inference.asimov import (
     DENSITY,
     DM21,
     DM31,
-    NAMES,
     THETA12,
-    THETA13,
     THETA23,
     Expected,
     Fits,
@@ -37,14 +35,11 @@ from bayesxs.inference.asimov import (
     minimise,
     parameters,
 )
+from bayesxs.inference.constraints import published_constraints
 from bayesxs.physics.oscillation import DUNE, OscillationParameters
 
 Float = NDArray[np.float64]
 
-_NUFIT_4_0: Final = {
-    **{THETA12: 0.023, THETA13: 0.015, THETA23: 0.041},
-    **{DM21: 0.028, DM31: 0.013, DENSITY: 0.02},
-}
 _MAXIMAL: Final = 0.25 * pi
 _PHASES: Final = (-0.5 * pi, 0.0, 0.5 * pi, pi)
 _BOTH: Final = (False, True)
@@ -52,42 +47,6 @@ _BATCH: Final = 64
 # Steps that bring chi2 to one, and how near it must come in its root
 _RESOLUTION_STEPS: Final = 8
 _NEAR_ONE: Final = 0.01
-
-
-def published_constraints(truth: Float) -> Float:
-    """Return the constraints of DUNE's published configuration as standard deviations.
-
-    NuFit 4.0: theta12 2.3 %, theta13 1.5 %, theta23 4.1 %, dm21 2.8 %, dm31 1.3 %; 2 % of the
-    density; dcp is free (arXiv:2103.04797, arXiv:2002.03005, table 5.1).
-
-    Args:
-        truth: coordinates, (..., 7).
-    """
-    return relative_constraints(truth, _NUFIT_4_0)
-
-
-def reactor_constraints(truth: Float) -> Float:
-    """Return those of `published_constraints` but theta23 and dm31, which are free.
-
-    Args:
-        truth: coordinates, (..., 7).
-    """
-    free = {THETA23: np.inf, DM31: np.inf}
-    return relative_constraints(truth, {**_NUFIT_4_0, **free})
-
-
-def relative_constraints(truth: Float, parts: Mapping[int, float]) -> Float:
-    """Return standard deviations that are parts of the true values; infinite for the others.
-
-    Args:
-        truth: coordinates, (..., 7).
-        parts: by place among the coordinates.
-    """
-    sd = np.full(np.shape(truth), np.inf)
-    for place, part in parts.items():
-        value = np.abs(truth[..., place])
-        sd[..., place] = np.where(value > 0.0, value, 1.0) * part if np.isfinite(part) else np.inf
-    return sd
 
 
 class Asimov(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import pi
+from math import pi, sin
 from typing import Final, Literal
 
 from bayesxs.errors import InputError
@@ -22,6 +22,12 @@ _NUFIT_6_0_ERRORS: Final = {
     ("ic19", "normal"): (0.0115, 0.00056, 0.0135, 19.5, 0.19e-5, 0.024e-3),
     ("ic24", "inverted"): (0.0115, 0.00056, 0.0135, 23.5, 0.19e-5, 0.020e-3),
     ("ic19", "inverted"): (0.0115, 0.000565, 0.0135, 26.5, 0.19e-5, 0.0245e-3),
+}
+
+# theta_12, theta_13, theta_23 in rad, and dm32
+_DUNE_TDR: Final = {
+    "normal": ((0.5903, 0.150, 0.866), 2.451e-3),
+    "inverted": ((0.5903, 0.151, 0.869), -2.512e-3),
 }
 
 
@@ -48,6 +54,20 @@ def nufit_6_0(
         raise InputError.at("nufit_6_0", "ordering", ordering, "one of normal, inverted")
     s2_12, s2_13, s2_23, dcp_degrees, dm21, dm31 = _NUFIT_6_0[variant, ordering]
     return OscillationParameters(s2_12, s2_13, s2_23, dcp_degrees * pi / 180.0, dm21, dm31)
+
+
+def dune_tdr(ordering: Literal["normal", "inverted"] = "normal") -> OscillationParameters:
+    """Return the true values of DUNE's published configuration (arXiv:2103.04797): NuFIT 4.0.
+
+    dcp, which the configuration scans, is zero.
+
+    Args:
+        ordering: of the neutrino masses.
+    """
+    (theta12, theta13, theta23), dm32 = _DUNE_TDR[ordering]
+    dm21 = 7.39e-5
+    squares = sin(theta12) ** 2, sin(theta13) ** 2, sin(theta23) ** 2
+    return OscillationParameters(*squares, 0.0, dm21, dm32 + dm21)
 
 
 # Best fit of the normal ordering with the IceCube-24 data

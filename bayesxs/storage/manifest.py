@@ -45,6 +45,7 @@ STAGE_NAMES: Final = frozenset(
         "bootstrap",
         "budget",
         "campaign",
+        "sensitivity",
         "posterior",
         "report",
     }

@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 import bayesxs
+from bayesxs.cards.counted import CountedCard
 
 type Model = type[BaseModel]
 
@@ -39,22 +40,31 @@ _UNIT: Final = re.compile(r"\s*(?<!`)\[([^\]]+)\](?!`)")
 
 def card() -> str:
     """Describe every key of a card, a section for each table of it."""
+    return _card(bayesxs.Card, "card")
+
+
+def counted_card() -> str:
+    """Describe every key of a card of samples in reconstructed energy."""
+    return _card(CountedCard, "counted")
+
+
+def _card(card: Model, mark: str) -> str:
     tables: dict[str, list[Model]] = {
-        name: models_of(field.annotation) for name, field in bayesxs.Card.model_fields.items()
+        name: models_of(field.annotation) for name, field in card.model_fields.items()
     }
     plain = [name for name, models in tables.items() if not models]
-    parts = ["## At the top", _table(bayesxs.Card, plain)]
+    parts = ["## At the top", _table(card, plain)]
     described: dict[tuple[Model, ...], str] = {}
     for name, models in tables.items():
         if not models:
             continue
-        field = bayesxs.Card.model_fields[name]
+        field = card.model_fields[name]
         head = f"[[{name}]]" if get_origin(field.annotation) is tuple else f"[{name}]"
-        parts += [f"(card-{name})=", f"## `{head}`", _sentence(field.description)]
-        if len(models) > 1 and field.default is not None:
+        parts += [f"({mark}-{name})=", f"## `{head}`", _sentence(field.description)]
+        if len(models) > 1 and not field.is_required() and field.default is not None:
             parts.append(f"Default: `{_shown(field.default)}`.")
         if twin := described.get(tuple(models)):
-            parts.append(f"Its keys are those of [`[{twin}]`](#card-{twin}).")
+            parts.append(f"Its keys are those of [`[{twin}]`](#{mark}-{twin}).")
             continue
         described[tuple(models)] = name
         parts += _variants("###", models) if len(models) > 1 else [_table(models[0])]
@@ -256,6 +266,7 @@ def names(*chosen: str) -> str:
 
 GENERATORS: Final[dict[str, Callable[..., str]]] = {
     "card": card,
+    "counted_card": counted_card,
     "presets": presets,
     "cards": cards,
     "commands": commands,

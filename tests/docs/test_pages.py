@@ -14,6 +14,7 @@ import pytest
 import typer.main
 
 import bayesxs
+from bayesxs.cards.counted import CountedCard, is_counted, load_counted_card
 from bayesxs.cards.overrides import parse_overrides
 from bayesxs.constants import MUON_MASS
 from bayesxs.inputs.counts import load_table
@@ -74,7 +75,10 @@ def test_there_are_examples_to_test() -> None:
 def test_cards_are_taken(example: Example, tmp_path: Path) -> None:
     path = tmp_path / "card.toml"
     path.write_text(example.text)
-    assert isinstance(bayesxs.load_card(path), bayesxs.Card)
+    if is_counted(path):
+        assert isinstance(load_counted_card(path), CountedCard)
+    else:
+        assert isinstance(bayesxs.load_card(path), bayesxs.Card)
 
 
 @pytest.mark.parametrize("example", blocks("python"), ids=str)
@@ -125,8 +129,10 @@ def test_commands_are_taken(example: Example) -> None:
         card = taken.get("card")
         if card is not None and str(card).startswith("models/"):
             assert (ROOT / card).is_file()
-        if "overrides" in taken:
-            known = card if card is not None and (ROOT / card).is_file() else None
+        known = card if card is not None and (ROOT / card).is_file() else None
+        if known and is_counted(ROOT / known):
+            load_counted_card(ROOT / known, parse_overrides(taken["overrides"] or ()))
+        elif "overrides" in taken and "preset" in taken:
             bayesxs.load_card(
                 known and ROOT / known, taken["preset"], parse_overrides(taken["overrides"] or ())
             )

@@ -17,6 +17,7 @@ import typer.main
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 import bayesxs
+from bayesxs.cards.counted import CountedCard
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,6 +28,8 @@ UNITS = {
     "km": "km",
     "cm3": "g/cm³",
     "deg": "degrees",
+    "kt": "kt",
+    "MW": "MW",
 }
 KNOWN = {*UNITS.values(), "–", "eV²", "kt MW yr", "1/(kt MW yr)", "unit of the parameter"}
 
@@ -52,7 +55,12 @@ def models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
 
 
 KEYS = sorted(
-    {(model, key) for model in models(bayesxs.Card) for key in model.model_fields},
+    {
+        (model, key)
+        for card in (bayesxs.Card, CountedCard)
+        for model in models(card)
+        for key in model.model_fields
+    },
     key=lambda pair: (pair[0].__name__, pair[1]),
 )
 
@@ -61,7 +69,8 @@ KEYS = sorted(
 ROWS = [
     (model, key)
     for model, key in KEYS
-    if model is not bayesxs.Card or not REFERENCE.models_of(model.model_fields[key].annotation)
+    if model not in (bayesxs.Card, CountedCard)
+    or not REFERENCE.models_of(model.model_fields[key].annotation)
 ]
 
 
@@ -71,7 +80,7 @@ def name(value: Any) -> str:
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    return REFERENCE.card()
+    return REFERENCE.card() + REFERENCE.counted_card()
 
 
 @pytest.mark.parametrize(("model", "key"), KEYS, ids=name)
@@ -89,7 +98,7 @@ def test_every_key_has_a_place_and_a_meaning(page: str, model: type[BaseModel], 
     if (model, key) in ROWS:
         assert "| " + " | ".join(REFERENCE.row(model, key)) + " |" in page
     else:
-        assert f"(card-{key})=" in page
+        assert f"({'card' if model is bayesxs.Card else 'counted'}-{key})=" in page
 
 
 def test_a_key_without_a_meaning_is_not_documented() -> None:

@@ -27,24 +27,22 @@ from bayesxs.inference.asimov import (
     minimise,
     parameters,
 )
+from bayesxs.inference.constraints import reactor_constraints, relative_constraints
 from bayesxs.inference.sensitivity import (
     Asimov,
     cp_violation,
     dcp_resolution,
     dcp_scan,
     octant_scan,
-    reactor_constraints,
-    relative_constraints,
     true_coordinates,
     wrong_octant,
     wrong_ordering,
 )
 from bayesxs.inputs.globes.dune import embedded_dune
+from bayesxs.physics.joint import Request, joint_probabilities
 from bayesxs.physics.oscillation import (
     Baseline,
     OscillationParameters,
-    Request,
-    joint_probabilities,
 )
 
 NUFIT_4_0 = OscillationParameters(

@@ -14,14 +14,13 @@ from hypothesis import strategies as st
 
 from bayesxs.constants import PHASE
 from bayesxs.errors import InputError
+from bayesxs.physics.joint import Request, joint_probabilities
 from bayesxs.physics.nufit import nufit_6_0
 from bayesxs.physics.oscillation import (
     DUNE,
     FLAVORS,
     Baseline,
     OscillationParameters,
-    Request,
-    joint_probabilities,
     probabilities,
     probability,
 )

@@ -39,7 +39,8 @@ LENGTH: Final = 1284.9  # km
 DENSITY: Final = 2.848  # g/cm^3
 MASS: Final = 40.0  # kt, fiducial
 WINDOW: Final = (0.5, 18.0)  # GeV
-POWER: Final = 11.0  # 1e20 protons on target a year, at 1.2 MW
+MEGAWATT: Final = 1.2  # of the beam
+POWER: Final = 11.0  # 1e20 protons on target a year, at that power
 # Nucleons of a kt times 1300^2 km^2 in the units of the files: GLoBES divides by length^2, so that
 # rates are (1300/1284.9)^2 of flux times cross section times nucleons
 NORM: Final = 1.017718e17

@@ -1,0 +1,223 @@
+"""The card of samples in reconstructed energy: `bayesxs sensitivity` takes it.
+
+It is told from the card of a learned cross section by its table `[configuration]`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import tomli_w
+from pydantic import Field, ValidationError, model_validator
+
+from bayesxs.cards.beam import FluxShapeFile, NoFluxShape, ParametricFluxShape
+from bayesxs.cards.bundled import find_card
+from bayesxs.cards.cardfile import Table, merge, read_toml
+from bayesxs.cards.faults import one_line
+from bayesxs.cards.oscillation import Dm21, Dm31, Phase, Sin2
+from bayesxs.cards.overrides import nested, plain_table
+from bayesxs.cards.section import TYPED, Section, conflict
+from bayesxs.errors import InputError
+from bayesxs.storage.inner import InnerPath
+
+MARK: Final = "configuration"
+_PATH_KEYS: Final = ((MARK, "path"), ("flux_shape", "path"))
+
+Years = Annotated[float, Field(ge=0, le=1e6)]
+Points = Annotated[int, Field(ge=2, le=1000)]
+
+
+class DuneConfiguration(Section):
+    """DUNE's far detector as published with its TDR (arXiv:2103.04797), embedded."""
+
+    type: Literal["dune"] = "dune"
+    """The embedded configuration: four samples, 32 channels, nine normalisations."""
+    neutrino_years: Years = 6.5
+    """Years in neutrino mode, of 56 % up-time."""
+    antineutrino_years: Years = 6.5
+    """Years in antineutrino mode."""
+    mass_kt: Annotated[float, Field(gt=0, le=1e6)] = 40.0
+    """Fiducial mass [kt]."""
+    power_MW: Annotated[float, Field(gt=0, le=1e3)] = 1.2
+    """Power of the beam [MW]."""
+
+    @property
+    def years(self) -> float:
+        """Years in both modes."""
+        return self.neutrino_years + self.antineutrino_years
+
+
+class GlobesConfiguration(Section):
+    """A GLoBES experiment of one's own."""
+
+    type: Literal["globes"] = "globes"
+    """An AEDL file, and the files of its folder that it names."""
+    path: Annotated[str, Field(min_length=1)]
+    """Path of the AEDL file."""
+    exposure: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    """Exposure over that of the file."""
+
+
+class TruthCard(Section):
+    """True oscillation parameters; one given here overrides the named set's."""
+
+    parameters: Literal["dune-tdr", "nufit-6.0-ic24", "nufit-6.0-ic19"] = "dune-tdr"
+    """Values of what is not written here.
+
+    `dune-tdr`: NuFIT 4.0 as in the published configuration, with dcp = 0.
+    """
+    ordering: Literal["normal", "inverted"] = "normal"
+    """True mass ordering."""
+    s2_12: Sin2 | None = None
+    """True sin²θ₁₂."""
+    s2_13: Sin2 | None = None
+    """True sin²θ₁₃."""
+    s2_23: Sin2 | None = None
+    """True sin²θ₂₃."""
+    dcp_deg: Phase | None = None
+    """True CP phase [degrees]."""
+    dm21: Dm21 | None = None
+    """True Δm²₂₁ [eV²]."""
+    dm31: Dm31 | None = None
+    """True Δm²₃₁, negative for the inverted ordering [eV²]."""
+    density_g_cm3: Annotated[float, Field(ge=0, le=20)] | None = None
+    """Density of the matter on the way; that of the configuration if none [g/cm³]."""
+
+    @model_validator(mode="after")
+    def _check(self) -> TruthCard:
+        if self.dm31 is not None and (self.dm31 > 0.0) != (self.ordering == "normal"):
+            sign = "above 0" if self.ordering == "normal" else "below 0"
+            raise conflict("dm31", self.dm31, f'must be {sign} with ordering = "{self.ordering}"')
+        return self
+
+    def given(self) -> dict[str, float]:
+        """Return the parameters written in the card, in card units (dcp in degrees)."""
+        names = {"s2_12", "s2_13", "s2_23", "dm21", "dm31"}
+        values = {name: getattr(self, name) for name in names} | {"dcp": self.dcp_deg}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class ScanCard(Section):
+    """What `bayesxs sensitivity` scans."""
+
+    # TOML has lists, not tuples: only the container is taken leniently
+    quantities: Annotated[
+        tuple[Literal["cp_violation", "ordering", "resolution", "octant"], ...],
+        Field(strict=False, min_length=1),
+    ] = ("cp_violation", "ordering", "resolution", "octant")
+    """Over the true phase `cp_violation`, `ordering`, `resolution` of dCP; over s2_23 `octant`."""
+    dcp_values: Points = 37
+    """True phases, from -180 to 180 degrees."""
+    s2_23_values: Points = 21
+    """True values of sin²θ₂₃."""
+    s2_23_low: Annotated[float, Field(gt=0, lt=1)] = 0.4
+    """Lowest of them."""
+    s2_23_high: Annotated[float, Field(gt=0, lt=1)] = 0.6
+    """Highest of them."""
+
+    @model_validator(mode="after")
+    def _check(self) -> ScanCard:
+        if not self.s2_23_low < self.s2_23_high:
+            allowed = f"must be below s2_23_high = {self.s2_23_high:g}"
+            raise conflict("s2_23_low", self.s2_23_low, allowed)
+        if len(set(self.quantities)) < len(self.quantities):
+            raise conflict("quantities", list(self.quantities), "each once")
+        return self
+
+
+class CountedCard(Section):
+    """An analysis of samples in reconstructed energy. Frozen; `load_counted_card` reads it."""
+
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    """Seed of every random number."""
+    configuration: Annotated[
+        DuneConfiguration | GlobesConfiguration, Field(discriminator="type"), TYPED
+    ]
+    """Detector, beam and exposure."""
+    truth: TruthCard = TruthCard()
+    """True oscillation parameters."""
+    constraints: Literal["published", "reactor", "solar", "none"] = "published"
+    """Gaussian constraints of other experiments, around the truth.
+
+    `published`: 2.3 % of θ₁₂, 1.5 % of θ₁₃, 4.1 % of θ₂₃, 2.8 % of Δm²₂₁, 1.3 % of Δm²₃₁, 2 % of
+    the density. `reactor`: without θ₂₃ and Δm²₃₁. `solar`: without θ₁₃ too. `none`: the density.
+    """
+    flux_shape: Annotated[
+        NoFluxShape | ParametricFluxShape | FluxShapeFile, Field(discriminator="type"), TYPED
+    ] = NoFluxShape()
+    """Uncertainty of the shape of every flux, each on its own."""
+    scan: ScanCard = ScanCard()
+    """Scans of `bayesxs sensitivity`."""
+
+    @model_validator(mode="after")
+    def _check(self) -> CountedCard:
+        shape = self.flux_shape
+        if not isinstance(shape, NoFluxShape) and shape.near_far > 0.0:
+            allowed = "must be 0: samples in reconstructed energy have no near detector"
+            raise conflict("flux_shape.near_far", shape.near_far, allowed)
+        own = self.configuration
+        if isinstance(own, DuneConfiguration) and own.years <= 0.0:
+            key = f"{MARK}.neutrino_years"
+            raise conflict(key, own.neutrino_years, "no exposure: one mode must have years")
+        return self
+
+
+type CountedCardLike = str | os.PathLike[str] | CountedCard | Mapping[str, object]
+
+
+def is_counted(card: object) -> bool:
+    """Tell whether a card is one of samples in reconstructed energy, by its table.
+
+    Raises:
+        InputError: an unreadable file, or broken TOML.
+    """
+    if isinstance(card, str | os.PathLike):
+        card = read_toml(card if isinstance(card, InnerPath) else find_card(card))
+    return isinstance(card, CountedCard) or (isinstance(card, Mapping) and MARK in card)
+
+
+def load_counted_card(
+    card: CountedCardLike, overrides: Mapping[str, object] | None = None
+) -> CountedCard:
+    """Read a card of samples in reconstructed energy, and lay overrides over it.
+
+    Relative paths count from the card's folder in a file, else from the working folder.
+
+    Args:
+        card: path of a TOML file or the name of a bundled card; its tables as a mapping; a card.
+        overrides: values of keys, e.g. {"scan.dcp_values": 19}.
+
+    Raises:
+        InputError: unreadable file, broken TOML, unknown key, wrong type, value out of range, or
+            values that contradict each other; a card without `[configuration]`.
+    """
+    source, folder = "card", Path.cwd()
+    if isinstance(card, CountedCard):
+        written: Table = card.model_dump(exclude_none=True)
+    elif isinstance(card, Mapping):
+        written = plain_table(card, source)
+    else:
+        path = card if isinstance(card, InnerPath) else find_card(card)
+        written, source, folder = read_toml(path), os.fspath(path), Path(path).absolute().parent
+    changes = nested(overrides or {})
+    if MARK not in written and MARK not in changes:
+        allowed = 'a card of samples has [configuration], e.g. with type = "dune"'
+        raise InputError.at(source, MARK, "(missing)", allowed)
+    for table, place in ((written, folder), (changes, Path.cwd())):
+        for section, key in _PATH_KEYS:
+            below = table.get(section)
+            if isinstance(below, dict) and isinstance(below.get(key), str) and below[key]:
+                below[key] = os.path.abspath(place / os.path.expanduser(below[key]))
+    data = merge(written, changes)
+    try:
+        return CountedCard.model_validate(data)
+    except ValidationError as error:
+        raise one_line(error, data, changes, source) from None
+
+
+def counted_toml(card: CountedCard) -> str:
+    """Return the card with every key written out, as TOML."""
+    return tomli_w.dumps(card.model_dump(exclude_none=True))

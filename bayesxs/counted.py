@@ -1,0 +1,107 @@
+"""Samples in reconstructed energy from Python: scan sensitivities, and look at what was found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import xarray as xr
+from matplotlib.figure import Figure
+
+from bayesxs.api import Finished, places
+from bayesxs.cards.counted import CountedCard, CountedCardLike, load_counted_card
+from bayesxs.session import available_cores, prepare_jax
+from bayesxs.storage.run_folder import CONFIG
+
+
+class Sensitivity(Finished):
+    """Finished scans of sensitivities. Files are read when first asked for.
+
+    Example:
+        >>> bayesxs.open_sensitivity("runs/empty")
+        Traceback (most recent call last):
+            ...
+        bayesxs.errors.InputError: ...
+    """
+
+    last_stage = "sensitivity"
+    summary_file = "sensitivity.json"
+    report_file = "figures/dcp.png"
+
+    @cached_property
+    def card(self) -> CountedCard:  # type: ignore[override]
+        """The card that it was made with."""
+        return load_counted_card(self._folder.path / CONFIG)
+
+    def scan(self, name: Literal["dcp", "octant"] = "dcp") -> xr.Dataset:
+        """Return a scan: over the true phase, or over the true mixing.
+
+        Raises:
+            InputError: the card did not ask for it.
+        """
+        from bayesxs.storage.netcdf import read_dataset
+
+        return read_dataset(self._folder.output(f"{name}.nc"))
+
+    def figure(self, name: Literal["dcp", "octant"] = "dcp") -> Figure:
+        """Draw a scan.
+
+        Raises:
+            InputError: the card did not ask for it.
+        """
+        from bayesxs.report.plots_asimov import scan_figure
+
+        return scan_figure(self.scan(name))
+
+
+def sensitivity(
+    card: CountedCardLike,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    overrides: Mapping[str, object] | None = None,
+    progress: bool = True,
+) -> Sensitivity:
+    """Scan sensitivities of samples in reconstructed energy; scans that a folder holds are kept.
+
+    Args:
+        card: path of a card with `[configuration]` (TOML), the name of a bundled one, or a mapping
+            of its tables.
+        out: folder; bayesxs-runs/ and the name of the card's file, or sensitivity, if None.
+        overrides: changes of single keys, e.g. {"scan.dcp_values": 19}.
+        progress: show progress bars.
+
+    Raises:
+        InputError: bad input, in one line.
+
+    Example:
+        >>> few = {"configuration": {"type": "dune"}, "scan.dcp_values": 1}
+        >>> bayesxs.sensitivity(few)
+        Traceback (most recent call last):
+            ...
+        bayesxs.errors.InputError: ...
+    """
+    resolved = load_counted_card(card, overrides)
+    prepare_jax(available_cores())
+    from bayesxs.runs.sensitivity import run_sensitivity
+
+    path = card if isinstance(card, str | os.PathLike) else None
+    folder, _ = places(path, out, "sensitivity")
+    return Sensitivity(run_sensitivity(resolved, folder, resume=True, progress=progress))
+
+
+def open_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:
+    """Open the folder of finished scans of sensitivities.
+
+    Raises:
+        InputError: it holds none.
+
+    Example:
+        >>> bayesxs.open_sensitivity("runs/empty")
+        Traceback (most recent call last):
+            ...
+        bayesxs.errors.InputError: ...
+    """
+    return Sensitivity(Path(path))
