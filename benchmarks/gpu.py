@@ -1,13 +1,15 @@
-"""Time training, NUTS and bootstrap on the device that JAX finds and on the CPU.
+"""Time training, NUTS, bootstrap and calibration on the device that JAX finds and on the CPU.
 
 Run as `python benchmarks/gpu.py`, the package installed or on PYTHONPATH. Every figure comes from a
-process of its own, without compiled programs from earlier runs. Only the rooms that compute are
-imported: pydantic, typer, ArviZ and h5netcdf may be missing.
+process of its own, without compiled programs from earlier runs: if one ends badly the others stand.
+All end within `--limit` seconds; parts that no time is left for are named. Only the rooms that
+compute are imported: pydantic, typer, ArviZ and h5netcdf may be missing.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared import (
     answer,
+    clock,
     clock_bootstrap,
     clock_sampler,
     cold_cache,
@@ -54,12 +57,13 @@ DEFAULT: dict[str, Any] = {
     "network.width": 48,
     "network.activation": "algebraic",
     "network.inputs": "multi",
-    "network.head": "positive",
+    "network.head": "helicity",
     "network.precision": "float64",
     "network.members": 1,
     "training.adam_steps": 500,
     "training.learning_rate": 1e-3,
     "training.lbfgs_steps": 5000,
+    "training.gauss_newton_steps": 40,
     "training.floor": 0.02,
     "far.events": 6200,
     "priors.dm31.low": 2.0e-3,
@@ -71,6 +75,16 @@ DEFAULT: dict[str, Any] = {
     "sampler.target_accept": 0.9,
     "bootstrap.replicas": 1000,
 }
+
+# A campaign's own, which no preset holds
+CALIBRATION: dict[str, Any] = {
+    "sbc.warmup": 250,
+    "sbc.draws": 500,
+    "sbc.information_loss": 0.005,
+}
+
+# Without an option, in this order: what matters most comes first
+TASKS = "training-gauss_newton,nuts-4,nuts-256,bootstrap,sbc-1000,training-lbfgs"
 
 
 def compare_with_card() -> None:
@@ -114,16 +128,18 @@ def beam(settings: dict[str, Any]) -> Beam:
 
 
 def measure_training(settings: dict[str, Any]) -> dict[str, Any]:
-    """Train the default network."""
+    """Train the default network by the method that the settings name."""
     import jax
     import numpy as np
 
     from bayesxs.detector.grid import lepton_grid, node_grid
     from bayesxs.detector.operator import build_operator, exact_response, row_quadrature
+    from bayesxs.experiment.learn import PROJECTION_RANK, SMALL_RANK
     from bayesxs.learning.near_problem import near_problem
     from bayesxs.learning.network import Architecture, Network, create_network
     from bayesxs.learning.training import Schedule, train
 
+    method = settings["method"]
     flux, energies, truth = beam(settings)
     mass, high = truth.lepton_mass, settings["beam.energy_max_GeV"]
     bins = lepton_grid(high, settings["grid.lepton_energies"], settings["grid.z"], mass)
@@ -132,11 +148,18 @@ def measure_training(settings: dict[str, Any]) -> dict[str, Any]:
     near_flux = flux(14, energies.points)
     observed = exact_response(truth, quadrature, energies) @ near_flux
     matrix = build_operator(quadrature, energies, nodes).near_matrix(near_flux)
-    problem = near_problem(matrix, observed, nodes, floor=settings["training.floor"])
+    rank = SMALL_RANK if method == "gauss_newton" else PROJECTION_RANK
+    problem = near_problem(matrix, observed, nodes, floor=settings["training.floor"], rank=rank)
     chosen = ("layers", "width", "activation", "inputs", "head", "precision")
     architecture = Architecture(**{name: settings[f"network.{name}"] for name in chosen})
-    steps = ("adam_steps", "learning_rate", "lbfgs_steps")
-    schedule = Schedule(**{name: settings[f"training.{name}"] for name in steps})
+    if method == "gauss_newton":
+        count = settings["training.gauss_newton_steps"]
+        schedule = Schedule(adam_steps=0, lbfgs_steps=0, gauss_newton_steps=count)
+        every = schedule.record_often
+    else:
+        steps = ("adam_steps", "learning_rate", "lbfgs_steps")
+        schedule = Schedule(**{name: settings[f"training.{name}"] for name in steps})
+        every = schedule.record_every
 
     start = time.perf_counter()
     marks: list[tuple[int, float]] = []
@@ -150,14 +173,13 @@ def measure_training(settings: dict[str, Any]) -> dict[str, Any]:
     learned = matrix @ np.asarray(network(nodes.x, nodes.q2), dtype=float).ravel()
     seconds = time.perf_counter() - start
     # An optimizer's first piece, and a shorter last one, include compilation
+    first = schedule.adam_steps if method == "lbfgs" else 0
     spans = [
-        (b[1] - a[1]) / schedule.record_every
-        for a, b in pairwise(marks)
-        if a[0] > schedule.adam_steps and b[0] - a[0] == schedule.record_every
+        (b[1] - a[1]) / every for a, b in pairwise(marks) if a[0] > first and b[0] - a[0] == every
     ]
     difference = learned / learned.sum() - observed / observed.sum()
     error = np.linalg.norm(difference) / np.linalg.norm(observed / observed.sum())
-    step = f", {1e3 * np.median(spans):.2f} ms per L-BFGS step" if spans else ""
+    step = f", {1e3 * np.median(spans):.2f} ms a step" if spans else ""
     return {
         "seconds": seconds,
         "shown": f"{seconds:.1f} s{step}",
@@ -173,12 +195,13 @@ class Far(NamedTuple):
     fixed: OscillationParameters
 
 
-def far_detector(settings: dict[str, Any]) -> Far:
-    """Simulate events and fold them with the true cross section."""
+def far_detector(settings: dict[str, Any], binned: bool = False) -> Far:
+    """Fold events that are simulated, or the bins of any, with the true cross section."""
     import jax
     import numpy as np
 
     from bayesxs.detector.density import FoldedRows, Sample, simulate_events
+    from bayesxs.detector.grid import lepton_grid
     from bayesxs.detector.operator import exact_response, row_quadrature, total_quadrature
     from bayesxs.inference.channel import far_channel
     from bayesxs.inference.compression import probability_span
@@ -200,17 +223,22 @@ def far_detector(settings: dict[str, Any]) -> Far:
     def oscillated(energy: Any) -> Any:
         return flux(14, energy) * np.asarray(survival(energy))
 
-    events = simulate_events(jax.random.key(1), truth, oscillated, energy_range, mass, number)
-    quadrature = row_quadrature(events.lepton_energy, events.z, energies, mass)
+    if binned:
+        cells = settings["grid.lepton_energies"], settings["grid.z"]
+        rows = lepton_grid(energy_range[1], *cells, mass).rows
+    else:
+        events = simulate_events(jax.random.key(1), truth, oscillated, energy_range, mass, number)
+        rows = events.lepton_energy, events.z
     totals = total_quadrature(energies, mass)
     response = FoldedRows(
-        exact_response(truth, quadrature, energies),
+        exact_response(truth, row_quadrature(*rows, energies, mass), energies),
         exact_response(truth, totals, energies).sum(axis=1) * energies.weights,
     )
     oscillation, points = Oscillation(sample), energies.points
     span = probability_span(oscillation, points, priors, fixed)
     folded = Folded.plain(response, flux(14, points))
-    channel = far_channel(folded, points, np.ones(number), oscillation, span)
+    reached = (folded.response.rows * folded.flux).sum(axis=1) > 0.0
+    channel = far_channel(folded, points, reached.astype(float), oscillation, span)
     return Far([channel], priors, fixed)
 
 
@@ -255,17 +283,48 @@ def measure_bootstrap(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def measure_sbc(settings: dict[str, Any]) -> dict[str, Any]:
+    """Sample one batch of pseudo-experiments, each of a truth and counts of its own."""
+    import numpy as np
+
+    from bayesxs.inference.binning import bin_groups, merged
+    from bayesxs.inference.pseudo_experiments import BinnedExperiment
+    from bayesxs.inference.sampling import SamplerSettings
+
+    far, sizes = far_detector(settings, binned=True), (settings["far.events"],)
+    groups = bin_groups(
+        far.channels, sizes, far.priors, far.fixed, settings["sbc.information_loss"]
+    )
+    channels = tuple(merged(c, g) for c, g in zip(far.channels, groups, strict=True))
+    warmup, draws = settings["sbc.warmup"], settings["sbc.draws"]
+    sampler = SamplerSettings(
+        settings["sampler.chains"], warmup, draws, record_every=math.gcd(warmup, draws)
+    )
+    experiment = BinnedExperiment(channels, sizes, far.priors, far.fixed, sampler, 5, 0)
+    found, first = clock(lambda: experiment.run(0))
+    _, second = clock(lambda: experiment.run(settings["sampler.chains"]))
+    ranks = (found["draws/dm31"] < found["truth/dm31"][:, None]).mean(axis=1)
+    return {
+        "seconds": first,
+        "shown": f"{first:.1f} s, {second:.1f} s once compiled",
+        "result": f"mean rank of dm31 {ranks.mean():.3f} +- {1.0 / np.sqrt(12 * len(ranks)):.3f}, "
+        f"{int(found['diverging'].sum())} divergences",
+    }
+
+
 def measure(task: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Carry out one task on the device that JAX finds."""
     from bayesxs.session import prepare_jax
 
-    name, _, chains = task.partition("-")
-    settings = settings | {"sampler.chains": int(chains or 4)}
-    prepare_jax(settings["sampler.chains"])
+    name, _, detail = task.partition("-")
+    chains = int(detail) if detail.isdigit() else 4
+    settings = settings | {"sampler.chains": chains, "method": detail}
+    prepare_jax(min(chains, available_cores()))
     functions = {
         "training": measure_training,
         "nuts": measure_nuts,
         "bootstrap": measure_bootstrap,
+        "sbc": measure_sbc,
     }
     return functions[name](settings)
 
@@ -281,67 +340,88 @@ def find_device() -> tuple[str, str]:
 def label(task: str, settings: dict[str, Any]) -> str:
     """Describe a task."""
     s = settings
-    if task == "training":
-        return (
-            f"training, {s['network.layers']}x{s['network.width']}, "
-            f"{s['training.adam_steps']} Adam + {s['training.lbfgs_steps']} L-BFGS steps"
-        )
-    if task == "bootstrap":
+    name, _, detail = task.partition("-")
+    if name == "training":
+        steps = {
+            "gauss_newton": f"{s['training.gauss_newton_steps']} Gauss-Newton steps",
+            "lbfgs": f"{s['training.adam_steps']} Adam + {s['training.lbfgs_steps']} L-BFGS steps",
+        }
+        return f"training, {s['network.layers']}x{s['network.width']}, {steps[detail]}"
+    if name == "bootstrap":
         return f"bootstrap, {s['bootstrap.replicas']} replicas"
-    chains = task.partition("-")[2]
-    return f"NUTS, {chains} x ({s['sampler.warmup']} + {s['sampler.draws']})"
+    if name == "sbc":
+        return f"batch of {detail} pseudo-experiments, {s['sbc.warmup']} + {s['sbc.draws']}"
+    return f"NUTS, {detail} x ({s['sampler.warmup']} + {s['sampler.draws']})"
 
 
-def main() -> int:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+def arguments_of(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """Return the options, and the settings that they change."""
+    settings = DEFAULT | CALIBRATION
     parser.add_argument(
         "--tasks",
-        default="training,nuts-4,nuts-32,bootstrap",
-        help="comma-separated: training, bootstrap, and nuts-N with N chains",
+        default=TASKS,
+        help="comma-separated: training-gauss_newton, training-lbfgs, bootstrap, nuts-N with N "
+        "chains, sbc-N with N pseudo-experiments",
     )
     parser.add_argument("--no-cpu", action="store_true", help="leave the CPU out")
+    parser.add_argument("--limit", type=float, default=540.0, help="seconds for all parts together")
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=NUMBER",
-        help=f"change a setting: {', '.join(DEFAULT)}",
+        help=f"change a setting: {', '.join(settings)}",
     )
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--result", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    settings = dict(DEFAULT)
     for change in options.set:
         key, _, value = change.partition("=")
         if key not in settings or isinstance(settings[key], str):
             parser.error(f"--set {key}: no such number")
         settings[key] = type(settings[key])(value)
-    if options.worker:
-        answer(options.result, measure(options.worker, settings))
-        return 0
-    tasks = options.tasks.split(",")
-    unknown = [t for t in tasks if not re.fullmatch(r"training|bootstrap|nuts-[1-9]\d*", t)]
+    known = r"training-(gauss_newton|lbfgs)|bootstrap|(nuts|sbc)-[1-9]\d*"
+    unknown = [t for t in options.tasks.split(",") if not re.fullmatch(known, t)]
     if unknown:
         parser.error(f"--tasks: no such task: {', '.join(unknown)}")
+    return options, settings
 
-    compare_with_card()
-    about = machine()
+
+def devices_of(options: argparse.Namespace) -> list[tuple[str, dict[str, str]]]:
+    """Return names of the devices to measure, each with the environment that chooses it."""
     platform, name = find_device()
-    processor_name = f"{processor()}, {available_cores()} cores"
     devices: list[tuple[str, dict[str, str]]] = []
     if platform != "cpu":
         devices.append((name, {}))
     if platform == "cpu" or not options.no_cpu:
-        devices.append((processor_name, {"JAX_PLATFORMS": "cpu"}))
+        here = f"{processor()}, {available_cores()} cores"
+        devices.append((here, {"JAX_PLATFORMS": "cpu"}))
+    return devices
+
+
+def main() -> int:
+    """Print the table."""
+    begin = time.monotonic()
+    options, settings = arguments_of(
+        argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    )
+    if options.worker:
+        answer(options.result, measure(options.worker, settings))
+        return 0
+    compare_with_card()
+    about, devices = machine(), devices_of(options)
     arguments = [f"--set={change}" for change in options.set]
     lines, failed = [], False
-    for task in tasks:
+    for task in options.tasks.split(","):
         results = []
         for device, environment in devices:
+            left = options.limit - (time.monotonic() - begin)
+            if left < 5.0:
+                results.append({"seconds": None, "shown": "no time left", "result": "-"})
+                continue
             say(f"{task} on {device} ...")
             with tempfile.TemporaryDirectory(prefix="bayesxs-benchmark-") as cache:
-                found = work(__file__, task, arguments, environment | cold_cache(cache))
+                found = work(__file__, task, arguments, environment | cold_cache(cache), left)
             failed = failed or found is None
             results.append(found or {"seconds": None, "shown": "failed", "result": "-"})
         seconds = [result["seconds"] for result in results]
@@ -355,9 +435,10 @@ def main() -> int:
                 "; ".join(result["result"] for result in results),
             )
         )
-    note = "" if platform != "cpu" else " JAX finds no accelerator here."
+    alone = len(devices) == 1
+    note = " JAX finds no accelerator here." if alone and devices[0][1] else ""
     print(f"Double precision, compilation included; {about}.{note}\n")
-    ratio_column = ["device over CPU"] if len(devices) == 2 else []
+    ratio_column = [] if alone else ["CPU over device"]
     columns = ["what", *(device for device, _ in devices), *ratio_column, "result"]
     print(markdown(columns, lines))
     return int(failed)

@@ -68,7 +68,11 @@ def machine() -> str:
 
 
 def work(
-    script: str, task: str, arguments: Sequence[str], environment: Mapping[str, str]
+    script: str,
+    task: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    limit: float | None = None,
 ) -> Any | None:
     """Run a task of a script in a process of its own; return its result, or None if it failed.
 
@@ -77,12 +81,19 @@ def work(
         task: name of the task.
         arguments: further arguments of the script.
         environment: variables on top of this process's own.
+        limit: seconds after which it is ended, and has failed.
     """
     with tempfile.TemporaryDirectory(prefix="bayesxs-benchmark-") as folder:
         result = Path(folder) / "result.json"
         command = [sys.executable, script, "--worker", task, "--result", str(result), *arguments]
         start = time.perf_counter()
-        done = subprocess.run(command, env=os.environ | dict(environment), stdout=sys.stderr)
+        try:
+            done = subprocess.run(
+                command, env=os.environ | dict(environment), stdout=sys.stderr, timeout=limit
+            )
+        except subprocess.TimeoutExpired:
+            say(f"  {task}: not done after {limit:.0f} s")
+            return None
         say(f"  {task}: {time.perf_counter() - start:.1f} s")
         if done.returncode != 0 or not result.exists():
             say(f"  {task}: failed with exit code {done.returncode}")

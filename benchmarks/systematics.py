@@ -172,8 +172,7 @@ def sources(options: argparse.Namespace) -> None:
         "laplace": [],
         "ensemble": [
             f"network.members={options.members}",
-            "training.method=lbfgs",
-            f"training.lbfgs_steps={options.steps}",
+            f"training.gauss_newton_steps={options.steps}",
         ],
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -243,7 +242,7 @@ def main() -> None:
     parser.add_argument("--natures", default="", help="only those with this word in their name")
     parser.add_argument("--members", type=int, default=16)
     parser.add_argument("--sources", default="gaussian_process,laplace,ensemble")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--figure", default="", help="where to write the figure of the sources")
     parser.add_argument("--cores", type=int, default=2)
     options = parser.parse_args()

@@ -146,6 +146,7 @@ def build_training(card: Card) -> Training:
         t.weighting,
         t.floor,
         t.weight_sd,
+        t.counted_steps,
     )
 
 

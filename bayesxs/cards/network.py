@@ -41,6 +41,11 @@ class TrainingCard(Section):
     """Gauss-Newton, Adam followed by the quasi-Newton method L-BFGS, or Adam alone."""
     gauss_newton_steps: Annotated[int, Field(ge=0, le=100_000)] = 40
     """Gauss-Newton (Levenberg-Marquardt) steps."""
+    counted_steps: Annotated[int, Field(ge=1, le=100_000)] = 14
+    """Gauss-Newton steps at most where `near.events` is finite.
+
+    Later ones would learn the fluctuations of the counts.
+    """
     adam_steps: Annotated[int, Field(ge=0, le=10_000_000)] = 500
     """Adam steps on all data."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3

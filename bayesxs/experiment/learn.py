@@ -41,6 +41,7 @@ class Training:
         floor: smallest density in the relative weights, over the largest.
         weight_sd: prior standard deviation of weights about their initial values, where near data
             are counts.
+        counted_steps: Gauss-Newton steps at most where near data are counts.
 
     Example:
         >>> bayesxs.Training(members=8, weighting="uniform").members
@@ -53,13 +54,20 @@ class Training:
     weighting: Literal["relative", "uniform"] = "relative"
     floor: float = 0.02
     weight_sd: float = 0.5
+    counted_steps: int = 14
 
     def schedule_for(self, near_events: float) -> Schedule:
         """Return the schedule for a number of counted events; infinite for the expected density.
 
-        The loss is twice -log L per event, and so is the anchor of the weights.
+        The loss is twice -log L per event, and so is the anchor of the weights. Gauss-Newton is
+        soon at the minimum, and then learns the fluctuations of the counts.
         """
-        return replace(self.schedule, anchor=1.0 / (self.weight_sd**2 * near_events))
+        steps = self.schedule.gauss_newton_steps
+        return replace(
+            self.schedule,
+            anchor=1.0 / (self.weight_sd**2 * near_events),
+            gauss_newton_steps=min(steps, self.counted_steps) if near_events < np.inf else steps,
+        )
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,13 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import cho_factor, cho_solve, solve_triangular
 
-from bayesxs.learning.near_problem import DENSITY_FLOOR, NearProblem, density_loss, near_density
+from bayesxs.learning.near_problem import (
+    NearProblem,
+    density_floor,
+    density_loss,
+    near_density,
+    squared_error,
+)
 from bayesxs.learning.network import create_network
 
 # lambda at the start, over the mean of the diagonal of J J^T
@@ -95,6 +101,7 @@ def gauss_newton_step(
     rest: Any,
     initial: Any,
     anchor: float,
+    rough: Array | None = None,
 ) -> tuple[Any, Damping, Array]:
     """Take one step, by the first lambda of at most TRIALS that lowers the loss.
 
@@ -106,6 +113,8 @@ def gauss_newton_step(
         rest: variables that are no weights.
         initial: weights that the anchor holds to.
         anchor: what the loss adds per squared change of a weight since its initial value.
+        rough: whether, for counts, the squared error of the density is the loss in place of the
+            deviance, shape (); no if None.
 
     Returns:
         Weights, damping, and the loss at the weights. Where no trial lowers the loss the weights
@@ -118,9 +127,10 @@ def gauss_newton_step(
         return near_density(nnx.merge(graph, unravel(theta), rest), problem)
 
     def loss(theta: Array) -> Array:
-        return density_loss(density(theta), problem) + anchor * jnp.sum((theta - origin) ** 2)
+        value = _density_loss(density(theta), problem, rough)
+        return value + anchor * jnp.sum((theta - origin) ** 2)
 
-    local = _linearized(start, density(start), problem, nnx.merge(graph, weights, rest))
+    local = _linearized(start, density(start), problem, nnx.merge(graph, weights, rest), rough)
     here = loss(start)
     mean = jnp.trace(local.gram) / len(local.gram)
     pull = anchor * (start - origin)
@@ -170,19 +180,33 @@ def gauss_newton_step(
     return unravel(end.weights), end.damping, end.loss
 
 
-def _linearized(theta: Array, density: Array, problem: NearProblem, network: Any) -> _Local:
+def _density_loss(density: Array, problem: NearProblem, rough: Array | None) -> Array:
+    """Return the loss, or the squared error of the density where `rough` says so."""
+    value = density_loss(density, problem)
+    if rough is None or problem.counts is None:
+        return value
+    return jnp.where(rough, squared_error(density, problem), value)
+
+
+def _linearized(
+    theta: Array, density: Array, problem: NearProblem, network: Any, rough: Array | None
+) -> _Local:
     """Expand density and loss around the weights."""
-    slope = jax.grad(density_loss)(density, problem) / 2.0
+    slope = jax.grad(_density_loss)(density, problem, rough) / 2.0
     rows = _density_by_nodes(network, density, problem)
     factor = None
     if problem.lift is None or problem.counts is None:
         residual = slope
     else:
         p = problem.lift @ density
-        weight = 1.0 / jnp.maximum(jnp.maximum(p, problem.counts), DENSITY_FLOOR)
+        smallest = density_floor(problem.counts)
+        weight = 1.0 / jnp.maximum(jnp.maximum(p, problem.counts), smallest)
         curvature = (problem.lift.T * weight) @ problem.lift
-        smallest = JITTER * jnp.trace(curvature) / len(curvature)
-        factor = jnp.linalg.cholesky(curvature + smallest * jnp.eye(len(curvature)))
+        jitter = JITTER * jnp.trace(curvature) / len(curvature)
+        unit = jnp.eye(len(curvature))
+        factor = jnp.linalg.cholesky(curvature + jitter * unit)
+        if rough is not None:
+            factor = jnp.where(rough, unit, factor)
         residual = solve_triangular(factor, slope, lower=True)
         rows = factor.T @ rows
     jacobian = _by_weights(theta, rows, problem, network).astype(theta.dtype)

@@ -24,8 +24,10 @@ from bayesxs.types import Floats
 
 type Loss = Literal["relative", "uniform", "multinomial", "chi_square"]
 
-# Smallest density of a bin, over the sum of all, that the multinomial loss takes the logarithm of
-DENSITY_FLOOR = 1e-12
+# Events in a bin below which the multinomial loss continues the logarithm by its tangent: the
+# projection's error may reach below zero beside bins that hold next to nothing, and a logarithm
+# that is merely cut there has no slope that leads back
+FLOOR_EVENTS = 0.5
 
 
 class NearProblem(NamedTuple):
@@ -136,15 +138,29 @@ def density_loss(density: Array, problem: NearProblem) -> Array:
     """Return the distance of a projected near density p from the observed one p_obs.
 
     ||D (p - p_obs)||^2 / ||D p_obs||^2, or for counts 2 sum p_obs log(p_obs/p), the multinomial
-    deviance per event.
+    deviance per event, the logarithm continued by its tangent below half an event.
     """
     if problem.lift is None or problem.counts is None:
-        residual = density - problem.target
-        return residual @ residual
+        return squared_error(density, problem)
     observed = problem.counts
-    # The projection's error may reach below zero beside bins that hold next to nothing
-    p = jnp.maximum(problem.lift @ density, DENSITY_FLOOR)
-    return 2.0 * jnp.sum(xlogy(observed, observed) - observed * jnp.log(p))
+    ratio, floor = problem.lift @ density, density_floor(problem.counts)
+    ratio = ratio / floor
+    log = jnp.where(ratio > 1.0, jnp.log(jnp.maximum(ratio, 1.0)), ratio - 1.0)
+    return 2.0 * jnp.sum(xlogy(observed, observed / floor) - observed * log)
+
+
+def squared_error(density: Array, problem: NearProblem) -> Array:
+    """Return ||D (p - p_obs)||^2 / ||D p_obs||^2 of a projected near density p."""
+    residual = density - problem.target
+    return residual @ residual
+
+
+def density_floor(counts: Array) -> Array:
+    """Return the share of FLOOR_EVENTS in all events, from counts over their sum, shape ().
+
+    The smallest of the counts is taken for one event, or a few.
+    """
+    return FLOOR_EVENTS * jnp.min(jnp.where(counts > 0.0, counts, jnp.inf))
 
 
 def near_loss(network: Network, problem: NearProblem) -> Array:

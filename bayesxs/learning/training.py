@@ -23,6 +23,11 @@ from bayesxs.learning.network import Network
 from bayesxs.storage.checkpoint import flatten, restore
 from bayesxs.types import Floats
 
+# Gauss-Newton steps, but half of all at most, that fit counts by least squares before the others
+# maximise their likelihood: far from the minimum the likelihood's weights of bins that hold next to
+# nothing change from step to step, and lead some initial weights into a poor minimum
+ROUGH_STEPS = 7
+
 type Phase = Literal["gauss_newton", "adam", "lbfgs"]
 
 
@@ -196,6 +201,8 @@ def _descend(
         every = schedule.record_often if phase == "gauss_newton" else schedule.record_every
         if reached > end:  # a later phase holds the checkpoint
             continue
+        if steps:  # pieces alike, where they can be: each length is a program of its own
+            every = -(-steps // -(-steps // every))
         progress = initial(task, weights, begin, lowest, schedule, phase)
         if resume is not None and begin < reached:
             progress = restore(progress, resume)
@@ -251,11 +258,7 @@ def _steps(
     optimizer = _optimizer(schedule, phase)
 
     def loss(weights: Any) -> Array:
-        value = near_loss(nnx.merge(graph, weights, task.rest), task.problem)
-        if schedule.anchor:
-            changes = jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), weights, task.initial)
-            value += schedule.anchor * jax.tree.reduce(jnp.add, changes)
-        return value
+        return _objective(weights, task, graph, schedule)
 
     # The line search leaves value and gradient of its last point in the state
     value_and_grad = optax.value_and_grad_from_state(loss)
@@ -279,19 +282,38 @@ def _steps(
     return progress, values[-1]
 
 
+def _objective(weights: Any, task: _Task, graph: Any, schedule: Schedule) -> Array:
+    """Return the loss with the anchor's part."""
+    value = near_loss(nnx.merge(graph, weights, task.rest), task.problem)
+    if schedule.anchor:
+        changes = jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), weights, task.initial)
+        value += schedule.anchor * jax.tree.reduce(jnp.add, changes)
+    return value
+
+
 def _gauss_newton_steps(
     task: _Task, progress: Progress, graph: Any, schedule: Schedule, count: int
 ) -> tuple[Progress, Array]:
+    rough_steps = min(ROUGH_STEPS, schedule.gauss_newton_steps // 2)
+    counted = task.problem.counts is not None
+    fresh = initial_damping(task.problem.target.dtype)
+
     def step(now: Progress, _: None) -> tuple[Progress, Array]:
+        damping = now.optimizer
+        if counted:  # a new loss, a new start
+            damping = jax.tree.map(partial(jnp.where, now.step == rough_steps), fresh, damping)
         weights, damping, value = gauss_newton_step(
             now.params,
-            now.optimizer,
+            damping,
             task.problem,
             graph,
             task.rest,
             task.initial,
             schedule.anchor,
+            now.step < rough_steps if counted else None,
         )
+        if counted:  # while the steps are rough they lower another one
+            value = _objective(weights, task, graph, schedule)
         return Progress(now.step + 1, weights, damping, value, weights), value
 
     # Accelerators would round single precision to ten bits

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax.flatten_util import ravel_pytree
+from scipy.special import xlogy
 
 from bayesxs.learning.gauss_newton import BEND, Damping, gauss_newton_step, initial_damping
 from bayesxs.learning.near_problem import NearProblem, density_loss, near_density, near_problem
 from bayesxs.learning.network import Architecture, Network, create_network, network_arrays
-from bayesxs.learning.training import Schedule, train, train_together
+from bayesxs.learning.training import ROUGH_STEPS, Schedule, train, train_together
 
 # Fewer weights (171) than the data have components, or more (435)
 FEW, MANY = Architecture(layers=2, width=8), Architecture(layers=2, width=16)
@@ -54,9 +55,10 @@ def normal_equations(
     slope = np.asarray(jax.grad(density_loss)(density, problem)) / 2.0
     if problem.lift is None:
         metric = np.eye(len(slope))
-    else:  # Fisher's information of a multinomial, n/p^2 where p exceeds n
+    else:  # Fisher's information of a multinomial, n/p^2 where p exceeds n; half an event at least
         lift, counts = np.asarray(problem.lift), np.asarray(problem.counts)
-        weight = 1.0 / np.maximum(np.maximum(lift @ np.asarray(density), counts), 1e-12)
+        least = np.maximum(counts, 0.5 * counts[counts > 0].min())
+        weight = 1.0 / np.maximum(lift @ np.asarray(density), least)
         metric = lift.T @ (weight[:, None] * lift)
     mean = np.trace(metric @ jacobian @ jacobian.T) / len(slope)
     damped = jacobian.T @ metric @ jacobian + (a + size * mean) * np.eye(len(theta))
@@ -126,7 +128,8 @@ def test_steps_never_raise_the_loss(problem):
     start = create_network(MANY, jax.random.key(0))
     train(start, problem, often, record=lambda step, loss, *_: losses.append(loss))
     assert len(losses) == 24
-    assert losses == sorted(losses, reverse=True)
+    begin = 0 if problem.counts is None else ROUGH_STEPS  # which lower the squared error
+    assert losses[begin:] == sorted(losses[begin:], reverse=True)
 
 
 def test_gauss_newton_ends_below_many_more_quasi_newton_steps(expected_data):
@@ -172,3 +175,31 @@ def test_networks_trained_together_are_those_trained_alone(expected_data):
         alone = network_arrays(train(start, expected_data, short))
         for name, value in network_arrays(end).items():
             np.testing.assert_allclose(value, alone[name], rtol=2e-2, atol=2e-3)
+
+
+def test_counts_are_learned_from_every_start(matrix, observed, nodes):
+    """The deviance of 1e7 events is below chi-square's far tail (seven sigma), whatever the start.
+
+    Without steps of least squares before, or with a logarithm that is cut, some starts end far off.
+    """
+    mean = 1e7 * observed / observed.sum()
+    counts = np.random.default_rng(0).poisson(mean).astype(float)
+    many = near_problem(matrix, counts, nodes, loss="multinomial", rank=120)
+    wide = Architecture(layers=2, width=24)
+    schedule = Schedule(0, 1e-3, 0, anchor=4e-7, gauss_newton_steps=14, record_often=7)
+    seen = np.diff(matrix.indptr) > 0
+    share = counts[seen] / counts.sum()
+    for seed in range(4):
+        network = train(create_network(wide, jax.random.key(seed)), many, schedule)
+        model = matrix[seen] @ np.asarray(network(nodes.x, nodes.q2)).ravel()
+        deviance = 2.0 * np.sum(xlogy(counts[seen], share / (model / model.sum())))
+        assert deviance < seen.sum() + 7.0 * np.sqrt(2.0 * seen.sum())
+
+
+def test_pieces_are_alike(counted):
+    """Every length of a piece is a program of its own."""
+    done: list[int] = []
+    uneven = Schedule(0, 1e-3, 0, gauss_newton_steps=14, record_often=10)
+    start = create_network(FEW, jax.random.key(0))
+    train(start, counted, uneven, record=lambda step, *_: done.append(step))
+    assert done == [7, 14]

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
-from bayesxs.learning.near_problem import NearProblem, near_loss, near_problem
+from bayesxs.learning.near_problem import NearProblem, density_loss, near_loss, near_problem
 from bayesxs.learning.network import Architecture, Network, create_network, network_arrays
 from bayesxs.learning.training import Schedule, normalized, train, train_together
 
@@ -196,6 +196,30 @@ def test_the_multinomial_loss_is_the_deviance(operator, near_flux, matrix, count
     expected = 2.0 * np.sum(p[held] * np.log(p[held] / np.maximum(model[held], 1e-12)))
     full = near_problem(matrix, counts, nodes, loss="multinomial", rank=None)
     np.testing.assert_allclose(near_loss(network, full), expected, rtol=1e-9)
+
+
+def test_a_density_below_half_an_event_is_led_back(matrix, counts, nodes):
+    """Below half an event the logarithm is its tangent there: of value and slope of its own."""
+    full = near_problem(matrix, counts, nodes, loss="multinomial", rank=None)
+    weights = 1.0 / np.diag(np.asarray(full.lift))
+    p = np.asarray(full.counts)
+    bin_, half = int(np.argmax(p)), 0.5 / counts.sum()
+    assert p[p > 0.0].min() == pytest.approx(2.0 * half)
+
+    @jax.jit
+    @jax.value_and_grad
+    def loss(share: jax.Array) -> jax.Array:
+        density = jnp.asarray(np.where(p > 0.0, p, half)).at[bin_].set(share)
+        return density_loss(density * weights, full)
+
+    there = 2.0 * p[bin_] * np.log(p[bin_] / half)
+    for events in (-3.0, 0.0, 0.4, 0.6):
+        value, slope = loss(jnp.array(events / counts.sum()))
+        tangent = events < 0.5
+        change = 2.0 * events - 1.0 if tangent else np.log(2.0 * events)
+        np.testing.assert_allclose(value, there - 2.0 * p[bin_] * change, rtol=1e-9)
+        share = half if tangent else events / counts.sum()
+        np.testing.assert_allclose(slope, -2.0 * p[bin_] / share, rtol=1e-9)
 
 
 def test_the_multinomial_loss_is_lowest_at_the_observed_density(
