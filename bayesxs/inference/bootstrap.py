@@ -28,6 +28,7 @@ from bayesxs.inference.priors import (
     Gaussian,
     Prior,
 )
+from bayesxs.inference.thinning import thinned
 from bayesxs.keys import generator
 from bayesxs.physics.oscillation import OscillationParameters
 
@@ -108,15 +109,19 @@ def fit_replicas(
     """
     count = max((c.nuisances for c in channels), default=0)
     batch = BATCH if jax.default_backend() == "cpu" else ACCELERATOR_BATCH
+    few = [thinned(channel, priors, fixed) for channel in channels]
+    kept = [own.channel for own in few]
     pieces: list[Estimates] = []
     for begin in range(first, first + number, batch):
         weights = [
-            bootstrap_weights(jax.random.fold_in(key, index), begin, batch, channel.weights)
-            for index, channel in enumerate(channels)
+            own.weights(
+                bootstrap_weights(jax.random.fold_in(key, index), begin, batch, channel.weights)
+            )
+            for index, (channel, own) in enumerate(zip(channels, few, strict=True))
         ]
         centers = constraint_centers(jax.random.fold_in(key, len(channels)), begin, batch, count)
         means = prior_means(jax.random.fold_in(key, len(channels) + 1), begin, batch, priors)
-        pieces.append(fit(channels, weights, centers, priors, fixed, start, means=means))
+        pieces.append(fit(kept, weights, centers, priors, fixed, start, means=means))
         if record is not None:
             record(min(begin + batch, first + number) - 1)
     return Estimates(*(np.concatenate(part)[:number] for part in zip(*pieces, strict=True)))

@@ -18,6 +18,7 @@ from numpyro.distributions import constraints
 from bayesxs.inference.channel import FarChannel, log_likelihood
 from bayesxs.inference.circle import on_branch
 from bayesxs.inference.priors import (
+    Gaussian,
     Prior,
     crosses_octants,
     is_circular,
@@ -62,7 +63,7 @@ def far_detector_model(
             free[name] = _phase(name, prior)
         else:
             free[name] = numpyro.sample(name, prior_distribution(name, prior))
-    parameters = fixed._replace(**free)
+    parameters = fixed._replace(**_within(priors, free))
     count = max((c.nuisances for c in channels), default=0)
     nuisances = None
     if count:
@@ -77,6 +78,21 @@ def far_detector_model(
     branches = _octant_branches(channels, parameters, nuisances, offset, priors["s2_23"])
     numpyro.deterministic("octant_log_odds", branches[0] - branches[1])
     numpyro.factor("far_detector", logsumexp(branches) + np.log(2.0 * width))
+
+
+def _within(priors: Mapping[str, Prior], free: Mapping[str, Array]) -> dict[str, Array]:
+    """Move parameters to the box of the priors, within which likelihoods are compressed.
+
+    Gaussian priors reach beyond it, where compression may be wrong by any amount: the likelihood
+    stays as it is at the edge, and the prior, below by exp(-32) there, leads back.
+    """
+    box = prior_box({n: p for n, p in priors.items() if isinstance(p, Gaussian)})
+    return {
+        name: jnp.clip(value, *box[name])
+        if name in box and not is_circular(name, priors[name])
+        else value
+        for name, value in free.items()
+    }
 
 
 def _phase(name: str, prior: Prior) -> Array:

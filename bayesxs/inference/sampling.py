@@ -25,6 +25,9 @@ type Arguments = tuple[PyTree[Array], ...]  # of a model
 # Axis of a mesh along which chains are split
 CHAIN = PartitionSpec("chain")
 
+# Draws whose deterministic sites are computed at once
+BATCH = 64
+
 STATISTICS = ("diverging", "accept_prob", "num_steps", "potential_energy", "energy")
 
 # ArviZ's names of the same quantities
@@ -218,7 +221,7 @@ class _Batch:
         if starts is not None:
             # Chain by chain, as in `curvature_covariance` column by column
             covariances = jax.lax.map(covariance_of, (starts, arguments[: self.own]))
-        return jax.vmap(one)(keys, starts, covariances, arguments[: self.own])
+        return _each(one)(keys, starts, covariances, arguments[: self.own])
 
     def advance(
         self, state: HMCState, arguments: Arguments, count: int
@@ -229,7 +232,7 @@ class _Batch:
             return self.kernel.sample(state, (*mine, *arguments[self.own :]), {})
 
         def body(state: HMCState, _: None) -> tuple[HMCState, PyTree[Array]]:
-            state = jax.vmap(one)(state, arguments[: self.own])
+            state = _each(one)(state, arguments[: self.own])
             return state, (state.z, {name: getattr(state, name) for name in STATISTICS})
 
         state, trace = jax.lax.scan(body, state, None, length=count)
@@ -241,9 +244,37 @@ class _Batch:
         def one(z: dict[str, Array], mine: Arguments) -> dict[str, Array]:
             function = self.kernel.postprocess_fn((*mine, *arguments[self.own :]), {})
             # Some draws at a time: each may need a whole likelihood
-            return jax.lax.map(function, z, batch_size=64)
+            return _in_batches(function, z)
 
-        return jax.vmap(one)(z, arguments[: self.own])
+        return _each(one)(z, arguments[: self.own])
+
+
+def _each(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    """Map a function over the chains of a device, along the leading axes of its arguments.
+
+    One alone is no batch: in a batch both branches of every condition are computed.
+    """
+
+    def mapped(*arguments: PyTree) -> PyTree:
+        if len(jax.tree.leaves(arguments)[0]) > 1:
+            return jax.vmap(function)(*arguments)
+        only = function(*jax.tree.map(lambda array: array[0], arguments))
+        return jax.tree.map(lambda array: jnp.asarray(array)[None], only)
+
+    return mapped
+
+
+def _in_batches(function: Callable[..., PyTree], items: PyTree) -> PyTree:
+    """Map a function over items, `BATCH` at a time, as one program: the last batch is filled up."""
+    count = len(jax.tree.leaves(items)[0])
+    filled = -(-count // BATCH) * BATCH
+
+    def split(array: Array) -> Array:
+        padded = jnp.concatenate([array, jnp.repeat(array[-1:], filled - count, axis=0)])
+        return padded.reshape(-1, BATCH, *array.shape[1:])
+
+    found = jax.lax.map(jax.vmap(function), jax.tree.map(split, items))
+    return jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:])[:count], found)
 
 
 class NutsSampler:

@@ -15,10 +15,12 @@ from bayesxs.errors import InputError
 from bayesxs.experiment.channels import NEGLIGIBLE, Channels
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.predictive import along
+from bayesxs.inference.channel import FarChannel
 from bayesxs.inference.folded import Folded
 from bayesxs.inference.nuisances import GROUPS
 from bayesxs.inference.posterior import nuisances_of, posterior_tree, summarize
-from bayesxs.inference.sampling import joined
+from bayesxs.inference.sampling import NutsSampler, joined
+from bayesxs.inference.thinning import thinned_channels
 from bayesxs.keys import Purpose, derive
 from bayesxs.progress import Reporter
 from bayesxs.report.budget import LABELS, PARAMETERS, STATISTICS, TOTAL
@@ -89,6 +91,12 @@ class _Sampling:
     stage: Stage
     reporter: Reporter
 
+    @cached_property
+    def plain(self) -> NutsSampler:
+        """Sampler of all data that have no nuisances."""
+        data = self.channels.of_asimov(self.channels.reference, ())
+        return far_sampler(self.channels.experiment, self.settings, data)
+
     def run(
         self, kind: str, name: str, groups: tuple[str, ...]
     ) -> tuple[xr.DataTree, dict[str, Any]]:
@@ -98,8 +106,8 @@ class _Sampling:
         data = self.channels.of_asimov(kind, groups)
         key = derive(settings.seed, Purpose.BUDGET)
         with self.reporter.bar(f"budget, {name}", settings.sampler.steps) as update:
-            sampler = far_sampler(experiment, settings, data)
-            pieces = sample_far(sampler, data, key, self.stage, name, update)
+            few = thinned_channels(data, experiment.priors, experiment.parameters)
+            pieces = sample_far(self._sampler(few), few, key, self.stage, name, update)
         names = [n.name for n in self.channels.chosen(groups)] if kind == "learned" else []
         tree = posterior_tree(
             joined(pieces.draws()),
@@ -109,6 +117,11 @@ class _Sampling:
             priors=experiment.priors,
         )
         return tree, summarize(tree) | {"seconds": round(time.perf_counter() - clock, 3)}
+
+    def _sampler(self, data: list[FarChannel]) -> NutsSampler:
+        if not data[0].nuisances:
+            return self.plain
+        return far_sampler(self.channels.experiment, self.settings, data)
 
 
 def _tabulate(results: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:

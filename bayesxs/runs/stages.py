@@ -22,6 +22,7 @@ from bayesxs.inference.channel import FarChannel
 from bayesxs.inference.model import far_detector_model, initial_values
 from bayesxs.inference.posterior import add_bootstrap
 from bayesxs.inference.sampling import NutsSampler, curvature_covariance
+from bayesxs.inference.thinning import thinned_channels
 from bayesxs.keys import Purpose, derive
 from bayesxs.learning.gaussian_process import STEPS
 from bayesxs.progress import Reporter
@@ -118,19 +119,22 @@ def sample_stage(
     sets = [("events", channels.of_events)]
     if channels.simulated:  # else there is no truth to compare with
         sets.append(("asimov", channels.of_asimov))
+    plain: NutsSampler | None = None
     for data_number, (data, make) in enumerate(sets):
-        # Kinds without nuisances share what is compiled
-        samplers: dict[int, NutsSampler] = {}
         for kind_number, kind in enumerate(channels.kinds):
             clock = time.perf_counter()
             nuisances = channels.nuisances if kind == "learned" else ()
-            far = make(kind)
-            if len(nuisances) not in samplers:
-                samplers[len(nuisances)] = far_sampler(experiment, settings, far)
+            far = thinned_channels(make(kind), experiment.priors, experiment.parameters)
+            # All that have no nuisances share what is compiled
+            if nuisances or plain is None:
+                sampler = far_sampler(experiment, settings, far)
+                plain = plain if nuisances else sampler
+            else:
+                sampler = plain
             label = f"{data}-{kind}"
             key = derive(settings.seed, Purpose.SAMPLER, data_number)
             with reporter.bar(f"sampling {data}, {kind}", settings.sampler.steps) as update:
-                pieces = sample_far(samplers[len(nuisances)], far, key, stage, label, update)
+                pieces = sample_far(sampler, far, key, stage, label, update)
             octant_key = derive(settings.seed, Purpose.OCTANT, data_number, kind_number)
             names = [n.name for n in nuisances]
             posteriors.append(
