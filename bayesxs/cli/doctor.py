@@ -18,6 +18,11 @@ from bayesxs.errors import LINE, InputError, shown
 from bayesxs.inputs.lhagrid import DATA_PATH_VARIABLE, data_paths, list_pdf_sets
 from bayesxs.storage.manifest import LIBRARIES, package_version
 
+# docs/howto/gpu.md holds the figures
+GPU_PAYS = (
+    "large bootstraps and hundreds of chains; a default run mostly compiles, on the processor"
+)
+
 
 class Finding(NamedTuple):
     """One row: subject, finding, and whether it is as it should be."""
@@ -84,6 +89,7 @@ def _devices() -> list[Finding]:
         Finding("devices", f"{len(devices)} x {', '.join(kinds)}"),
         Finding("processor cores", str(cores)),
         Finding("double precision", "on" if double else "off", double),
+        Finding("a GPU pays for", GPU_PAYS),
     ]
 
 

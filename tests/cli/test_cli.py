@@ -392,6 +392,7 @@ def test_doctor_tells_the_size_of_the_compilation_cache(tmp_path: Path) -> None:
     (own / "program").write_bytes(bytes(1_500_000))
     found = command("doctor", JAX_COMPILATION_CACHE_DIR=str(own)).stdout
     assert "1.5 MB, without a bound" in " ".join(found.split())
+    assert "a GPU pays for" in found
     off = command("doctor", JAX_ENABLE_COMPILATION_CACHE="false").stdout
     assert "off: see $JAX_ENABLE_COMPILATION_CACHE" in " ".join(off.split())
 
