@@ -111,19 +111,21 @@ def learn(card: Any, folder: Path) -> tuple[Any, Any]:
 
 def estimates(experiment: Any, channels: Any) -> dict[str, dict[str, tuple[float, float]]]:
     """Return the Asimov estimate and its error for each kind of cross section."""
-    import jax
     import numpy as np
 
-    from bayesxs.inference.bootstrap import bootstrap
+    from bayesxs.inference.maximum import fit
 
     start = {n: float(getattr(experiment.parameters, n)) for n in experiment.priors}
     out = {}
     for kind in channels.kinds:
         data = channels.of_asimov(kind)
-        fit = bootstrap(jax.random.key(0), data, experiment.priors, experiment.parameters, start, 0)
-        error = _errors(data, experiment, fit.mle)
-        out[kind] = {n: (fit.mle[n], float(error[i])) for i, n in enumerate(experiment.priors)}
-        assert np.all(fit.converged)
+        weights = [np.asarray(c.weights)[None] for c in data]
+        nominal = np.zeros((1, data[0].nuisances))
+        found = fit(data, weights, nominal, experiment.priors, experiment.parameters, start)
+        assert np.all(found.converged)
+        best = {n: float(v) for n, v in zip(experiment.priors, found.values[0], strict=False)}
+        error = _errors(data, experiment, best)
+        out[kind] = {n: (best[n], float(error[i])) for i, n in enumerate(experiment.priors)}
     return out
 
 
@@ -242,7 +244,7 @@ def main() -> None:
     parser.add_argument("--natures", default="", help="only those with this word in their name")
     parser.add_argument("--members", type=int, default=16)
     parser.add_argument("--sources", default="gaussian_process,laplace,ensemble")
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--figure", default="", help="where to write the figure of the sources")
     parser.add_argument("--cores", type=int, default=2)
     options = parser.parse_args()
