@@ -32,8 +32,8 @@ from bayesxs.inference.thinning import thinned
 from bayesxs.keys import generator
 from bayesxs.physics.oscillation import OscillationParameters
 
-# Replicas fitted at once: few on a CPU, so that they share its caches; many to fill an accelerator
-BATCH = 8
+# Replicas fitted at once: few on a CPU, where all wait for the last; many to fill an accelerator
+BATCH = 32
 ACCELERATOR_BATCH = 250
 
 

@@ -263,7 +263,15 @@ def _derivatives(
             parts.append(jnp.append(g, jnp.log(kept)))
         return jnp.concatenate(parts)
 
-    here, slopes = all_features(unit), jax.jacfwd(all_features)(unit)
+    def sloped(u: Array) -> tuple[Array, tuple[Array, Array]]:
+        slopes, here = jax.jacfwd(lambda v: (all_features(v),) * 2, has_aux=True)(u)
+        return slopes, (slopes, here)
+
+    # Value and both derivatives from one pass: apart, each would compile the probabilities anew
+    if channels[0].nuisances:
+        slopes, (_, here) = sloped(unit)
+    else:
+        seconds, (slopes, here) = jax.jacfwd(sloped, has_aux=True)(unit)
     ends = np.cumsum([c.left.shape[1] + 1 for c in channels])[:-1]
     heights, multipliers, bends = [], [], []
     parts = zip(channels, weights, jnp.split(here, ends), jnp.split(slopes, ends), strict=True)
@@ -278,7 +286,7 @@ def _derivatives(
             bends.append(counts * jnp.outer(dg[-1], dg[-1]))
     multiplier = jnp.concatenate(multipliers)
     if not channels[0].nuisances:
-        bends.append(jax.hessian(lambda u: multiplier @ all_features(u))(unit))
+        bends.append(jnp.tensordot(multiplier, seconds, axes=1))
     nothing = jnp.zeros(())
     return sum(heights, nothing), multiplier @ slopes, sum(bends, nothing)
 
