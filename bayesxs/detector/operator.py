@@ -11,10 +11,11 @@ three kinematic coefficients. Nothing else about detector or cross section is ne
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
@@ -31,11 +32,15 @@ from bayesxs.physics.kinematics import (
     x_min,
     y_range,
 )
-from bayesxs.physics.structure_functions import StructureFunctions
+from bayesxs.physics.structure_functions import Positive, StructureFunctions
 from bayesxs.types import Floats
 
 # Points handled at once: bounds memory
 CHUNK = 1 << 17
+
+# Lengths to which points are padded: events differ in their number of points, and each length that
+# JAX meets is compiled anew
+_LENGTHS = (1 << 14, CHUNK)
 
 
 @dataclass(frozen=True)
@@ -274,7 +279,9 @@ def build_operator(quadrature: Quadrature, energies: EnergyGrid, nodes: NodeGrid
     x, q2, _ = invariants(q.energy, q.lepton_energy, q.z, q.lepton_mass)
     start_u, weights_u, start_v, weights_v = nodes.stencil(x, q2)
     start_e, weights_e = energies.stencil(q.energy)
-    coefficient = np.asarray(coefficients(q.energy, q.lepton_energy, q.z, q.lepton_mass))
+    coefficient = np.empty((len(q.row), 3))
+    for part, points in _padded(q):
+        coefficient[part] = np.asarray(coefficients(*points, q.lepton_mass))[: len(q.row[part])]
     weights_e = weights_e * q.weights[:, None]
     return Operator(
         q.row,
@@ -297,19 +304,78 @@ def exact_cross_section(sf: StructureFunctions, quadrature: Quadrature) -> Float
     The data that nature makes come from here, and tests compare the operator with it.
     """
     q = quadrature
+    evaluate = _evaluator(sf, q.lepton_mass, q.space)
+    cross_section = np.empty(len(q.row))
+    for part, points in _padded(q):
+        cross_section[part] = np.asarray(evaluate(*points))[: len(q.row[part])]
+    return cross_section
 
+
+def _evaluator(
+    sf: StructureFunctions, lepton_mass: float, space: PhaseSpace
+) -> Callable[..., jax.Array]:
+    """Return d2s/dE_l dz as a compiled function of E, E_l and z."""
+    leaves = jax.tree.leaves(sf)
+    if leaves and all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves):
+        # Such as a network: with its weights in a program, another seed would compile it anew
+        return partial(_of_arrays, sf, lepton_mass=lepton_mass, space=space)
+    if isinstance(sf, Positive):  # the truth of a target, evaluated in many quadratures
+        return _of_truth(_Same(sf), lepton_mass, space)
+    return _of_function(sf, lepton_mass, space)
+
+
+@partial(jax.jit, static_argnames=("lepton_mass", "space"))
+def _of_arrays(
+    sf: StructureFunctions,
+    energy: jax.Array,
+    lepton_energy: jax.Array,
+    z: jax.Array,
+    lepton_mass: float,
+    space: PhaseSpace,
+) -> jax.Array:
+    return differential_cross_section(sf, energy, lepton_energy, z, lepton_mass, space)
+
+
+def _of_function(
+    sf: StructureFunctions, lepton_mass: float, space: PhaseSpace
+) -> Callable[..., jax.Array]:
     @jax.jit
     def evaluate(energy: jax.Array, lepton_energy: jax.Array, z: jax.Array) -> jax.Array:
-        return differential_cross_section(sf, energy, lepton_energy, z, q.lepton_mass, q.space)
+        return differential_cross_section(sf, energy, lepton_energy, z, lepton_mass, space)
 
-    cross_section = np.empty(len(q.row))
-    size = min(CHUNK, len(q.row))  # one shape, one compilation
+    return evaluate
+
+
+class _Same:
+    """Structure functions as a key of a cache: they equal themselves alone."""
+
+    def __init__(self, sf: StructureFunctions) -> None:
+        self.sf = sf
+
+    def __hash__(self) -> int:
+        return id(self.sf)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.sf is self.sf
+
+
+@lru_cache(maxsize=8)
+def _of_truth(sf: _Same, lepton_mass: float, space: PhaseSpace) -> Callable[..., jax.Array]:
+    return _of_function(sf.sf, lepton_mass, space)
+
+
+def _padded(quadrature: Quadrature) -> Iterator[tuple[slice, tuple[Floats, Floats, Floats]]]:
+    """Cut the points of a quadrature into pieces of few lengths: which points, and E, E_l and z.
+
+    The last point fills a piece up.
+    """
+    q = quadrature
+    size = next((n for n in _LENGTHS if len(q.row) <= n), CHUNK)
     for part in _chunks(len(q.row)):
         arrays = (q.energy[part], q.lepton_energy[part], q.z[part])
         short = size - len(arrays[0])
-        padded = (jnp.asarray(np.pad(a, (0, short), mode="edge")) for a in arrays)
-        cross_section[part] = np.asarray(evaluate(*padded))[: size - short]
-    return cross_section
+        energy, lepton_energy, z = (np.pad(a, (0, short), mode="edge") for a in arrays)
+        yield part, (energy, lepton_energy, z)
 
 
 def fold(quadrature: Quadrature, energies: EnergyGrid, cross_section: Floats) -> Floats:

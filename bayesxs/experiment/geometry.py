@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
@@ -264,6 +265,11 @@ class Geometry:
     def node_values(self, sf: StructureFunctions) -> Float:
         """Evaluate structure functions on the nodes, shape (n_nodes, 3)."""
         return np.asarray(sf(jnp.asarray(self.nodes.x), jnp.asarray(self.nodes.q2)), dtype=float)
+
+    @cached_property
+    def true_node_values(self) -> Float:
+        """True structure functions on the nodes, shape (n_nodes, 3); NaN where they are none."""
+        return np.asarray(jax.jit(self.true_functions)(self.nodes.x, self.nodes.q2), dtype=float)
 
     def learned_bins(self, values: Float) -> FoldedRows:
         """Folded rows of the bin centers for structure functions on the nodes.

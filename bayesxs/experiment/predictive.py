@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 
 from bayesxs.experiment.channels import Channels
 from bayesxs.experiment.far import seen_values
-from bayesxs.inference.channel import channel_probability, mode_weights, pointwise_log_density
+from bayesxs.inference.channel import (
+    FarChannel,
+    channel_probability,
+    mode_weights,
+    pointwise_log_density,
+)
 from bayesxs.inference.folded import Folded
 from bayesxs.inference.pointwise import REPORTED, replicated_counts, replicated_energies
 from bayesxs.inference.posterior import batched, nuisances_of, parameters_of
@@ -118,10 +123,20 @@ def _events(
         drawn = replicated_energies(rng, values, edges, own.sizes["event"])
         return own["lepton_energy"].values.astype(np.float32), drawn
     channel = channels.of_events(kind)[number]
-    logs = batched(partial(pointwise_log_density, channel), spectra.points, spectra.nuisances)
+    logs = _log_densities(channel, spectra.points, spectra.nuisances)
     counts = np.asarray(channel.weights)
     drawn = replicated_counts(rng, np.exp(np.asarray(logs)), round(counts.sum()))
     return counts.astype(np.float32), drawn.astype(np.float32)
+
+
+@jax.jit
+def _probabilities(channel: FarChannel, points: OscillationParameters) -> Array:
+    return batched(partial(channel_probability, channel), points)
+
+
+@jax.jit
+def _log_densities(channel: FarChannel, points: OscillationParameters, nuisances: Array) -> Array:
+    return batched(partial(pointwise_log_density, channel), points, nuisances)
 
 
 def _joined(
@@ -187,9 +202,7 @@ class _Spectra:
         if not self._integrated:
             response = channels.of_rows(kind, sample, *geometry.fine_bins.rows)
             self._whole = self._folded._replace(response=response, modes=[])
-            self._probabilities = np.asarray(
-                batched(lambda p: channel_probability(channel, p), points)
-            )
+            self._probabilities = np.asarray(_probabilities(channel, points))
 
     @property
     def axes(self) -> dict[str, Float]:

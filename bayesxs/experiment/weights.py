@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from bayesxs.errors import InputError, shown
@@ -21,6 +22,7 @@ from bayesxs.learning.network import (
 from bayesxs.storage.atomic import parse_json, read_arrays, write_arrays
 from bayesxs.storage.checkpoint import starting_with
 from bayesxs.storage.manifest import package_version
+from bayesxs.types import Floats
 
 FORMAT = "bayesxs-network-1"
 
@@ -127,7 +129,12 @@ def _require_values(path: Path, target: str, network: Average) -> None:
         InputError: it does.
     """
     x, q2 = np.meshgrid(np.geomspace(1e-3, 0.99, 12), np.geomspace(1e-3, 20.0, 12))
-    values = np.asarray(network(x, q2))
+    values = np.asarray(_values(network, x, q2))
     if not np.isfinite(values).all() or not np.any(values):
         fault = "gives zero everywhere" if np.isfinite(values).all() else "gives NaN or infinity"
         raise InputError(f"{path}: {target}: the network {fault}")
+
+
+@jax.jit
+def _values(network: Average, x: Floats, q2: Floats) -> jax.Array:
+    return network(x, q2)

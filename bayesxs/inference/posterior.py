@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
-from jax.scipy.special import logsumexp
+from scipy.special import logsumexp
 from scipy.stats import wasserstein_distance
 
 from bayesxs.inference.bootstrap import Bootstrap
@@ -168,21 +168,29 @@ def add_log_likelihood(
     """
     posterior = tree["posterior"].dataset.isel(draw=places)
     points, nuisances = parameters_of(posterior, fixed), nuisances_of(posterior)
-
-    @jax.jit
-    def evaluate(points: OscillationParameters, nuisances: Array) -> Array:
-        return batched(
-            lambda p, xi: jnp.concatenate(pointwise_log_densities(channels, p, xi)),
-            points,
-            nuisances,
-        )
-
-    values = np.asarray(evaluate(points, nuisances)) * np.concatenate([c.weights for c in channels])
+    values = np.asarray(_pointwise(list(channels), points, nuisances))
+    values = values * np.concatenate([c.weights for c in channels])
     dims = ("chain", "draw", "event")
     values = values.reshape(*(posterior.sizes[d] for d in dims[:2]), -1)
     coords = {d: posterior[d] for d in dims[:2]}
     data = xr.Dataset({"events": (dims, values.astype(np.float32))}, coords)
     tree["log_likelihood"] = xr.DataTree(data)
+
+
+# The data are arguments: those of another seed find the same program
+@jax.jit
+def _pointwise(
+    channels: Sequence[FarChannel], points: OscillationParameters, nuisances: Array
+) -> Array:
+    """Return the log density of every event at some points, shape (points, events)."""
+    return batched(
+        lambda p, xi: jnp.concatenate(pointwise_log_densities(channels, p, xi)), points, nuisances
+    )
+
+
+@jax.jit
+def _log_likelihoods(channels: Sequence[FarChannel], points: OscillationParameters) -> Array:
+    return batched(partial(log_likelihood, channels), points)
 
 
 def add_priors(
@@ -210,8 +218,8 @@ def add_priors(
     prior = xr.Dataset(own_draws, {"chain": [0], "draw": np.arange(draws)})
     heights = xr.Dataset(coords={d: posterior[d] for d in dims})
     for name, its in priors.items():
-        values = jnp.asarray(posterior[PUBLIC_NAMES[name]].transpose(*dims).values)
-        heights[PUBLIC_NAMES[name]] = (dims, np.asarray(log_density(name, its, values)))
+        values = posterior[PUBLIC_NAMES[name]].transpose(*dims).values
+        heights[PUBLIC_NAMES[name]] = (dims, np.asarray(_log_density(name, its, values)))
     if "nuisance" in posterior:
         names = posterior["nuisance_name"]
         standard = jax.random.normal(keys[0], (1, draws, len(names)))
@@ -225,6 +233,9 @@ def add_priors(
     for public, array in prior.data_vars.items():
         described(str(public), array, branch)
     tree["prior"], tree["log_prior"] = xr.DataTree(prior), xr.DataTree(heights)
+
+
+_log_density = jax.jit(log_density, static_argnums=(0, 1))
 
 
 def add_bootstrap(
@@ -302,15 +313,16 @@ def pool(
         fixed: values of parameters that were not sampled.
         thin: one draw in `thin` is kept.
     """
-    likelihood = jax.jit(lambda c, p: batched(lambda one: log_likelihood(c, one), p))
     points = [parameters_of(posterior, fixed, thin) for posterior in (first, second)]
-    heights = np.array([np.concatenate([likelihood(list(c), p) for p in points]) for c in channels])
+    heights = np.array(
+        [np.concatenate([_log_likelihoods(list(c), p) for p in points]) for c in channels]
+    )
     heights -= heights.max(axis=1, keepdims=True)
     counts = np.log([p.chain.size * len(p.draw[::thin]) for p in (first, second)])
     evidence = np.zeros(2)
     for _ in range(200):
         mixture = logsumexp(heights - evidence[:, None] + counts[:, None], axis=0)
-        updated = np.asarray(logsumexp(heights - mixture, axis=1))
+        updated = logsumexp(heights - mixture, axis=1)
         if np.allclose(updated, evidence, atol=1e-10):
             break
         evidence = updated

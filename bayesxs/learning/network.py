@@ -159,12 +159,22 @@ def create_network(architecture: Architecture, key: Array) -> Network:
     return Network(architecture, rngs=nnx.Rngs(params=key))
 
 
+@jax.tree_util.register_pytree_node_class
 class Average:
     """The mean of several networks, itself a valid cross section: the positive cone is convex."""
 
     def __init__(self, networks: Sequence[Network]) -> None:
         """Hold the networks, each of unit near-detector rate."""
         self.networks = tuple(networks)
+
+    def tree_flatten(self) -> tuple[tuple[Network, ...], None]:
+        """Give the networks, pytrees themselves."""
+        return self.networks, None
+
+    @classmethod
+    def tree_unflatten(cls, _: None, networks: Sequence[Network]) -> Self:
+        """Hold what stands for the networks."""
+        return cls(networks)
 
     def __call__(self, x: ArrayLike, q2: ArrayLike) -> Array:
         """Return Bernstein coefficients, shape (..., 3)."""
@@ -205,6 +215,8 @@ def network_from_arrays(architecture: Architecture, arrays: Mapping[str, np.ndar
             raise ValueError(f"{name} is {found}, must be {needed}")
         if not np.isfinite(array).all():
             raise ValueError(f"{name} holds NaN or infinity")
-    graph, state = nnx.split(create_network(architecture, jax.random.key(0)))
+    # Only its form counts: weights that are replaced need not be drawn
+    abstract = nnx.eval_shape(lambda: create_network(architecture, jax.random.key(0)))
+    graph, state = nnx.split(abstract)
     nnx.replace_by_pure_dict(state, restore(nnx.to_pure_dict(state), arrays))
     return nnx.merge(graph, state)

@@ -12,7 +12,7 @@ import xarray as xr
 
 from bayesxs.cards.card import dotted
 from bayesxs.detector.density import Sample, density
-from bayesxs.detector.operator import exact_cross_section
+from bayesxs.detector.operator import Quadrature, build_operator, exact_cross_section
 from bayesxs.experiment.channels import Channels
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.geometry import Geometry
@@ -32,7 +32,7 @@ from bayesxs.inference.posterior import (
 )
 from bayesxs.inference.summaries import UNITS
 from bayesxs.keys import Purpose, derive
-from bayesxs.physics.cross_section import differential_cross_section
+from bayesxs.physics.kinematics import is_physical
 from bayesxs.physics.structure_functions import Positive
 from bayesxs.runs.chains import CHAINS
 from bayesxs.runs.settings import RunSettings
@@ -159,26 +159,30 @@ def _slices(
     low, high = experiment.energies.edges[[0, -1]]
     energies = [e for e in SLICE_ENERGIES if low < e < high] or [0.5 * (low + high)]
     grid = geometry.fine_bins
-    e_l, z = grid.rows
-    values = channels.values[geometry.target.name]
-    dims = ("slice_energy", "lepton_energy", "z")
-
-    def learned(x: Any, q2: Any) -> Float:
-        return geometry.nodes.interpolate(values, x, q2)
-
-    def evaluate(sf: Any) -> Float:
-        slices = [
-            differential_cross_section(sf, energy, e_l, z, geometry.lepton_mass, geometry.space)
-            for energy in energies
-        ]
-        return np.stack(slices).reshape(len(energies), *grid.shape)
-
-    data = {
-        "truth": (dims, evaluate(geometry.true_functions)),
-        "model": (dims, scale * evaluate(learned)),
+    points = _points_at(energies, geometry)
+    operator = build_operator(points, experiment.energies, geometry.nodes)
+    values = {
+        "truth": exact_cross_section(geometry.true_functions, points),
+        "model": scale * operator.cross_section(channels.values[geometry.target.name]),
     }
+    data = {}
+    for name, own in values.items():
+        slices = np.zeros(points.n_rows)
+        slices[points.row] = own
+        shape = (len(energies), *grid.shape)
+        data[name] = (("slice_energy", "lepton_energy", "z"), slices.reshape(shape))
     axes = {"lepton_energy": grid.energy_centers, "z": grid.z_centers}
     return xr.Dataset(data, axes | {"slice_energy": np.array(energies)})
+
+
+def _points_at(energies: list[float], geometry: Geometry) -> Quadrature:
+    """Return centers of the fine bins at some neutrino energies in GeV, where they are physical."""
+    mass, space = geometry.lepton_mass, geometry.space
+    energy = np.repeat(energies, len(geometry.fine_bins.areas))
+    e_l, z = (np.tile(own, len(energies)) for own in geometry.fine_bins.rows)
+    rows = np.nonzero(np.asarray(is_physical(energy, e_l, z, mass, space)))[0].astype(np.int32)
+    weights = np.ones(len(rows))
+    return Quadrature(rows, energy[rows], e_l[rows], z[rows], weights, len(energy), mass, space)
 
 
 def _structure_functions(
@@ -200,7 +204,7 @@ def _structure_functions(
         np.asarray(columns) / area[..., None] / (geometry.true_total @ geometry.target.near_flux)
     )
     seen = np.any(np.abs(columns) > 0.0, axis=-1, keepdims=True)
-    truth = np.nan_to_num(geometry.node_values(geometry.true_functions)).reshape(shape)
+    truth = np.nan_to_num(geometry.true_node_values).reshape(shape)
     tables = {"truth": truth, "model": scale * values.reshape(shape), "weight": weight}
     dims = ("function", "x", "q2")
     data = {n: (dims, np.where(seen, t, np.nan).transpose(2, 0, 1)) for n, t in tables.items()}

@@ -32,7 +32,7 @@ def restore[T](like: T, arrays: Mapping[str, np.ndarray]) -> T:
         if name not in arrays or arrays[name].shape != np.shape(leaf):
             mend = f"delete the checkpoints of the run, {words().again} makes them anew"
             raise InputError(f"checkpoint does not fit: {shown(name)}: {mend}")
-        leaves.append(jnp.asarray(arrays[name], dtype=jnp.asarray(leaf).dtype))
+        leaves.append(jnp.asarray(arrays[name], dtype=jnp.result_type(leaf)))
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -219,3 +222,34 @@ def test_the_python_interface(
         package.open_run(tmp_path / "absent")
     with pytest.raises(package.InputError, match="overrides: seed = None: must be a valid integer"):
         package.run(card, out=folder, overrides={"seed": None})
+
+
+COUNTED = """
+import json, sys
+from pathlib import Path
+from bayesxs.cards.card import load_card
+from bayesxs.session import prepare_run
+card = load_card(sys.argv[1], overrides={"seed": 4})
+prepare_run(card.sampler.chains)
+import jax
+from bayesxs.runs import pipeline
+counts = {}
+def count(event, **_):
+    name = event.rsplit("/", 1)[-1]
+    counts[name] = counts.get(name, 0) + 1
+jax.monitoring.register_event_listener(count)
+pipeline.run(card, Path(sys.argv[2]), progress=False)
+print(json.dumps(counts))
+"""
+
+
+def test_a_second_run_of_another_seed_compiles_nothing(
+    finished: Path, card: Path, compiling: dict[str, str], tmp_path: Path
+) -> None:
+    """Every program of the first run, of the same session and folder of programs, serves again."""
+    command = [sys.executable, "-c", COUNTED, card, tmp_path / "run"]
+    environment = {**os.environ, **compiling}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    counts = json.loads(done.stdout.splitlines()[-1])
+    assert counts["cache_hits"] == counts["compile_requests_use_cache"] > 100
+    assert "cache_misses" not in counts
