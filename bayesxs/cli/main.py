@@ -193,7 +193,7 @@ def budget(
     """Tabulate what each systematic costs: statistics alone, each alone, all together."""
     wanted = ("train", "simulate", "budget")
     report = _start(card, preset, out, resume, overrides or [], quiet, wanted)
-    from bayesxs.runs.figures import write_budget_page
+    from bayesxs.runs.report import write_budget_page
     from bayesxs.storage.atomic import read_json
     from bayesxs.storage.run_folder import RunFolder
 

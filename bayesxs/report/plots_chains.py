@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import arviz as az
 import numpy as np
 import xarray as xr
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -18,6 +16,9 @@ from bayesxs.report.draws import COLORS, parameters, posterior
 from bayesxs.report.style import CHAINS, CROSS_SECTIONS, GUIDE, TRUTH, Plate, quantity, style
 from bayesxs.types import Floats
 
+if TYPE_CHECKING:
+    import arviz as az
+
 
 def trace_figure(tree: xr.DataTree) -> Figure:
     """Draw marginals and traces of every chain, divergences marked.
@@ -25,6 +26,8 @@ def trace_figure(tree: xr.DataTree) -> Figure:
     Args:
         tree: groups posterior and, where known, sample_stats.
     """
+    import arviz as az  # which imports JAX: processes that draw other figures need neither
+
     names = parameters(tree)
     shown = _labelled(tree, names)
     size = {"figsize": (9.6, 1.75 * len(names) + 0.5)}
@@ -55,6 +58,8 @@ def rank_figure(tree: xr.DataTree) -> Figure:
     Args:
         tree: group posterior.
     """
+    import arviz as az
+
     names = parameters(tree)
     shown = _labelled(tree, names)
     columns = min(len(names), 3)
@@ -182,6 +187,8 @@ def _labelled(tree: xr.DataTree, names: Sequence[str]) -> xr.DataTree:
 
 def _detached(collection: az.PlotCollection) -> Figure:
     """Take the figure out of pyplot's hands, so that it is freed with its last reference."""
+    from matplotlib import pyplot as plt
+
     figure: Figure = collection.viz["figure"].item()
     plt.close(figure)
     return figure

@@ -24,14 +24,13 @@ from bayesxs.inference.thinning import thinned_channels
 from bayesxs.keys import Purpose, derive
 from bayesxs.progress import Reporter
 from bayesxs.report.budget import LABELS, PARAMETERS, STATISTICS, TOTAL
+from bayesxs.runs.files import BANDS, BUDGET
 from bayesxs.runs.settings import RunSettings
 from bayesxs.runs.stages import far_sampler, sample_far
 from bayesxs.storage.atomic import write_csv, write_json
 from bayesxs.storage.netcdf import write_netcdf
 from bayesxs.storage.run_folder import Stage
 from bayesxs.types import Floats as Float
-
-BUDGET, BANDS = "budget.json", "budget.nc"
 
 
 def require_systematics(card: Card, source: str) -> None:

@@ -1,4 +1,4 @@
-"""The last stage: figures from the run's files, the summary, and the report."""
+"""The figures of a run: which its files allow, and how to draw each. Nothing here needs JAX."""
 
 from __future__ import annotations
 
@@ -6,17 +6,13 @@ import csv
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import xarray as xr
 from matplotlib.figure import Figure
 
 from bayesxs.cards.card import load_card
 from bayesxs.errors import InputError
-from bayesxs.inference.posterior import PUBLIC_NAMES
-from bayesxs.progress import Reporter
 from bayesxs.report.captions import OF_SAMPLE
-from bayesxs.report.html import render_budget, render_report
 from bayesxs.report.plots_chains import predictive_figure, rank_figure, trace_figure
 from bayesxs.report.plots_data import learned_cross_section_figure, near_fit_figure
 from bayesxs.report.plots_density import (
@@ -38,49 +34,21 @@ from bayesxs.report.plots_systematics import (
     pulls_figure,
     sources_figure,
 )
-from bayesxs.report.style import to_png
-from bayesxs.runs.budget import BANDS, BUDGET
-from bayesxs.runs.results import ASIMOV, NEAR, write_summary
-from bayesxs.runs.training import TRAINING
-from bayesxs.storage.atomic import read_json, read_text, write_bytes, write_text
-from bayesxs.storage.inner import entries, present, remove
+from bayesxs.report.style import QUANTITIES
+from bayesxs.runs.files import ASIMOV, BANDS, BUDGET, NEAR, TRAINING
+from bayesxs.storage.atomic import read_json, read_text
+from bayesxs.storage.inner import present
 from bayesxs.storage.netcdf import read_tree
-from bayesxs.storage.run_folder import CONFIG, RunFolder, Stage
+from bayesxs.storage.run_folder import CONFIG, RunFolder
 
 # Of longer chains figures show about so many draws of each
 MOST_DRAWS = 5_000
 
-
-def report_stage(folder: RunFolder, stage: Stage, reporter: Reporter) -> None:
-    """Write summary, figures and report from what the other stages left."""
-    drawn = list(figures(folder))
-    images: dict[str, bytes] = {}
-    stems = {stem for stem, _ in drawn}
-    for old in entries(folder.path / "figures"):  # of an earlier card
-        if old.endswith(".png") and old.removesuffix(".png") not in stems:
-            remove(folder.path / "figures" / old)
-    with reporter.bar("figures", len(drawn)) as update:
-        for number, (stem, draw) in enumerate(drawn, 1):
-            images[stem] = to_png(draw())
-            write_bytes(stage.output(f"figures/{stem}.png"), images[stem])
-            update(number, stem)
-    summary = write_summary(folder, stage)
-    measured = _measured(folder)
-    posterior = read_tree(folder.path / "posterior_learned.nc", MOST_DRAWS)
-    page = render_report(
-        summary,
-        folder.manifest,
-        read_text(folder.path / CONFIG),
-        images,
-        name=folder.path.name,
-        true_values=_true_values(posterior),
-        budget=read_json(folder.path / BUDGET) if "budget" in folder.stages else None,
-        measured=measured,
-    )
-    write_text(stage.output("report.html"), page)
+# Of a posterior's file what no figure shows, and most of its bytes
+UNDRAWN = ("/log_likelihood", "/log_prior", "/prior", "/posterior_predictive/events")
 
 
-def _measured(folder: RunFolder) -> bool:
+def is_measured(folder: RunFolder) -> bool:
     """Tell whether data come from files, so that no truth is known."""
     return not load_card(folder.path / CONFIG).simulated
 
@@ -135,30 +103,12 @@ def _spectra(tree: xr.DataTree) -> Iterator[tuple[str, xr.DataTree]]:
         )
 
 
-def write_budget_page(folder: RunFolder) -> Path:
-    """Write budget.html and its figures; return the page's path."""
-    images = {stem: to_png(draw()) for stem, draw in budget_figures(folder)}
-    for stem, image in images.items():
-        write_bytes(folder.path / "figures" / f"{stem}.png", image)
-    page = render_budget(
-        read_json(folder.path / BUDGET),
-        folder.manifest,
-        read_text(folder.path / CONFIG),
-        images,
-        name=folder.path.name,
-        measured=_measured(folder),
-    )
-    write_text(folder.path / "budget.html", page)
-    return folder.path / "budget.html"
-
-
-def _true_values(tree: xr.DataTree) -> dict[str, float] | None:
+def known_values(tree: xr.DataTree) -> dict[str, float] | None:
     """Return what the events were simulated with; nothing where they come from a file."""
     if not tree.attrs["source"].startswith("simulated"):
         return None
     constants = tree["constant_data"].dataset
-    names = [*PUBLIC_NAMES.values(), "sin2_2theta23"]
-    return {n: float(constants[f"true_{n}"]) for n in names}
+    return {n: float(constants[f"true_{n}"]) for n in QUANTITIES}
 
 
 def _cross_section_figures(
@@ -177,12 +127,12 @@ def _cross_section_figures(
 
 def figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """List the figures that a run's files allow, each by its stem and how to draw it."""
-    if _measured(folder):
+    if is_measured(folder):
         yield from _figures_of_data(folder)
         return
     near = read_tree(folder.path / NEAR)
     trees = {
-        kind: read_tree(path, MOST_DRAWS)
+        kind: read_tree(path, MOST_DRAWS, UNDRAWN)
         for kind in ("truth", "learned", "assumed")
         if present(path := folder.path / f"posterior_{kind}.nc")
     }
@@ -192,7 +142,7 @@ def figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
     if "octant_upper_probability" in trees["truth"]["posterior"].dataset:
         yield "octant", lambda: octant_figure(trees["truth"], trees["learned"])
     if "assumed" in trees:
-        yield "comparison", lambda: comparison_figure(trees, _true_values(trees["truth"]))
+        yield "comparison", lambda: comparison_figure(trees, known_values(trees["truth"]))
     yield "asimov", lambda: asimov_figure(asimov, shifts)
     for name, spectra in _spectra(trees["learned"]):
         yield f"predictive{name}", partial(predictive_figure, spectra, "learned")
@@ -227,7 +177,7 @@ def _figures_of_data(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figu
     """List the figures of a run whose data come from files: nothing is compared with a truth."""
     near = read_tree(folder.path / NEAR)
     trees = {
-        kind: read_tree(folder.path / f"posterior_{kind}.nc", MOST_DRAWS)
+        kind: read_tree(folder.path / f"posterior_{kind}.nc", MOST_DRAWS, UNDRAWN)
         for kind in ("learned", "assumed")
         if f"posterior_{kind}.nc" in folder.stages["posterior"]["outputs"]
     }
@@ -236,7 +186,7 @@ def _figures_of_data(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figu
     if "octant_upper_probability" in draws:
         yield "octant", lambda: octant_figure(None, learned)
     if "assumed" in trees and {"sin2_2theta23", "dm31"} <= set(draws.data_vars):
-        yield "comparison", lambda: comparison_figure(trees, _true_values(learned))
+        yield "comparison", lambda: comparison_figure(trees, known_values(learned))
     yield "predictive", lambda: predictive_figure(learned, "learned")
     several = len(near["total"].children) > 1
     for group, stem, draw in (

@@ -17,8 +17,8 @@ from bayesxs.cards.wording import show
 from bayesxs.errors import InputError, words
 from bayesxs.progress import Reporter
 from bayesxs.runs.chains import CHAINS
+from bayesxs.runs.files import TRAINING
 from bayesxs.runs.pipeline import STAGES, Analysis, device
-from bayesxs.runs.training import TRAINING
 from bayesxs.storage.atomic import disk_is_full, write_text
 from bayesxs.storage.inner import entries
 from bayesxs.storage.netcdf import open_group, second_level_groups, tree_writer

@@ -17,7 +17,8 @@ from bayesxs.experiment.observed import Observed, read_observed
 from bayesxs.progress import Reporter
 from bayesxs.runs import results, stages
 from bayesxs.runs.budget import budget_stage, require_systematics
-from bayesxs.runs.figures import report_stage
+from bayesxs.runs.drawing import MOST_DRAWERS, Drawers
+from bayesxs.runs.report import report_stage
 from bayesxs.runs.settings import run_settings
 from bayesxs.runs.training import pinned_stage, train_stage
 from bayesxs.storage.atomic import write_text
@@ -104,12 +105,16 @@ def run(
     """
     if stages and "budget" in stages:
         require_systematics(card, source)
-    with RunFolder.create(folder, resume=resume) as opened:
-        analysis = Analysis(card, opened, Reporter(progress), source)
+    wanted = stages or ("train", "simulate", "bootstrap", "sample", "report")
+    with (
+        RunFolder.create(folder, resume=resume) as opened,
+        Drawers(MOST_DRAWERS if "report" in wanted else 0) as drawers,
+    ):
+        analysis = Analysis(card, opened, Reporter(progress), source, drawers)
         write_text(opened.path / CONFIG, to_toml(card))
         opened.record(device=device(), seeds={"seed": card.seed})
         analysis.say_whose()
-        for name in stages or ("train", "simulate", "bootstrap", "sample", "report"):
+        for name in wanted:
             analysis.bring_up_to_date(name)
         return opened.path / "report.html"
 
@@ -120,9 +125,12 @@ def continue_run(folder: Path, *, stages: tuple[str, ...], progress: bool = True
     Raises:
         InputError: bad input, or an earlier stage is missing.
     """
-    with RunFolder.reopen(folder) as opened:
+    with (
+        RunFolder.reopen(folder) as opened,
+        Drawers(MOST_DRAWERS if "report" in stages else 0) as drawers,
+    ):
         path = opened.path / CONFIG
-        analysis = Analysis(load_card(path), opened, Reporter(progress), str(path))
+        analysis = Analysis(load_card(path), opened, Reporter(progress), str(path), drawers)
         opened.record(device=device())
         analysis.say_whose()
         for name in stages:
@@ -144,12 +152,26 @@ class Analysis:
     """A card, its folder, and what has been built in memory so far."""
 
     def __init__(
-        self, card: Card, folder: RunFolder, reporter: Reporter, source: str = "card"
+        self,
+        card: Card,
+        folder: RunFolder,
+        reporter: Reporter,
+        source: str = "card",
+        drawers: Drawers | None = None,
     ) -> None:
-        """Read the card's inputs."""
+        """Read the card's inputs.
+
+        Args:
+            card: the analysis.
+            folder: of the run.
+            reporter: says what goes on.
+            source: where the card was read from, named in messages.
+            drawers: processes that draw figures; None for none.
+        """
         self.card = card
         self.folder = folder
         self.reporter = reporter
+        self.drawers = drawers or Drawers(0)
         self.experiment = build_experiment(card, source)
         self.near = NearData(self.experiment, near_sources(card, self.experiment))
         self.settings = run_settings(card)
@@ -243,6 +265,8 @@ class Analysis:
             train_stage(self.near, s.training, s.seed, stage, self.reporter)
 
     def _run(self, name: str, stage: Stage) -> None:
+        if name == "posterior":
+            self.drawers.start()  # ready when the report begins
         e, n, s, r, f = self.experiment, self.near, self.settings, self.reporter, self.folder
         run: dict[str, Callable[[], Any]] = {
             "train": lambda: self._train(stage),
@@ -253,7 +277,7 @@ class Analysis:
             "bootstrap": lambda: stages.bootstrap_stage(self.channels, s, stage, r),
             "budget": lambda: budget_stage(self.channels, s, stage, r),
             "posterior": lambda: results.posterior_stage(self.channels, s, f, stage),
-            "report": lambda: report_stage(f, stage, r),
+            "report": lambda: report_stage(f, stage, r, self.drawers),
         }
         run[name]()
         if name in ("train", "uncertainty", "simulate"):

@@ -35,6 +35,7 @@ from bayesxs.keys import Purpose, derive
 from bayesxs.physics.kinematics import is_physical
 from bayesxs.physics.structure_functions import Positive
 from bayesxs.runs.chains import CHAINS
+from bayesxs.runs.files import ASIMOV, NEAR
 from bayesxs.runs.settings import RunSettings
 from bayesxs.runs.stages import ESTIMATES
 from bayesxs.storage.atomic import write_csv, write_json
@@ -42,7 +43,6 @@ from bayesxs.storage.netcdf import open_group, read_tree, tree_writer, write_net
 from bayesxs.storage.run_folder import RunFolder, Stage
 from bayesxs.types import Floats as Float
 
-NEAR, ASIMOV = "near_detector.nc", "asimov.nc"
 SUMMARY = "summary.json"
 # Share of the near rate that is none: CT18's antiquarks dip below zero where x is nearly one
 NO_SHARE = 1e-6

@@ -16,13 +16,14 @@ from bayesxs.experiment.near import NearData
 from bayesxs.experiment.weights import conditions, read_networks, write_networks
 from bayesxs.learning.network import Network
 from bayesxs.progress import Reporter
+from bayesxs.runs.files import TRAINING
 from bayesxs.storage.atomic import read_bytes, write_bytes, write_csv
 from bayesxs.storage.checkpoint import starting_with
 from bayesxs.storage.inner import remove
 from bayesxs.storage.run_folder import Stage
 from bayesxs.types import Floats as Float
 
-NETWORK, TRAINING = "network.safetensors", "training.csv"
+NETWORK = "network.safetensors"
 
 
 def train_stage(

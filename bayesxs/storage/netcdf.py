@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -46,12 +46,13 @@ def read_dataset(path: Path) -> xr.Dataset:
         raise _unreadable(path, error) from None
 
 
-def read_tree(path: Path, draws: int | None = None) -> xr.DataTree:
-    """Read a whole tree into memory.
+def read_tree(path: Path, draws: int | None = None, without: Collection[str] = ()) -> xr.DataTree:
+    """Read a tree into memory.
 
     Args:
         path: of the file.
         draws: of longer chains about so many draws, evenly spaced.
+        without: groups and variables to leave out, such as "/prior" and "/posterior/dm31".
 
     Raises:
         InputError: the file is missing or damaged.
@@ -65,8 +66,15 @@ def read_tree(path: Path, draws: int | None = None) -> xr.DataTree:
     require_readable(path)
     try:
         with xr.open_datatree(path, engine="h5netcdf", cache=False) as tree:
-            nodes = {n.path: thinned(n.to_dataset(inherit=False)).load() for n in tree.subtree}
-            return xr.DataTree.from_dict(nodes)
+            nodes = {n.path: n.to_dataset(inherit=False) for n in tree.subtree}
+            kept = {
+                group: thinned(
+                    data.drop_vars([v for v in data.data_vars if f"{group}/{v}" in without])
+                ).load()
+                for group, data in nodes.items()
+                if group not in without
+            }
+            return xr.DataTree.from_dict(kept)
     except Exception as error:  # whatever a foreign file makes the libraries raise
         raise _unreadable(path, error) from None
 

@@ -247,6 +247,8 @@ def test_a_second_run_of_another_seed_compiles_nothing(
     finished: Path, card: Path, compiling: dict[str, str], tmp_path: Path
 ) -> None:
     """Every program of the first run, of the same session and folder of programs, serves again."""
+    if float(os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"]) > 0.0:
+        pytest.skip("the environment keeps only programs that are long to compile")
     command = [sys.executable, "-c", COUNTED, card, tmp_path / "run"]
     environment = {**os.environ, **compiling}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
