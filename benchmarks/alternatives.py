@@ -1,11 +1,12 @@
 """Measure the package beside what one would take in its place: same work, same process, same run.
 
 - probabilities: P(mu -> mu) and P(mu -> e) in matter of constant density, and their gradient,
-  beside jaxnu, on one core.
+  beside jaxnu (JAX) and nuTens (PyTorch), on one core.
 - posterior: effective samples per second of the default posterior, beside a NumPyro model of the
   same likelihood as one would write it down, and the ensemble sampler emcee, on two cores.
 
-The extra `benchmark` installs them; those that are absent are left out and named.
+The extra `benchmark` installs them, but for nuTens, which has to be built (README.md). Those that
+are absent are left out and named.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ FLAVORS = ("e", "mu", "tau")
 # Of emcee: walkers, steps that are thrown away, steps that are kept
 WALKERS, BURN_IN, STEPS = 32, 500, 2000
 
+NUTENS_PARAMETERS = ("theta12", "theta13", "theta23", "deltacp", "dmsq21", "dmsq31")
+NUTENS_POTENTIAL = 2.0 * 0.76294e-4  # its constants.hpp: eV^2 per GeV and mol/cm^3
+
 ONE_THREAD = {
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
     "JAX_PLATFORMS": "cpu",
@@ -55,7 +59,7 @@ class Calls(NamedTuple):
     """The probability of one channel at all energies in one package, ready to be called.
 
     Attributes:
-        value: returns probabilities as an array of JAX.
+        value: returns probabilities as an array of JAX or PyTorch.
         both: returns their sum with its gradient in all six parameters.
     """
 
@@ -101,9 +105,54 @@ def _of_jax(function: Callable[[Any, Array], Array], params: Any, energies: Arra
     return Calls(lambda: value(params, energies), lambda: both(params, energies))
 
 
+def in_nutens(energies: Any, channel: tuple[str, str]) -> Calls:
+    """Return the calls of nuTens, with its NuFast propagator and one Newton step, as here.
+
+    It has a matter potential and squared masses of the other sign, and rounds probabilities to
+    single precision; the density makes up for the potential's constant, which differs by 4e-4.
+    """
+    import nuTens
+    import torch
+    from nuTens.propagator import DPpropagator
+    from nuTens.tensor import Tensor
+
+    from bayesxs.constants import MATTER_POTENTIAL
+    from bayesxs.physics.nufit import nufit_6_0
+    from bayesxs.physics.oscillation import DUNE
+
+    torch.set_num_threads(1)
+    numbers = nufit_6_0()
+    signed = (*numbers[:4], -numbers.dm21, -numbers.dm31)
+    leaves = [torch.tensor([v], dtype=torch.float64, requires_grad=True) for v in signed]
+    tensors = [Tensor.from_torch_tensor(leaf) for leaf in leaves]
+    energy = Tensor.from_torch_tensor(torch.tensor(energies * nuTens.units.GeV + 0j))
+    potential = MATTER_POTENTIAL * DUNE.electron_fraction * DUNE.density
+    propagator = DPpropagator(1).set_sin_squared_thetas(True).set_antineutrino(False)
+    propagator.set_baseline(DUNE.length * nuTens.units.km)
+    propagator.set_density(potential / NUTENS_POTENTIAL)
+    for name, tensor in zip(NUTENS_PARAMETERS, tensors, strict=True):
+        getattr(propagator, f"set_{name}")(tensor)
+    start, end = map(FLAVORS.index, channel)
+
+    def survival() -> Any:
+        propagator.set_energies(energy)  # a new tensor for the result: the old one has a graph
+        return propagator.calculate_probs().torch_tensor()[:, start, end]
+
+    def value() -> Any:
+        with torch.no_grad():
+            return survival()
+
+    def both() -> Any:
+        total = survival().sum()
+        return total, torch.autograd.grad(total, leaves)
+
+    return Calls(value, both)
+
+
 PACKAGES: dict[str, Callable[[Any, tuple[str, str]], Calls]] = {
     "bayesxs": in_bayesxs,
     "jaxnu": in_jaxnu,
+    "nuTens": in_nutens,
 }
 
 
