@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from bayesxs.cards.beam import DuneFlux, FluxShapeFile, NearFlux, NoFluxShape, RootFlux
-from bayesxs.cards.build_nature import build_nature, pdf_files
+from bayesxs.cards.build_nature import build_nature, nature_files
 from bayesxs.cards.card import Card, prior_conflict
 from bayesxs.cards.detector import GaussianResponse
 from bayesxs.cards.priors import FlatPrior, NufitPrior
@@ -53,6 +53,7 @@ NAMES = {
     "samples.flavor_in": "sample.flavor_in",
     "samples.flavor_out": "sample.flavor_out",
     "baseline.length": "oscillation.baseline_km",
+    "far_events": "far.events",
 }
 
 # Stands for the target in the name of near.file
@@ -72,14 +73,16 @@ def build_experiment(card: Card, source: str = "card") -> Experiment:
     truth = true_parameters(card)
     flux = _flux(card, "near")
     o, g = card.oscillation, card.grid
+    samples = tuple(
+        Sample(s.flavor_in, s.flavor_out, s.antineutrino, card.beam.mode) for s in card.sample
+    )
+    neutrinos = {s.near.flux_id for s in samples}
     return Experiment(
         flux,
-        build_nature(card.nature),
-        tuple(
-            Sample(s.flavor_in, s.flavor_out, s.antineutrino, card.beam.mode) for s in card.sample
-        ),
+        build_nature(card.nature, neutrinos, card.seed),
+        samples,
         far_flux=None if card.beam.far_flux.type == "near" else _flux(card, "far"),
-        assumed=None if card.assumed is None else build_nature(card.assumed),
+        assumed=None if card.assumed is None else build_nature(card.assumed, neutrinos, card.seed),
         parameters=truth,
         priors=_priors(card, truth, source),
         baseline=Baseline(o.baseline_km, o.density_g_cm3, o.electron_fraction),
@@ -190,7 +193,7 @@ def input_files(card: Card) -> list[Path]:
         files.append(Path(card.uncertainty.path))
     for nature in (card.nature, card.assumed):
         if nature is not None:
-            files += pdf_files(nature.pdf)
+            files += nature_files(nature)
     return files
 
 

@@ -47,6 +47,8 @@ _PATH_KEYS: Final = (
     ("far", "file"),
     ("beam", "flux", "path"),
     ("beam", "far_flux", "path"),
+    ("nature", "path"),
+    ("assumed", "path"),
     ("nature", "pdf", "name"),
     ("assumed", "pdf", "name"),
     ("uncertainty", "path"),
@@ -236,7 +238,7 @@ def load_card(
 
     `preset` wins over the card's own ``preset`` key; keys written in the card win over the
     preset's. Relative paths count from the card's folder in a file, else from the working folder,
-    and come out absolute.
+    and come out absolute; environment variables in paths are put in.
 
     Args:
         card: path of a TOML file or the name of a bundled card; its tables as a mapping; a `Card`;
@@ -315,4 +317,5 @@ def _absolute_paths(table: Table, folder: Path) -> None:
         value = section[key]
         # A PDF set is a name unless it is written as a path; an empty string means "no file".
         if value and (key != "name" or "/" in value or value.startswith(("~", "."))):
-            section[key] = os.path.abspath(folder / os.path.expanduser(value))
+            expanded = os.path.expanduser(os.path.expandvars(value))
+            section[key] = os.path.abspath(folder / expanded)

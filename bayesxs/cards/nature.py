@@ -108,6 +108,32 @@ class NucleusCard(_Nucleons):
         return self
 
 
+class EventsCard(Section):
+    """Events of a generator: near data, far data and cross section at once.
+
+    They were made in the near-detector flux of `[beam]`. Of `[assumed]` all events count.
+    """
+
+    type: Literal["events"] = "events"
+    """Events of a generator."""
+    path: Annotated[str, Field(min_length=1)]
+    """File of events: GENIE gst or NUISANCE flat tree (.root), NuHepMC (.hepmc3), or a table
+    (.parquet, .csv, .npz) with the columns E_nu_GeV, E_l_GeV, cos_theta and, where there are any,
+    weight, pdg_nu, pdg_l, channel, target."""
+    near_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Part of the events that the near detector counts, chosen by the seed; the rest makes the far
+    data and the template."""
+    same_events: bool = False
+    """Whether both detectors, or `[nature]` and `[assumed]`, may take the same events."""
+    channels: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Names of the channels that are taken, such as `qe`; all if empty."""
+    target: Annotated[int, Field(gt=0)] | None = None
+    """PDG id of the nucleus whose events are taken; needed where a file has several."""
+    unwanted: Literal["drop", "refuse"] = "drop"
+    """Treatment of neutral-current events, and of those of other neutrinos or nuclei: left out and
+    counted, or refused."""
+
+
 def typed(nature: object) -> object:
     """Write the type of a table that has none: quark-partons, which needed no name once."""
     return {"type": "quark_parton", **nature} if isinstance(nature, dict) else nature
@@ -115,5 +141,5 @@ def typed(nature: object) -> object:
 
 # The cross section that makes the data, or one that an analyst assumes
 NatureCard = Annotated[
-    QuarkPartonCard | NucleusCard, Field(discriminator="type"), BeforeValidator(typed)
+    QuarkPartonCard | NucleusCard | EventsCard, Field(discriminator="type"), BeforeValidator(typed)
 ]

@@ -57,6 +57,11 @@ class Sample:
         return f"{'anti_' if self.antineutrino else ''}{self.flavor_in}_to_{self.flavor_out}"
 
     @property
+    def near(self) -> Sample:
+        """The near-detector sample of the same lepton, from which its cross section is learned."""
+        return Sample(self.flavor_out, self.flavor_out, self.antineutrino, self.beam, "near")
+
+    @property
     def lepton_mass(self) -> float:
         """Mass of the charged lepton in GeV."""
         return LEPTON_MASS[self.flavor_out]

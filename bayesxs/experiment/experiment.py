@@ -209,9 +209,7 @@ class Experiment:
 
     def _target(self, sample: Sample) -> Target:
         """Find the near-detector sample from which a far sample's cross section is learned."""
-        near = Sample(
-            sample.flavor_out, sample.flavor_out, sample.antineutrino, sample.beam, "near"
-        )
+        near = sample.near
         flux = self.flux(near.flux_id, self.energies.points)
         if not np.any(flux):
             allowed = (

@@ -82,18 +82,49 @@ def _drawn(
     Raises:
         InputError: there are too few.
     """
+    weights = _far_weights(experiment, sample, template, parameters, number)
+    chosen = draw(weights, number, generator(key))
+    return Events(template.energy[chosen], template.lepton_energy[chosen], template.z[chosen])
+
+
+def _far_weights(
+    experiment: Experiment,
+    sample: Sample,
+    template: Template,
+    parameters: OscillationParameters | None,
+    number: int,
+) -> Float:
+    """Return the weights of a generator's events in the far flux, of which some are to be drawn.
+
+    Raises:
+        InputError: there are too few.
+    """
     energies = experiment.energies
     oscillation = experiment.oscillation(sample, energies.points, parameters)
     weights = template.weights(energies, experiment.source_flux(sample) * oscillation)
-    try:
-        chosen = draw(weights, number, generator(key))
-    except ValueError:
-        most = int(weights.sum() / weights.max())
+    most = int(weights.sum() / weights.max())
+    if number > most:
         allowed = f"at most {most} of the generator's {len(weights)} events, without replacement"
-        raise InputError.at(
-            experiment.source, f"far events, {sample.name}", number, allowed
-        ) from None
-    return Events(template.energy[chosen], template.lepton_energy[chosen], template.z[chosen])
+        name = experiment.names.get("far_events", "far events")
+        raise InputError.at(experiment.source, f"{name}, {sample.name}", number, allowed)
+    return weights
+
+
+def check_number_of_events(experiment: Experiment, events: int) -> None:
+    """Refuse to draw more far events than a generator has made.
+
+    Args:
+        experiment: of whatever nature.
+        events: number, of all samples together.
+
+    Raises:
+        InputError: there are too few.
+    """
+    numbers = event_numbers(events, sample_shares(experiment)) if experiment.generated else []
+    for sample, number in zip(experiment.samples, numbers, strict=False):
+        truth = experiment.targets[sample].truth
+        if isinstance(truth, Template):
+            _far_weights(experiment, sample, truth, None, number)
 
 
 def observed_events(experiment: Experiment, observed: Observed) -> xr.Dataset:

@@ -140,8 +140,8 @@ def training_data(near: NearDetector, training: Training) -> TrainingData:
 
 def bootstrap_counts(key: jax.Array, counts: Float) -> Float:
     """Draw as many events as there are, with replacement."""
-    number = int(counts.sum())
-    return generator(key).multinomial(number, counts / number).astype(float)
+    total = counts.sum()  # no integer, of weighted events
+    return generator(key).multinomial(round(total), counts / total).astype(float)
 
 
 def groups(members: int) -> list[range]:

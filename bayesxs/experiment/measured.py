@@ -18,15 +18,13 @@ def density_of_data(
 ) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
     """Return the learned cross section beside the near-detector data, and its goodness of fit.
 
-    Groups: near/TARGET, where near data are counts, with edges of the bins, counts, expected and
-    pull; total/TARGET, the learned total cross section over its average in the near flux.
+    Groups: those of `near_fits`; total/TARGET, the learned total cross section over its average in
+    the near flux.
     """
-    tree: dict[str, xr.Dataset] = {}
-    notes: dict[str, Any] = {}
-    observed, expected = [], []
+    tree, notes = near_fits(near_data, channels)
     experiment = near_data.experiment
     for target in experiment.unique_targets:
-        near, values = near_data.detectors[target.name], channels.values[target.name]
+        values = channels.values[target.name]
         geometry, weights = experiment.geometry(target), experiment.energies.weights
         total = geometry.total_operator.response(values, clamp=True).sum(axis=1)
         mean = (weights * total) @ target.near_flux / (weights @ target.near_flux)
@@ -34,6 +32,22 @@ def density_of_data(
             {"model": ("energy", total / mean), "flux": ("energy", target.near_flux)},
             {"energy": experiment.energies.points},
         )
+    return tree, notes
+
+
+def near_fits(
+    near_data: NearData, channels: Channels
+) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
+    """Return how the learned cross section fits near-detector counts.
+
+    Groups: near/TARGET, where near data are counts, with edges of the bins, counts, expected and
+    pull.
+    """
+    tree: dict[str, xr.Dataset] = {}
+    notes: dict[str, Any] = {}
+    observed, expected = [], []
+    for target in near_data.experiment.unique_targets:
+        near, values = near_data.detectors[target.name], channels.values[target.name]
         if not np.isfinite(near.events):
             continue
         counts, found = near.observed, np.maximum(near.matrix @ values.ravel(), 0.0)

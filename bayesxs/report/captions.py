@@ -225,18 +225,75 @@ MEASURED: Final[dict[str, Caption]] = {
 }
 
 
-def caption(stem: str, measured: bool = False) -> Caption:
+_EVENT_REGIONS: Final = (
+    "Grey: with the generator's own template. Orange: with the learned cross section. Blue, if "
+    "there: with the assumed one. Regions hold 68 % and 95 % of the posterior"
+)
+
+# The same where nature is a generator's events: its template stands where the truth would
+GENERATED: Final[dict[str, Caption]] = {
+    "posterior": Caption(
+        RESULT,
+        "Posterior of the oscillation parameters",
+        f"{_EVENT_REGIONS}; points are maximum-likelihood estimates of bootstrap samples, the star "
+        "is the value that the events were weighted with. The regions end at sin²2θ₂₃ = 1, the "
+        "physical bound.",
+    ),
+    "octant": MEASURED["octant"],
+    "asimov": Caption(
+        RESULT,
+        "Posteriors on expected data",
+        "The same analysis on data without fluctuations of their own: the generator's template at "
+        "the values put in. The shift is the 1-Wasserstein distance of the learned curve from the "
+        "template's, in standard deviations of the learned one. It holds the statistics of both "
+        "parts of the events.",
+    ),
+    "comparison": Caption(
+        SYSTEMATICS,
+        "Learned cross section against an assumed one",
+        f"{_EVENT_REGIONS}.",
+    ),
+    "sources": Caption(
+        SYSTEMATICS,
+        "Far spectrum from the learned cross section",
+        "The line is the posterior mean over the generator's template, the band holds 68 %. Below: "
+        "half the width of the band beside the statistical error of the events in a bin, both in "
+        "percent.",
+    ),
+    "near_fit": MEASURED["near_fit"],
+    "far_spectrum": Caption(
+        LEARNING,
+        "Expected far spectrum, not used in training",
+        "At the oscillation parameters put in: the generator's template, of events that the near "
+        "detector has not seen, and the learned cross section. Below, their ratio, with the "
+        "statistical errors of the data and of the template.",
+    ),
+    "total_cross_section": Caption(
+        LEARNING,
+        "Total cross section over energy",
+        "Points are the generator's, with their statistical errors; the band is the 68 % band of "
+        "the learned one's modes. Both have the same average over the flux, to which the analysis "
+        "is blind. Trust them where there is flux (shaded).",
+    ),
+    "training": MEASURED["training"],
+}
+
+
+def caption(stem: str, measured: bool = False, generated: bool = False) -> Caption:
     """Return place and words of a figure; one that is not known stands last, under its own name.
 
     Args:
         stem: of the figure's file; after a double underscore it may name a target.
         measured: whether data come from files, so that no truth is known.
+        generated: whether nature is a generator's events.
     """
     stem, _, sample = stem.partition(OF_SAMPLE)
     stem, _, target = stem.partition("__")
     found = FIGURES.get(stem, Caption(FURTHER, stem.replace("_", " "), ""))
     if measured:
         found = MEASURED.get(stem, found)
+    if generated:
+        found = GENERATED.get(stem, found)
     if target:
         found = found._replace(title=f"{found.title} ({target.replace('_', ' ')})")
     return found._replace(title=f"{found.title}: {sample_words(sample)}") if sample else found
@@ -244,7 +301,7 @@ def caption(stem: str, measured: bool = False) -> Caption:
 
 def place(stem: str) -> int:
     """Return the place of a figure in the order of the report; the same for all samples."""
-    order = [*FIGURES, *(s for s in MEASURED if s not in FIGURES)]
+    order = list(dict.fromkeys([*FIGURES, *MEASURED, *GENERATED]))
     base = stem.partition(OF_SAMPLE)[0].partition("__")[0]
     return order.index(base) if base in order else len(order)
 

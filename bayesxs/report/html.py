@@ -6,7 +6,7 @@ import base64
 import math
 from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
@@ -18,9 +18,8 @@ from bayesxs.report.captions import (
     Caption,
     caption,
     place,
-    sample_words,
 )
-from bayesxs.report.fit import fit_numbers
+from bayesxs.report.fit import TITLES, lookup, page_numbers
 from bayesxs.report.numbers import (
     MISSING,
     Row,
@@ -30,12 +29,11 @@ from bayesxs.report.numbers import (
     listed,
     number,
     plus_minus,
-    power,
     scaled,
     with_unit,
 )
 from bayesxs.report.provenance import provenance, stages
-from bayesxs.report.style import CROSS_SECTIONS, ordered, quantity
+from bayesxs.report.style import CROSS_SECTIONS, OF_EVENTS, ordered, quantity
 from bayesxs.types import Json
 
 # Beyond these a posterior is not to be trusted (Vehtari et al., arXiv:1903.08008, Secs. 4 and 5:
@@ -44,21 +42,6 @@ R_HAT_LIMIT: Final = 1.01
 ESS_LIMIT: Final = 400.0
 
 HEADLINES: Final = ("dm31", "sin2_2theta23")
-
-# Summary numbers in plain words: path, words, unit of the number
-_WORDS: Final = (
-    ("near.rel_l2", "Near-detector density: distance of learned from true, relative (L₂)"),
-    ("far.rel_l2", "Far-detector density: the same, not used in training"),
-    ("cross_section_3d.rel_l2", "Cross section in (Eν, Eℓ, z): the same, not used in training"),
-    (
-        "cross_section_3d.negative_fraction",
-        "Fraction of the phase space where the learned cross section is negative",
-    ),
-)
-
-
-# Cross sections that are projected onto those that are nowhere negative
-_MODELS: Final = {"truth": "true", "assumed": "assumed"}
 
 
 class Verdict(NamedTuple):
@@ -89,6 +72,7 @@ def render_report(
     true_values: Mapping[str, float] | None = None,
     budget: Json | None = None,
     measured: bool = False,
+    generated: bool = False,
 ) -> str:
     """Return the report as one HTML page that fetches nothing.
 
@@ -103,9 +87,11 @@ def render_report(
         budget: rows and nuisances, as `plots_systematics` draws them, for the section on
             systematics.
         measured: whether data come from files: nothing is then called true.
+        generated: whether nature is a generator's events: its template stands for the truth.
     """
     tables = None if budget is None else budget_tables(budget, ESS_LIMIT)
-    kinds = {k: words for k, words in CROSS_SECTIONS.items() if isinstance(summary.get(k), Mapping)}
+    called = OF_EVENTS if generated else CROSS_SECTIONS
+    kinds = {k: words for k, words in called.items() if isinstance(summary.get(k), Mapping)}
     return render_page(
         "report.html.j2",
         manifest,
@@ -113,18 +99,17 @@ def render_report(
         name,
         summary,
         headline=headlines(summary, true_values or {}),
-        sentences=sentences(summary, true_values or {}),
+        sentences=sentences(summary, true_values or {}, called),
+        called=called,
         verdicts=[verdict(summary[k], words) for k, words in kinds.items()],
         limits=(R_HAT_LIMIT, ESS_LIMIT),
         parameters=_parameter_tables(summary, kinds),
-        numbers=fit_numbers(summary) if measured else _numbers(summary),
-        numbers_title="Data and goodness of fit" if measured else "Learned against true",
-        kinds=listed(
-            [words.split()[0] for words in (kinds or CROSS_SECTIONS).values()]
-        ).capitalize(),
+        numbers=page_numbers(summary, measured, generated),
+        numbers_title=TITLES[measured or generated],
+        kinds=listed([words.split()[0] for words in (kinds or called).values()]).capitalize(),
         result=RESULT,
         systematics=SYSTEMATICS,
-        sections=_sections(figures, tables, measured),
+        sections=_sections(figures, tables, measured, generated),
         budget=tables,
     )
 
@@ -136,6 +121,7 @@ def render_budget(
     figures: Mapping[str, bytes],
     name: str = "",
     measured: bool = False,
+    generated: bool = False,
 ) -> str:
     """Return the budget of uncertainties as one HTML page that fetches nothing.
 
@@ -146,6 +132,7 @@ def render_budget(
         figures: PNG images by file stem, such as budget and pulls.
         name: of the run or its card.
         measured: whether data come from files: nothing is then called true.
+        generated: whether nature is a generator's events.
     """
     return render_page(
         "budget.html.j2",
@@ -153,7 +140,7 @@ def render_budget(
         config_text,
         name,
         budget=budget_tables(budget, ESS_LIMIT),
-        sections=_sections(figures, measured=measured),
+        sections=_sections(figures, measured=measured, generated=generated),
     )
 
 
@@ -205,7 +192,7 @@ def headlines(summary: Json, true_values: Mapping[str, float]) -> list[dict[str,
         if not results:
             continue
         shown = quantity(name)
-        shift = _lookup(summary, f"asimov.shift_sigma.{name}")
+        shift = lookup(summary, f"asimov.shift_sigma.{name}")
         entries.append(
             {
                 "symbol": shown.plain,
@@ -221,13 +208,17 @@ def headlines(summary: Json, true_values: Mapping[str, float]) -> list[dict[str,
     return entries
 
 
-def sentences(summary: Json, true_values: Mapping[str, float]) -> list[str]:
-    """Return the result in words."""
+def sentences(
+    summary: Json,
+    true_values: Mapping[str, float],
+    called: Mapping[str, str] = CROSS_SECTIONS,
+) -> list[str]:
+    """Return the result in words; `called` has those of the kinds of cross section."""
     out = []
     for name in HEADLINES:
         shown = quantity(name)
         parts = []
-        for kind, words in CROSS_SECTIONS.items():
+        for kind, words in called.items():
             result = (summary.get(kind) or {}).get(name)
             if result:
                 value = with_unit(plus_minus(result, shown.scale), shown.plain_unit)
@@ -236,7 +227,7 @@ def sentences(summary: Json, true_values: Mapping[str, float]) -> list[str]:
         if not parts:
             continue
         text = f"{shown.plain} is {listed(parts, ', and ')}."
-        shift = _lookup(summary, f"asimov.shift_sigma.{name}")
+        shift = lookup(summary, f"asimov.shift_sigma.{name}")
         if shift is not None:
             text += (
                 " On expected data the learned cross section shifts it by "
@@ -248,7 +239,7 @@ def sentences(summary: Json, true_values: Mapping[str, float]) -> list[str]:
         out.append(text)
     octant = [
         f"{number(100.0 * float(upper), '{:.0f}')} % with the {words}"
-        for kind, words in CROSS_SECTIONS.items()
+        for kind, words in called.items()
         if (upper := (summary.get(kind) or {}).get("octant_upper_probability")) is not None
     ]
     if octant:
@@ -345,40 +336,17 @@ def _parameter_tables(summary: Json, kinds: Mapping[str, str]) -> list[tuple[str
     return out
 
 
-def _numbers(summary: Json) -> list[Row]:
-    """Summary numbers in plain words."""
-    samples = _lookup(summary, "samples") or {}
-    rows = []
-    for path, words in _WORDS:
-        found = {words + (" (the largest)" if samples else ""): _lookup(summary, path)}
-        found |= {f"{sample_words(n)}: {words}": _lookup(own, path) for n, own in samples.items()}
-        rows += [Row(w, (power(float(v)),)) for w, v in found.items() if v is not None]
-    if warning := _lookup(summary, "resolution_warning"):
-        rows.append(Row("Warning", (str(warning),)))
-    for kind, shares in (_lookup(summary, "projected_share") or {}).items():
-        words = f"Near rate added where the {_MODELS[kind]} cross section would be negative"
-        rows += [
-            Row(f"{words} ({name})", (f"{number(100.0 * share, '{:.2g}')} %",))
-            for name, share in shares.items()
-        ]
-    shifts = _lookup(summary, "asimov.shift_sigma")
-    for name, value in (shifts or {}).items():
-        words = f"Shift of {quantity(name).plain} on expected data, learned against true"
-        rows.append(Row(words, (f"{number(value, '{:.3f}')} σ",)))
-    return rows
-
-
 def _sections(
     figures: Mapping[str, bytes],
     budget: BudgetTables | None = None,
     measured: bool = False,
+    generated: bool = False,
 ) -> list[tuple[str, list[Picture]]]:
     """Figures by section, in the report's order; a budget has its section without figures too."""
-    order = sorted(
-        figures, key=lambda stem: (SECTIONS.index(caption(stem, measured).section), place(stem))
-    )
+    words = {stem: caption(stem, measured, generated) for stem in figures}
+    order = sorted(figures, key=lambda stem: (SECTIONS.index(words[stem].section), place(stem)))
     pictures = [
-        Picture(i, stem, caption(stem, measured), f"data:image/png;base64,{_base64(figures[stem])}")
+        Picture(i, stem, words[stem], f"data:image/png;base64,{_base64(figures[stem])}")
         for i, stem in enumerate(order, 1)
     ]
     sections = [(s, [p for p in pictures if p.words.section == s]) for s in SECTIONS]
@@ -388,13 +356,3 @@ def _sections(
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
-
-
-def _lookup(summary: Json, path: str) -> Any:
-    """Value under a dotted path, None where there is none."""
-    value: Any = summary
-    for key in path.split("."):
-        if not isinstance(value, Mapping) or key not in value:
-            return None
-        value = value[key]
-    return value

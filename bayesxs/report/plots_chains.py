@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -90,7 +90,9 @@ def rank_figure(tree: xr.DataTree) -> Figure:
 
 
 def predictive_figure(
-    tree: xr.DataTree, cross_section: Literal["truth", "learned", "assumed"] = "learned"
+    tree: xr.DataTree,
+    cross_section: Literal["truth", "learned", "assumed"] = "learned",
+    words: Mapping[str, str] = CROSS_SECTIONS,
 ) -> Figure:
     """Draw observed spectra over the 68 % and 95 % bands of the posterior predictive, and pulls.
 
@@ -102,9 +104,11 @@ def predictive_figure(
             reco_lepton_energy_counts and reco_angle_counts) and constant_data (their edges in GeV,
             1 and rad).
         cross_section: which one the posterior was sampled with; sets the color.
+        words: what the legend calls it.
     """
     labels = {
         "lepton_energy": r"lepton energy $E_\ell$ [GeV]",
+        "angle": r"angle to the beam [rad]",
         "z": r"$z = (E_\ell - p_\ell\cos\theta)/M$",
         "reco_lepton_energy": r"reconstructed lepton energy [GeV]",
         "reco_angle": r"reconstructed angle to the beam [rad]",
@@ -131,9 +135,7 @@ def predictive_figure(
         axes[0, 0].set_ylabel("events per bin")
         axes[1, 0].set_ylabel("pull")
         figure.align_ylabels(axes[:, 0])
-        axes[0, 1].legend(
-            loc="upper right", title=f"posterior predictive,\n{CROSS_SECTIONS[cross_section]}"
-        )
+        axes[0, 1].legend(loc="upper right", title=f"posterior predictive,\n{words[cross_section]}")
     return figure
 
 

@@ -40,7 +40,11 @@ _OUTLINES: Final[dict[str, tuple[tuple[float, float], Dashes]]] = {
 }
 
 
-def posterior_figure(truth: xr.DataTree | None, learned: xr.DataTree | None) -> Figure:
+def posterior_figure(
+    truth: xr.DataTree | None,
+    learned: xr.DataTree | None,
+    words: Mapping[str, str] = CROSS_SECTIONS,
+) -> Figure:
     """Draw the posterior with the learned cross section over that with the true one.
 
     Regions are the 68 % and 95 % highest-density regions, points the bootstrap maximum-likelihood
@@ -51,6 +55,7 @@ def posterior_figure(truth: xr.DataTree | None, learned: xr.DataTree | None) -> 
         truth: posterior with the true cross section, None where there is none.
         learned: the same with the learned one. Of each the groups posterior and, where they are
             known, bootstrap and constant_data (true values) are read.
+        words: what the legend calls them.
 
     Raises:
         ValueError: neither is given, or no parameter varies.
@@ -62,14 +67,15 @@ def posterior_figure(truth: xr.DataTree | None, learned: xr.DataTree | None) -> 
     true = simulated_with(trees)
     with style():
         if len(names) == 2:
-            return _joint(trees, names[0], names[1], true)
-        return _corner(trees, names, true)
+            return _joint(trees, names[0], names[1], true, words)
+        return _corner(trees, names, true, words)
 
 
 def comparison_figure(
     trees: Mapping[str, xr.DataTree],
     true_values: Mapping[str, float] | None = None,
     names: tuple[str, str] = ("sin2_2theta23", "dm31"),
+    words: Mapping[str, str] = CROSS_SECTIONS,
 ) -> Figure:
     """Draw the regions of two parameters for a true, a learned and an assumed cross section.
 
@@ -77,6 +83,7 @@ def comparison_figure(
         trees: posteriors by kind, any of truth, learned and assumed.
         true_values: parameters that the events were made with (eV^2), where known.
         names: of the parameters, across and up.
+        words: what the legend calls the kinds.
 
     Raises:
         ValueError: no posterior, a kind that is not known, or one without the two parameters.
@@ -92,15 +99,20 @@ def comparison_figure(
     known = true_values or {}
     true = {name: known[name] * quantity(name).scale for name in names if name in known}
     with style():
-        return _joint(alone, *names, true)
+        return _joint(alone, names[0], names[1], true, words)
 
 
-def asimov_figure(asimov: xr.DataTree, shifts: Mapping[str, float] | None = None) -> Figure:
+def asimov_figure(
+    asimov: xr.DataTree,
+    shifts: Mapping[str, float] | None = None,
+    words: Mapping[str, str] = CROSS_SECTIONS,
+) -> Figure:
     """Draw the marginal posteriors on expected data, learned over true.
 
     Args:
         asimov: groups truth and learned, each a posterior or holding one.
         shifts: shift of each parameter in standard deviations, to be printed.
+        words: what the legend calls the groups.
     """
     trees = {name: asimov.children[name] for name in COLORS if name in asimov.children}
     names = parameters(*trees.values())
@@ -121,16 +133,21 @@ def asimov_figure(asimov: xr.DataTree, shifts: Mapping[str, float] | None = None
             ax.set_axis_off()
         for ax in axes[::columns]:
             ax.set_ylabel("posterior density")
-        figure.legend(handles=_legend(trees, true), loc="outside upper center", ncols=3)
+        figure.legend(handles=_legend(trees, true, words), loc="outside upper center", ncols=3)
     return figure
 
 
-def octant_figure(truth: xr.DataTree | None, learned: xr.DataTree | None) -> Figure:
+def octant_figure(
+    truth: xr.DataTree | None,
+    learned: xr.DataTree | None,
+    words: Mapping[str, str] = CROSS_SECTIONS,
+) -> Figure:
     """Draw the marginal of sin2_theta23 with its two octants and the probability of the upper one.
 
     Args:
         truth: posterior with the true cross section, None where there is none.
         learned: the same with the learned one.
+        words: what the legend calls them.
 
     Raises:
         ValueError: no posterior has sin2_theta23.
@@ -162,11 +179,13 @@ def octant_figure(truth: xr.DataTree | None, learned: xr.DataTree | None) -> Fig
                     va="top",
                     transform=ax.transAxes,
                 )
-        figure.legend(handles=_legend(trees, true), loc="outside upper center", ncols=3)
+        figure.legend(handles=_legend(trees, true, words), loc="outside upper center", ncols=3)
     return figure
 
 
-def _joint(trees: Trees, horizontal: str, vertical: str, true: Point) -> Figure:
+def _joint(
+    trees: Trees, horizontal: str, vertical: str, true: Point, words: Mapping[str, str]
+) -> Figure:
     """Two parameters: regions and points, marginals along the sides."""
     figure = Plate(figsize=(7.2, 6.4))
     figure.set_layout_engine("none")
@@ -198,11 +217,11 @@ def _joint(trees: Trees, horizontal: str, vertical: str, true: Point) -> Figure:
     main.xaxis.set_major_locator(MaxNLocator(6, prune="both"))
     main.set_xlabel(quantity(horizontal).axis)
     main.set_ylabel(quantity(vertical).axis)
-    main.legend(handles=_legend(trees, true, regions=True), loc="best")
+    main.legend(handles=_legend(trees, true, words, regions=True), loc="best")
     return figure
 
 
-def _corner(trees: Trees, names: Sequence[str], true: Point) -> Figure:
+def _corner(trees: Trees, names: Sequence[str], true: Point, words: Mapping[str, str]) -> Figure:
     """Any number of parameters: marginals on the diagonal, pairs below."""
     n = len(names)
     size = max(5.0, min(1.9 * n + 1.6, 12.5))
@@ -230,7 +249,7 @@ def _corner(trees: Trees, names: Sequence[str], true: Point) -> Figure:
             if column == 0 and row > 0:
                 ax.set_ylabel(quantity(vertical).axis)
     figure.align_labels()
-    figure.legend(handles=_legend(trees, true, regions=True), loc="outside upper right")
+    figure.legend(handles=_legend(trees, true, words, regions=True), loc="outside upper right")
     return figure
 
 
@@ -314,11 +333,12 @@ def _window(
     (ax.set_xlim if along == "x" else ax.set_ylim)(low, high)
 
 
-def _legend(trees: Trees, true: Point, regions: bool = False) -> list[Artist]:
+def _legend(
+    trees: Trees, true: Point, words: Mapping[str, str], regions: bool = False
+) -> list[Artist]:
     """Entries for posteriors, points and the true value."""
     handles: list[Artist] = [
-        Patch(facecolor=COLORS[k], edgecolor=COLORS[k], alpha=0.55, label=CROSS_SECTIONS[k])
-        for k in trees
+        Patch(facecolor=COLORS[k], edgecolor=COLORS[k], alpha=0.55, label=words[k]) for k in trees
     ]
     if regions and any("bootstrap" in tree.children for tree in trees.values()):
         handles.append(

@@ -210,6 +210,9 @@ CROSS_SECTIONS: Final = {
     "assumed": "assumed cross section",
 }
 
+# The same where a generator's events are nature: its template stands where the truth would
+OF_EVENTS: Final = {**CROSS_SECTIONS, "truth": "generator's template"}
+
 
 class Group(NamedTuple):
     """A group of nuisance parameters: its words, and its color."""

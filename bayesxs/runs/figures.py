@@ -22,6 +22,7 @@ from bayesxs.report.plots_density import (
     total_cross_section_figure,
     training_figure,
 )
+from bayesxs.report.plots_generated import far_spectrum_figure, generated_cross_section_figure
 from bayesxs.report.plots_posterior import (
     asimov_figure,
     comparison_figure,
@@ -34,7 +35,7 @@ from bayesxs.report.plots_systematics import (
     pulls_figure,
     sources_figure,
 )
-from bayesxs.report.style import QUANTITIES
+from bayesxs.report.style import OF_EVENTS, QUANTITIES
 from bayesxs.runs.files import ASIMOV, BANDS, BUDGET, NEAR, TRAINING
 from bayesxs.storage.atomic import read_json, read_text
 from bayesxs.storage.inner import present
@@ -51,6 +52,12 @@ UNDRAWN = ("/log_likelihood", "/log_prior", "/prior", "/posterior_predictive/eve
 def is_measured(folder: RunFolder) -> bool:
     """Tell whether data come from files, so that no truth is known."""
     return not load_card(folder.path / CONFIG).simulated
+
+
+def is_generated(folder: RunFolder) -> bool:
+    """Tell whether nature is a generator's events, whose template stands where the truth would."""
+    card = load_card(folder.path / CONFIG)
+    return card.simulated and card.nature.type == "events"
 
 
 def budget_figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
@@ -130,6 +137,9 @@ def figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
     if is_measured(folder):
         yield from _figures_of_data(folder)
         return
+    if is_generated(folder):
+        yield from _figures_of_events(folder)
+        return
     near = read_tree(folder.path / NEAR)
     trees = {
         kind: read_tree(path, MOST_DRAWS, UNDRAWN)
@@ -173,6 +183,55 @@ def _training(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
         yield f"training{name}", partial(training_figure, columns)
 
 
+def _figures_of_events(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """List the figures of a run on a generator's events, which are compared with its template."""
+    near, asimov = read_tree(folder.path / NEAR), read_tree(folder.path / ASIMOV, MOST_DRAWS)
+    trees = {
+        kind: read_tree(path, MOST_DRAWS, UNDRAWN)
+        for kind in ("truth", "learned", "assumed")
+        if present(path := folder.path / f"posterior_{kind}.nc")
+    }
+    template, learned, words = trees["truth"], trees["learned"], OF_EVENTS
+    shifts = folder.note("posterior", "summary", "asimov", "shift_sigma")
+    yield "posterior", lambda: posterior_figure(template, learned, words)
+    if "octant_upper_probability" in template["posterior"].dataset:
+        yield "octant", lambda: octant_figure(template, learned, words)
+    if "assumed" in trees and {"sin2_2theta23", "dm31"} <= set(learned["posterior"].data_vars):
+        values = known_values(learned)
+        yield "comparison", lambda: comparison_figure(trees, values, words=words)
+    yield "asimov", lambda: asimov_figure(asimov, shifts, words)
+    for name, spectra in _spectra(learned):
+        yield f"predictive{name}", partial(predictive_figure, spectra, "learned", words)
+    yield from _fits(
+        near,
+        ("near", "near_fit", near_fit_figure),
+        ("far", "far_spectrum", far_spectrum_figure),
+        ("total", "total_cross_section", generated_cross_section_figure),
+    )
+    if "budget" in folder.stages:
+        yield from budget_figures(folder)
+    yield from _training(folder)
+    yield "trace_learned", lambda: trace_figure(learned)
+    if learned["posterior"].sizes["chain"] > 1:
+        yield "rank_learned", lambda: rank_figure(learned)
+
+
+def _fits(
+    near: xr.DataTree, *drawn: tuple[str, str, Callable[[xr.Dataset], Figure]]
+) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """List figures of groups of near_detector.nc, each of its targets or samples.
+
+    Args:
+        near: the file.
+        drawn: name of a group, stem, and how to draw a dataset of it.
+    """
+    for group, stem, draw in drawn:
+        names = list(near[group].children) if group in near.children else []
+        for name in names:
+            data = near[f"{group}/{name}"].dataset
+            yield f"{stem}__{name}" if len(names) > 1 else stem, partial(draw, data)
+
+
 def _figures_of_data(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """List the figures of a run whose data come from files: nothing is compared with a truth."""
     near = read_tree(folder.path / NEAR)
@@ -188,14 +247,11 @@ def _figures_of_data(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figu
     if "assumed" in trees and {"sin2_2theta23", "dm31"} <= set(draws.data_vars):
         yield "comparison", lambda: comparison_figure(trees, known_values(learned))
     yield "predictive", lambda: predictive_figure(learned, "learned")
-    several = len(near["total"].children) > 1
-    for group, stem, draw in (
+    yield from _fits(
+        near,
         ("near", "near_fit", near_fit_figure),
         ("total", "total_cross_section", learned_cross_section_figure),
-    ):
-        for name in near[group].children if group in near.children else ():
-            data = near[f"{group}/{name}"].dataset
-            yield f"{stem}__{name}" if several else stem, partial(draw, data)
+    )
     if "budget" in folder.stages:
         yield from budget_figures(folder)
     if load_card(folder.path / CONFIG).near.file:  # else training compared with a parton model

@@ -12,6 +12,7 @@ import jax
 from bayesxs.cards.build import build_experiment, input_files, near_sources
 from bayesxs.cards.card import Card, load_card, to_toml
 from bayesxs.experiment.channels import Channels
+from bayesxs.experiment.far import check_number_of_events
 from bayesxs.experiment.near import NearData
 from bayesxs.experiment.observed import Observed, read_observed
 from bayesxs.progress import Reporter
@@ -176,6 +177,8 @@ class Analysis:
         self.near = NearData(self.experiment, near_sources(card, self.experiment))
         self.settings = run_settings(card)
         self.observed = self._read_observed()
+        if not card.far.file:
+            check_number_of_events(self.experiment, card.far.events)
         self._sections = card.model_dump(mode="json")
         self._files = input_files(card)
         self._channels: Channels | None = None

@@ -13,6 +13,7 @@ from bayesxs.runs.figures import (
     UNDRAWN,
     budget_figures,
     figures,
+    is_generated,
     is_measured,
     known_values,
 )
@@ -47,6 +48,7 @@ def report_stage(folder: RunFolder, stage: Stage, reporter: Reporter, drawers: D
         true_values=known_values(posterior),
         budget=read_json(folder.path / BUDGET) if "budget" in folder.stages else None,
         measured=measured,
+        generated=is_generated(folder),
     )
     write_text(stage.output("report.html"), page)
 
@@ -63,6 +65,7 @@ def write_budget_page(folder: RunFolder) -> Path:
         images,
         name=folder.path.name,
         measured=is_measured(folder),
+        generated=is_generated(folder),
     )
     write_text(folder.path / "budget.html", page)
     return folder.path / "budget.html"

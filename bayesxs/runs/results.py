@@ -14,6 +14,7 @@ from bayesxs.cards.card import dotted
 from bayesxs.detector.density import Sample, density
 from bayesxs.detector.operator import Quadrature, build_operator, exact_cross_section
 from bayesxs.experiment.channels import Channels
+from bayesxs.experiment.closure import compare_with_template
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.geometry import Geometry
 from bayesxs.experiment.judge import Judge
@@ -53,12 +54,14 @@ _SIDES = ("low", "high")
 def density_stage(near: NearData, channels: Channels, stage: Stage) -> None:
     """Compare the learned cross section with the true one, or, if none is known, with the data.
 
+    A generator's events are data, and a template to compare with.
     The file has the groups of one sample at its root; of several, each sample's below its name.
     Errors are the largest of all, with those of each sample beside them.
     """
     experiment = channels.experiment
-    if not channels.simulated:
-        groups, notes = density_of_data(near, channels)
+    if not channels.simulated or experiment.generated:
+        compare = density_of_data if not channels.simulated else compare_with_template
+        groups, notes = compare(near, channels)
         write_netcdf(stage.output(NEAR), xr.DataTree.from_dict(groups))
         stage.notes |= notes | {"resolution_warning": experiment.resolution_warning}
         return
@@ -220,7 +223,7 @@ def posterior_stage(
     """
     experiment, chains = channels.experiment, folder.path / CHAINS
     estimates = read_tree(folder.path / ESTIMATES) if "bootstrap" in folder.stages else None
-    summary: dict[str, Any] = _learning_summary(channels.simulated, folder)
+    summary: dict[str, Any] = _learning_summary(channels, folder)
     seconds = folder.note("sample", "sampling_seconds")
     truth = truth_values(experiment.parameters)
     for number, kind in enumerate(channels.kinds):
@@ -245,8 +248,8 @@ def posterior_stage(
                 }
                 tree["constant_data"] = xr.DataTree(tree["constant_data"].dataset.assign(constants))
             tree.attrs = {"cross_section": kind, "source": str(channels.events.attrs["source"])}
-            if kind == "learned" and not channels.simulated:
-                summary["far"] = far_summary(tree, channels.events)
+            if kind == "learned" and (experiment.generated or not channels.simulated):
+                summary["far"] = summary.get("far", {}) | far_summary(tree, channels.events)
             with tree_writer(stage.output(f"posterior_{kind}.nc")) as writer:
                 writer.write_tree(tree)
             summary[kind] = summarize(tree) | {"seconds": round(seconds[f"events-{kind}"], 3)}
@@ -273,9 +276,9 @@ def _asimov(
     return shifts
 
 
-def _learning_summary(simulated: bool, folder: RunFolder) -> dict[str, Any]:
+def _learning_summary(channels: Channels, folder: RunFolder) -> dict[str, Any]:
     notes = folder.stages["density"]["notes"]
-    if not simulated:
+    if not channels.simulated:
         near, warning = near_summary(notes), notes["resolution_warning"]
         found = {"near": near, "resolution_warning": warning}
         return {name: value for name, value in found.items() if value}
@@ -283,9 +286,13 @@ def _learning_summary(simulated: bool, folder: RunFolder) -> dict[str, Any]:
         name: {"target": own["target"]} | _distances(own)
         for name, own in notes.get("samples", {}).items()
     }
-    found = {name: notes[name] for name in ("projected_share", "resolution_warning")}
-    found = {name: value for name, value in found.items() if value}
-    return found | _distances(notes) | ({"samples": samples} if samples else {})
+    kept = ("projected_share", "resolution_warning", "events")
+    found = {name: notes[name] for name in kept if notes.get(name)}
+    found |= _distances(notes) | ({"samples": samples} if samples else {})
+    if "template_events" in notes:
+        found["near"] |= near_summary(notes)
+        found["far"] |= {"template_events": notes["template_events"]}
+    return found
 
 
 def _distances(errors: Mapping[str, Any]) -> dict[str, Any]:
@@ -311,9 +318,10 @@ def _asimov_shift(
     Nuisances that one posterior has and the other has not leave no draws in common; each then
     stands for itself, one parameter at a time.
     """
+    if experiment.generated:
+        return _shift_from_template(posteriors, kind)
     first, second = posteriors["truth"], posteriors[kind]
-    left_out = ("octant_upper_probability", "dcp", "nuisance")
-    names = [str(n) for n in first.data_vars if n not in left_out]
+    names = _compared(first)
     if "nuisance" in second:
         shifts: dict[str, float] = {}
         for name in names:
@@ -323,6 +331,26 @@ def _asimov_shift(
     data = (channels.of_asimov("truth"), channels.of_asimov(kind))
     comparison = pool(first, second, data, experiment.parameters, thin)
     return shift_sigma(comparison, names)
+
+
+def _shift_from_template(posteriors: Mapping[str, xr.Dataset], kind: str) -> dict[str, float]:
+    """Measure how far a cross section moves the posterior from that of a generator's template.
+
+    In standard deviations of the posterior with the learned cross section: those of data and
+    nuisances together.
+    """
+    template, other, total = (posteriors[name] for name in ("truth", kind, "learned"))
+    shifts = {}
+    for name in _compared(template):
+        moved = shift_sigma(side_by_side(template, other), [name])[name]
+        shifts[name] = moved * float(template[name].std() / total[name].std())
+    return shifts
+
+
+def _compared(posterior: xr.Dataset) -> list[str]:
+    """Return the parameters whose shifts are measured."""
+    left_out = ("octant_upper_probability", "dcp", "nuisance")
+    return [str(n) for n in posterior.data_vars if n not in left_out]
 
 
 def write_summary(folder: RunFolder, stage: Stage) -> dict[str, Any]:

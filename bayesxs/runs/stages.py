@@ -90,6 +90,7 @@ def simulate_stage(
     else:
         data = simulated_events(experiment, settings.far.events, settings.seed)
     made = "true cross section" if settings.simulated else "cross section of [nature]"
+    made = "events of a generator" if experiment.generated else made
     data.attrs["source"] = settings.far.file or f"simulated with the {made}"
     write_netcdf(stage.output(EVENTS), data)
     if experiment.resolution_warning is not None:
