@@ -3,6 +3,7 @@
 bayesxs run models/dune-toy.toml --out runs/toy
 python docs/figures.py runs/toy
 python docs/figures.py --nucleus generator    # a folder with samples of NuWro and Achilles
+python docs/figures.py --ridges
 """
 
 from __future__ import annotations
@@ -65,15 +66,34 @@ def nodes(near: xr.DataTree) -> Figure:
     seen = np.isfinite(functions["weight"].values).all(axis=0)
     figure, axes = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
     axes.scatter(x[seen], q2[seen], s=4, color=SHADE, linewidths=0, label="nodes")
+    return lines_of_events(figure, axes, 1.0)
+
+
+def ridges() -> Figure:
+    """Draw the nodes of a nucleus that the near detector sees, and the same events."""
+    flux, pdf = bayesxs.dune_flux("neutrino"), bayesxs.ct18nnlo()
+    geometry = bayesxs.Experiment(flux, Nucleus(pdf)).geometries["mu"]
+    matrix = geometry.spectrum.matrix(geometry.target.near_flux)
+    seen = np.unique(matrix.indices // 3)
+    figure, axes = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
+    x, q2 = geometry.nodes.x[seen], geometry.nodes.q2[seen]
+    axes.scatter(x, q2, s=2, color=SHADE, linewidths=0, label="nodes")
+    return lines_of_events(figure, axes, geometry.space.x_max)
+
+
+def lines_of_events(figure: Figure, axes: plt.Axes, x_max: float) -> Figure:
+    """Draw the lines along which three events may lie."""
     for (muon, degrees), color in zip(EVENTS, (TRUTH, LEARNED, "#2a6db0"), strict=True):
         energy = np.linspace(muon + 1e-3, 10.0, 4000)
         momentum = np.sqrt(muon**2 - MUON**2)
         q2_line = 2.0 * energy * (muon - momentum * np.cos(np.deg2rad(degrees))) - MUON**2
         x_line = q2_line / (2.0 * NUCLEON * (energy - muon))
-        inside = x_line < 1.0
+        inside = x_line < x_max
         label = rf"$E_\ell = {muon:g}$ GeV, $\theta = {degrees}$°"
         axes.plot(x_line[inside], q2_line[inside], color=color, label=label)
-    axes.set(xscale="log", yscale="log", xlabel="$x$", ylabel="$Q^2$ (GeV²)", xlim=(5e-3, 1.1))
+    axes.set(
+        xscale="log", yscale="log", xlabel="$x$", ylabel="$Q^2$ (GeV²)", xlim=(5e-3, 1.1 * x_max)
+    )
     axes.set_ylim(5e-3, 25)
     axes.legend(frameon=False, loc="upper left")
     return figure
@@ -169,6 +189,9 @@ if __name__ == "__main__":
     if sys.argv[1] == "--nucleus":
         jax.config.update("jax_enable_x64", True)
         nucleus(Path(sys.argv[2])).savefig(FOLDER / "nucleus.png", dpi=130)
+    elif sys.argv[1] == "--ridges":
+        jax.config.update("jax_enable_x64", True)
+        ridges().savefig(FOLDER / "ridges.png", dpi=130)
     else:
         tree = bayesxs.open_run(sys.argv[1]).near_detector
         for name, draw in {"fluxes": fluxes, "nodes": nodes}.items():

@@ -224,6 +224,7 @@ def info_table(summary: EventSummary) -> Any:
             for share, energy in zip(QUANTILES, summary.quantiles, strict=True)
         ),
         "x > 1": f"{100 * summary.above_one:.3g} %",
+        "x > 3": f"{100 * summary.beyond:.3g} %",
         "no energy transfer": f"{100 * summary.no_transfer:.3g} %",
         "cross section": "(not in the file)"
         if summary.cross_section is None

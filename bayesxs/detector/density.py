@@ -17,13 +17,15 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from bayesxs.constants import ELECTRON_MASS, MUON_MASS, TAU_MASS
+from bayesxs.constants import ELECTRON_MASS, MUON_MASS, NUCLEON_MASS, TAU_MASS
 from bayesxs.errors import InputError
 from bayesxs.physics.cross_section import differential_cross_section
 from bayesxs.physics.kinematics import (
     NUCLEON,
     PhaseSpace,
     lepton_from_invariants,
+    most_transfer,
+    q2_range,
     x_min,
     y_range,
 )
@@ -72,6 +74,9 @@ class Sample:
         sign = -1 if self.antineutrino else 1
         return sign * NEUTRINO_ID[self.flavor_in]
 
+
+# Scales of proposals where x exceeds 1, in GeV^(1/2) and GeV^2
+RIDGE, SHIFT = 0.3, 0.3
 
 # Proposals made at once
 BATCH = 1 << 15
@@ -125,8 +130,9 @@ def simulate_events(
 ) -> Events:
     """Draw events from the continuous density flux(E) d2s/dE_l dz by rejection.
 
-    Proposals are even in (E, x^(1/3), y) within cells of E, each under its own bound; a bound that
-    is found too low is raised and the draw starts over, so that accepted events follow the density.
+    Proposals are even in (E, x^(1/3), y) within cells of E, or along the ridges of a nucleus where
+    x exceeds 1. Each cell has a bound of its own; one that is found too low is raised and the draw
+    starts over, so that accepted events follow the density.
 
     Args:
         key: random key.
@@ -177,17 +183,50 @@ def _proposal(
     sf: StructureFunctions, lepton_mass: float, space: PhaseSpace
 ) -> Callable[..., tuple[Array, ...]]:
     """Return a function of E and two numbers in [0, 1]: the density's weight there, E_l and z."""
+    if space.x_max > 1.0:
+        return _ridge_proposal(sf, lepton_mass, space)
 
     @jax.jit
     def proposal(energy: Array, u: Array, v: Array) -> tuple[Array, ...]:
         bottom = jnp.cbrt(x_min(energy, lepton_mass))
-        length = np.cbrt(space.x_max) - bottom
-        root = bottom + length * u
+        root = bottom + (1.0 - bottom) * u
         x = root**3
         low, high = y_range(energy, x, lepton_mass)
         y = low + (high - low) * v
         lepton_energy, z = lepton_from_invariants(energy, x, y, lepton_mass)
-        jacobian = length * 3.0 * root**2 * (high - low) * y * energy
+        jacobian = (1.0 - bottom) * 3.0 * root**2 * (high - low) * y * energy
+        value = differential_cross_section(sf, energy, lepton_energy, z, lepton_mass, space)
+        return value * jacobian, lepton_energy, z
+
+    return proposal
+
+
+def _ridge_proposal(
+    sf: StructureFunctions, lepton_mass: float, space: PhaseSpace
+) -> Callable[..., tuple[Array, ...]]:
+    """Return the same for nuclei, even in t and ln(Q^2 + SHIFT) with s = t |t| + RIDGE t.
+
+    Ridges are wide in these, and the continuum is flat, so that one of five proposals is taken.
+    """
+
+    def root(ridge: Array) -> Array:
+        return 0.5 * jnp.sign(ridge) * (jnp.sqrt(RIDGE**2 + 4.0 * jnp.abs(ridge)) - RIDGE)
+
+    @jax.jit
+    def proposal(energy: Array, u: Array, v: Array) -> tuple[Array, ...]:
+        ends = q2_range(energy, lepton_mass, space)
+        start, end = (jnp.log(jnp.maximum(q2, 0.0) + SHIFT) for q2 in ends)
+        shifted = jnp.exp(start + (end - start) * v)
+        q2 = shifted - SHIFT
+        elastic = q2 / (2.0 * NUCLEON_MASS)  # nu where s = 0
+        most = most_transfer(energy, q2, lepton_mass)
+        low, high = (root(nu - elastic) for nu in (elastic / space.x_max, most))
+        t = low + (high - low) * u
+        lepton_energy = energy - elastic - t * (jnp.abs(t) + RIDGE)
+        z = (q2 + lepton_mass**2) / (2.0 * NUCLEON_MASS * energy)
+        # dE_l dz = dnu dQ^2/(2 M E)
+        area = (high - low) * (2.0 * jnp.abs(t) + RIDGE) * (end - start) * shifted
+        jacobian = jnp.maximum(area, 0.0) / (2.0 * NUCLEON_MASS * energy)
         value = differential_cross_section(sf, energy, lepton_energy, z, lepton_mass, space)
         return value * jacobian, lepton_energy, z
 

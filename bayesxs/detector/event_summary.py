@@ -10,7 +10,7 @@ import numpy as np
 
 from bayesxs.inputs.generators.events import Chunk, Counts, lepton_mass
 from bayesxs.inputs.generators.read import EventStream
-from bayesxs.physics.kinematics import invariants, z_from_cosine
+from bayesxs.physics.kinematics import HIGHEST_X, invariants, z_from_cosine
 from bayesxs.types import Floats
 
 # Quantiles are read off bins of energy that are this fine
@@ -35,6 +35,7 @@ class EventSummary(NamedTuple):
         energies: lowest and highest energy of a neutrino, GeV.
         quantiles: energies in GeV below which QUANTILES of the events lie, to 0.3 %.
         above_one: share of x = Q^2/(2 M nu) > 1.
+        beyond: share of x beyond the end of the phase space of nuclei, 3.
         no_transfer: share of nu = E - E_l <= 0, which no structure function describes.
         cross_section: flux-averaged, 1e-38 cm^2 per nucleon; None where the file does not tell, or
             for several targets.
@@ -52,6 +53,7 @@ class EventSummary(NamedTuple):
     energies: tuple[float, float]
     quantiles: tuple[float, ...]
     above_one: float
+    beyond: float
     no_transfer: float
     cross_section: float | None
     stated: str | None
@@ -64,7 +66,7 @@ def summarize(stream: EventStream) -> EventSummary:
         InputError: see `EventStream`.
     """
     flavors, targets, codes = Counter[int](), Counter[int](), Counter[int]()
-    weight = squares = above = none = 0.0
+    weight = squares = above = beyond = none = 0.0
     spectrum = np.zeros(len(_ENERGIES) - 1)
     low, high = np.inf, 0.0
     for chunk in stream:
@@ -75,6 +77,7 @@ def summarize(stream: EventStream) -> EventSummary:
         weight += float(chunk.weight.sum())
         squares += float(np.sum(chunk.weight**2))
         above += float(chunk.weight[(nu > 0.0) & (x > 1.0)].sum())
+        beyond += float(chunk.weight[(nu > 0.0) & (x > HIGHEST_X)].sum())
         none += float(chunk.weight[nu <= 0.0].sum())
         inside = np.clip(chunk.energy, _ENERGIES[0], _ENERGIES[-1])
         spectrum += np.histogram(inside, _ENERGIES, weights=chunk.weight)[0]
@@ -95,6 +98,7 @@ def summarize(stream: EventStream) -> EventSummary:
         (low, high),
         tuple(float(e) for e in np.interp(QUANTILES, sums, _ENERGIES)),
         above / weight,
+        beyond / weight,
         none / weight,
         None if several else stream.cross_section(),
         None if scale is None else scale.words,

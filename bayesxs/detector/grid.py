@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bayesxs.constants import NUCLEON_MASS
-from bayesxs.physics.kinematics import NUCLEON, PhaseSpace, x_min, z_max
+from bayesxs.detector.charts import Chart, CubeRoot, Ridge
+from bayesxs.physics.kinematics import (
+    NUCLEON,
+    PhaseSpace,
+    most_transfer,
+    q2_range,
+    x_min,
+    z_max,
+)
 from bayesxs.types import Floats
 
 
@@ -170,15 +180,18 @@ def lepton_grid(
 
 @dataclass(frozen=True)
 class NodeGrid:
-    """Tensor grid of nodes, even in u = x^(1/3) and v = ln(Q^2 + q2_scale).
+    """Tensor grid of nodes, even in the coordinates u and v of a chart.
 
-    Structure functions vary on a logarithmic scale in Q^2 above the scale of the strong interaction
-    and linearly below it; in x the cube root resolves both the sea and the valence peak.
+    Attributes:
+        u: first coordinate, of x and Q^2, shape (n_u,).
+        v: second coordinate, of Q^2, shape (n_v,).
+        chart: the coordinates.
+        order: of the polynomials between nodes.
     """
 
     u: Floats
     v: Floats
-    q2_scale: float = 0.1
+    chart: Chart = field(default_factory=CubeRoot)
     order: int = 3
 
     @property
@@ -186,15 +199,21 @@ class NodeGrid:
         """Number of nodes."""
         return len(self.u) * len(self.v)
 
+    @cached_property
+    def _table(self) -> tuple[Floats, Floats]:
+        x, q2 = self.chart.inverse(self.u[:, None], self.v)
+        shape = (len(self.u), len(self.v))
+        return np.broadcast_to(x, shape).ravel(), np.broadcast_to(q2, shape).ravel()
+
     @property
     def x(self) -> Floats:
         """Bjorken x of every node, flattened, Q^2 fastest."""
-        return np.repeat(self.u**3, len(self.v))
+        return self._table[0]
 
     @property
     def q2(self) -> Floats:
         """Q^2 in GeV^2 of every node, flattened, Q^2 fastest."""
-        return np.tile(np.exp(self.v) - self.q2_scale, len(self.u))
+        return self._table[1]
 
     def stencil(
         self, x: ArrayLike, q2: ArrayLike
@@ -203,10 +222,8 @@ class NodeGrid:
 
         Shapes (n,), (n, order + 1), (n,), (n, order + 1).
         """
-        return (
-            *_even_stencil(self.u, np.cbrt(x), self.order),
-            *_even_stencil(self.v, np.log(np.asarray(q2) + self.q2_scale), self.order),
-        )
+        u, v = self.chart.forward(np.asarray(x, dtype=float), np.asarray(q2, dtype=float))
+        return (*_even_stencil(self.u, u, self.order), *_even_stencil(self.v, v, self.order))
 
     def interpolate(self, values: ArrayLike, x: ArrayLike, q2: ArrayLike) -> Floats:
         """Interpolate functions given on the nodes.
@@ -229,6 +246,17 @@ class NodeGrid:
                 out += weight * table[start_u + i, start_v + j]
         return out.reshape(*x.shape, -1)
 
+    def axes(self, x_max: float) -> tuple[Floats, Callable[[Floats], Floats]]:
+        """Return values of x, and a function that takes tables to them, from (u, v) to (x, Q^2).
+
+        The nodes' own x where these are the same at every Q^2; else half as many, up to x_max.
+        """
+        if isinstance(self.chart, CubeRoot):
+            return self.u**3, lambda table: table
+        x = np.linspace(0.05, np.cbrt(x_max), len(self.u) // 2) ** 3
+        q2 = self.q2[: len(self.v)]
+        return x, lambda table: self.interpolate(table.reshape(self.size, -1), x[:, None], q2)
+
 
 def _even_stencil(nodes: Floats, points: ArrayLike, order: int) -> tuple[NDArray[np.int32], Floats]:
     """First node and weights of local Lagrange interpolation on evenly spaced nodes."""
@@ -247,13 +275,35 @@ def node_grid(
     order: int = 3,
     space: PhaseSpace = NUCLEON,
 ) -> NodeGrid:
-    """Cover the physical (x, Q^2) of neutrinos up to `energy_max` with n_x x n_q2 nodes.
+    """Cover the physical (x, Q^2) of neutrinos up to `energy_max` with nodes.
 
-    Q^2 runs from near zero, its kinematic minimum, to 2 M E; x to its upper end, where cross
-    sections vanish, from x_min(E) or 1.25e-4 (u = 0.05), whichever is smaller.
+    Where x ends at 1 they are even in x^(1/3), n_x by n_q2. Q^2 runs from near zero, its kinematic
+    minimum, to 2 M E; x to one, where cross sections vanish, from x_min(E) or 1.25e-4 (u = 0.05),
+    whichever is smaller. Where x exceeds 1 they are even in the coordinates of `Ridge`, half
+    as many again as n_x by n_q2, over all that is physical.
     """
-    grid = NodeGrid(np.empty(0), np.empty(0))
+    if space.x_max > 1.0:
+        return _ridge_grid(energy_max, n_x + n_x // 2, n_q2, lepton_mass, order, space)
+    chart = CubeRoot()
     q2_top = 2.0 * NUCLEON_MASS * energy_max
-    u = np.linspace(min(0.05, np.cbrt(x_min(energy_max, lepton_mass))), np.cbrt(space.x_max), n_x)
-    v = np.linspace(np.log(grid.q2_scale + 1e-3), np.log(grid.q2_scale + q2_top), n_q2)
-    return NodeGrid(u, v, order=order)
+    u = np.linspace(min(0.05, np.cbrt(x_min(energy_max, lepton_mass))), 1.0, n_x)
+    v = np.linspace(np.log(chart.q2_scale + 1e-3), np.log(chart.q2_scale + q2_top), n_q2)
+    return NodeGrid(u, v, chart, order)
+
+
+# Q^2 of the first nodes of `Ridge` in GeV^2: zero has no x
+LEAST_Q2 = 2e-4
+
+
+def _ridge_grid(
+    energy_max: float, n_u: int, n_v: int, lepton_mass: float, order: int, space: PhaseSpace
+) -> NodeGrid:
+    chart = Ridge(space.x_max)
+    lowest, highest = q2_range(energy_max, lepton_mass, space)
+    q2 = np.geomspace(max(float(lowest), LEAST_Q2), float(highest), 400)
+    least = q2 / (2.0 * NUCLEON_MASS * most_transfer(energy_max, q2, lepton_mass))
+    bottom, v = chart.forward(np.full(len(q2), space.x_max), q2)
+    top, _ = chart.forward(np.asarray(least), q2)
+    return NodeGrid(
+        np.linspace(bottom.min(), top.max(), n_u), np.linspace(v[0], v[-1], n_v), chart, order
+    )

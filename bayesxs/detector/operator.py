@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from bayesxs.detector.grid import EnergyGrid, NodeGrid
+from bayesxs.detector.ridges import row_cuts, total_points
 from bayesxs.physics.cross_section import coefficients, differential_cross_section
 from bayesxs.physics.kinematics import (
     NUCLEON,
@@ -81,8 +82,9 @@ def row_quadrature(
 
     x < x_max asks for nu > nu_min = (E_l z - m^2/(2M))/(x_max - z). Structure functions vary on the
     scale of nu_min there, so intervals double in nu + softening from the threshold up; they break
-    at the panels of the shared energies too, where the flux has its kinks. Each carries `order`
-    Gauss points. Rows that no energy in the range reaches have none.
+    at the panels of the shared energies too, where the flux has its kinks, and where x exceeds 1
+    about the ridges of a nucleus. Each carries `order` Gauss points. Rows that no energy in the
+    range reaches have none.
 
     Args:
         lepton_energy: E_l of the rows in GeV, shape (n,).
@@ -103,7 +105,10 @@ def row_quadrature(
     doublings = np.arange(int(np.log2(high / softening)) + 1)
     graded = e_l + (start + softening) * 2.0**doublings - softening
     panels = np.broadcast_to(energies.edges, (len(rows), len(energies.edges)))
-    cuts = np.sort(np.clip(np.concatenate([graded, panels], axis=1), e_l + start, high), axis=1)
+    parts = [graded, panels]
+    if space.x_max > 1.0:
+        parts += row_cuts(e_l, z_, lepton_mass)
+    cuts = np.sort(np.clip(np.concatenate(parts, axis=1), e_l + start, high), axis=1)
     interval, column = np.nonzero(np.diff(cuts, axis=1) > 1e-12)
     left, right = cuts[interval, column], cuts[interval, column + 1]
     abscissae, weights = np.polynomial.legendre.leggauss(order)
@@ -130,19 +135,21 @@ def total_quadrature(
 ) -> Quadrature:
     """Integrate over all lepton kinematics at each shared energy: one row per energy.
 
-    Gauss-Legendre in the cube root of x and in y between the limits of `y_range`; no points for an
-    energy below threshold.
+    Gauss-Legendre in the cube root of x and in y between the limits of `y_range`, or where x
+    exceeds 1 as `ridges.total_points`; no points for an energy below threshold.
     """
+    if space.x_max > 1.0:
+        points = total_points(energies.points, lepton_mass, space)
+        return Quadrature(*points, len(energies.points), lepton_mass, space)
     a, weight_a = np.polynomial.legendre.leggauss(n_x)
     b, weight_b = np.polynomial.legendre.leggauss(n_y)
     energy = energies.points[:, None, None]
     bottom = np.cbrt(x_min(energy, lepton_mass))
-    length = np.cbrt(space.x_max) - bottom
-    u = bottom + length * 0.5 * (a[:, None] + 1.0)
+    u = bottom + (1.0 - bottom) * 0.5 * (a[:, None] + 1.0)
     x = u**3
     low, high = y_range(energy, x, lepton_mass)
     y = low + (high - low) * 0.5 * (b + 1.0)
-    area = 0.25 * length * weight_a[:, None] * 3.0 * u**2 * (high - low) * weight_b
+    area = 0.25 * (1.0 - bottom) * weight_a[:, None] * 3.0 * u**2 * (high - low) * weight_b
     weights = area * y * energy  # dE_l dz = nu dx dy
     energy, x, y, weights = (v.ravel() for v in np.broadcast_arrays(energy, x, y, weights))
     e_l, z = lepton_from_invariants(energy, x, y, lepton_mass)

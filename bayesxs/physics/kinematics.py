@@ -152,6 +152,31 @@ def least_transfer(
     return (lepton_energy * z - lepton_mass**2 / (2.0 * NUCLEON_MASS)) / (space.x_max - z)
 
 
+def most_transfer(energy: Numbers, q2: Numbers, lepton_mass: float) -> Numbers:
+    """Return the largest energy transfer at (E, Q^2), where the lepton goes along the beam axis.
+
+    nu = E - (k + m^2/k)/2 with k = (Q^2 + m^2)/(2E), which is E_l - p_l or E_l + p_l there.
+    """
+    k = (q2 + lepton_mass**2) / (2.0 * energy)
+    return energy - 0.5 * (k + lepton_mass**2 / k)
+
+
+def q2_range(
+    energy: Numbers, lepton_mass: float, space: PhaseSpace = NUCLEON
+) -> tuple[Numbers, Numbers]:
+    """Return the range of Q^2 in GeV^2 at E, which has no meaning below threshold.
+
+    At the ends nu = Q^2/(2 M x_max) is all of `most_transfer`: k of the latter solves
+    (1 + 2E/(M x_max)) k^2 - (2E + m^2/(M x_max)) k + m^2 = 0.
+    """
+    mass2, top = lepton_mass**2, NUCLEON_MASS * space.x_max
+    a, b = 1.0 + 2.0 * energy / top, 2.0 * energy + mass2 / top
+    squared = b**2 - 4.0 * a * mass2
+    root = (squared * (squared > 0.0)) ** 0.5
+    low, high = 2.0 * mass2 / (b + root), 0.5 * (b + root) / a
+    return 2.0 * energy * low - mass2, 2.0 * energy * high - mass2
+
+
 def z_reach(
     energy: Numbers, lepton_energy: Numbers, lepton_mass: float, space: PhaseSpace = NUCLEON
 ) -> Numbers:

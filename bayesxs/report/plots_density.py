@@ -186,14 +186,16 @@ def structure_functions_figure(functions: xr.Dataset, weighted: bool = False) ->
         np.asarray((functions[n] * weight).transpose("function", "x", "q2"), dtype=float)
         for n in ("truth", "model")
     )
+    root = np.cbrt(np.asarray(functions["x"], dtype=float))
     edges = (
-        _bin_edges(np.cbrt(np.asarray(functions["x"], dtype=float))).clip(0.0, 1.0) ** 3,
+        _bin_edges(root).clip(0.0, max(1.0, root[-1])) ** 3,
         np.exp(_bin_edges(np.log(np.asarray(functions["q2"], dtype=float)))),
     )
     top = np.nanmax(np.abs(truth), axis=(1, 2))
     if weighted:
         top = np.full_like(top, top.max())
     percent = 100.0 * (model - truth) / top[:, None, None]
+    end = float(edges[0][-1])
     difference = _symmetric(float(np.nanquantile(np.abs(percent), 0.99)))
     with style():
         figure = Plate(figsize=(9.6, 8.2))
@@ -219,9 +221,9 @@ def structure_functions_figure(functions: xr.Dataset, weighted: bool = False) ->
         bar.set_label(DIFFERENCE)
         for ax in axes[-1]:
             ax.set_xlabel(r"Bjorken $x$")
-            ax.set_xticks([0.2, 0.4, 0.6, 0.8])
+            ax.set_xticks(np.linspace(0.0, end, 6)[1:5])
         axes[0, 0].set_yscale("log")
-        axes[0, 0].set_xlim(0.0, 1.0)
+        axes[0, 0].set_xlim(0.0, end)
         # Lower Q^2 is empty: there everything vanishes as Q^2 does
         filled = np.nanmax(np.abs(truth) / top[:, None, None], axis=(0, 1), initial=0.0) > 0.01
         axes[0, 0].set_ylim(edges[1][int(np.argmax(filled))], edges[1][-1])

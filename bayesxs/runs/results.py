@@ -196,22 +196,26 @@ def _structure_functions(
     The weights are those of arXiv:2412.16303, Eqs. 9-12: sum_i weight_i b_i is the density of
     near-detector events in x and Q^2, up to the normalisation. They are the columns of the operator
     of the total cross section, summed over energies with the flux, over the area of a node's cell.
+    Nodes that do not lie on axes in x and Q^2 are interpolated to such.
     """
     nodes = geometry.nodes
     shape = (len(nodes.u), len(nodes.v), 3)
     flux = geometry.target.near_flux * experiment.energies.weights
     columns = geometry.total_operator.near_matrix(flux).sum(axis=0).reshape(shape)
-    x, q2 = nodes.u**3, np.exp(nodes.v) - nodes.q2_scale
-    area = np.outer(np.gradient(x), np.gradient(q2))
-    weight = (
-        np.asarray(columns) / area[..., None] / (geometry.true_total @ geometry.target.near_flux)
-    )
+    x, q2 = (axis.reshape(shape[:2]) for axis in (nodes.x, nodes.q2))
+    area = np.abs(np.gradient(x, axis=0)) * np.gradient(q2[0])
+    rate = geometry.true_total @ geometry.target.near_flux
+    weight = np.asarray(columns) / np.maximum(area, 1e-300)[..., None] / rate
     seen = np.any(np.abs(columns) > 0.0, axis=-1, keepdims=True)
     truth = np.nan_to_num(geometry.true_node_values).reshape(shape)
     tables = {"truth": truth, "model": scale * values.reshape(shape), "weight": weight}
     dims = ("function", "x", "q2")
-    data = {n: (dims, np.where(seen, t, np.nan).transpose(2, 0, 1)) for n, t in tables.items()}
-    return xr.Dataset(data, {"function": ["b0", "b1", "b2"], "x": x, "q2": q2})
+    axis, on_axes = nodes.axes(x_max=geometry.space.x_max)
+    seen = on_axes(seen.astype(float)) > 0.5
+    data = {
+        n: (dims, np.where(seen, on_axes(t), np.nan).transpose(2, 0, 1)) for n, t in tables.items()
+    }
+    return xr.Dataset(data, {"function": ["b0", "b1", "b2"], "x": axis, "q2": q2[0]})
 
 
 def posterior_stage(

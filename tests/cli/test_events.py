@@ -49,7 +49,7 @@ def flat_events(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(path: Path) -> Path:
     """Write four events by hand, x = Q^2/(2 M nu) of two of them above one, and a neutral one."""
     energy, nu = np.array([2.0, 2.0, 4.0, 4.0, 3.0]), np.array([0.2, 0.5, 0.2, 2.0, 1.0])
-    x = np.array([1.5, 0.5, 1.2, 0.1, 0.5])
+    x = np.array([1.5, 0.5, 3.2, 0.1, 0.5])
     z = (2.0 * NUCLEON_MASS * nu * x + MUON_MASS**2) / (2.0 * NUCLEON_MASS * energy)
     columns = {
         "E_nu_GeV": energy,
@@ -73,6 +73,7 @@ def test_a_summary_counts_by_weight(tmp_path: Path) -> None:
     assert summary.channels == {"qe": 3 / 8, "mec": 3 / 8, "dis": 2 / 8}
     assert summary.targets == {ARGON: 5 / 8, CARBON: 3 / 8}
     assert summary.above_one == pytest.approx(4 / 8)
+    assert summary.beyond == pytest.approx(3 / 8)  # of all phase space
     assert (summary.no_transfer, summary.energies) == (0.0, (2.0, 4.0))
     # Three eighths of the weight lie at 2 GeV, the rest at 4 GeV
     np.testing.assert_allclose(summary.quantiles, [2.0, 4.0, 4.0], rtol=3e-3)

@@ -13,7 +13,15 @@ from bayesxs.detector.density import Events, simulate_events
 from bayesxs.detector.grid import energy_grid, lepton_grid, node_grid
 from bayesxs.detector.operator import build_operator, fold, row_quadrature, total_quadrature
 from bayesxs.detector.operator import exact_cross_section as exact
-from bayesxs.physics.kinematics import NUCLEON, PhaseSpace, cosine_from_z
+from bayesxs.inputs.pdf import embedded_ct18nnlo
+from bayesxs.physics.kinematics import (
+    NUCLEON,
+    PhaseSpace,
+    cosine_from_z,
+    invariants,
+    is_physical,
+)
+from bayesxs.physics.nucleus import Nucleus
 
 NUMBER = 400_000
 
@@ -72,6 +80,33 @@ def test_events_fall_into_bins_as_the_integrals_say(name, events, expected):
         observed = np.append(counts[several], counts[~several].sum())
         predicted = np.append(mean[several], mean[~several].sum())
         assert stats.chisquare(observed, predicted).pvalue > 1e-3
+
+
+def test_events_of_a_nucleus_fall_into_bins_as_the_integrals_say(flux, energies, near_flux):
+    """With x > 1 and ridges; false alarms: 1 in 1000."""
+    space = PhaseSpace(3.0)
+    argon = Nucleus(embedded_ct18nnlo()).structure_functions(MUON_MASS, False)
+    number, key = 100_000, jax.random.key(8)
+    drawn = simulate_events(
+        key, argon, lambda e: flux(14, e), (0.5, 10.0), MUON_MASS, number, space
+    )
+    assert np.all(is_physical(*drawn, MUON_MASS, space))
+    x, _, _ = invariants(*drawn, MUON_MASS)
+    assert 0.05 < np.mean(x > 1.0) < 0.15  # NuWro: 8.5 %, two nucleons included
+    bins = CountedBins.of_edges(*UNEVEN, "cos_theta")
+    nodes = node_grid(10.0, 10, 10, MUON_MASS)
+    spectrum = CountedSpectrum(bins, energies, nodes, MUON_MASS, space=space)
+    rows = spectrum.of_function(argon).rows @ near_flux
+    totals = total_quadrature(energies, MUON_MASS, space=space)
+    rates = fold(totals, energies, exact(argon, totals)).sum(axis=1)
+    assert rows.sum() == pytest.approx(rates @ (energies.weights * near_flux), rel=5e-4)
+    mean = number * rows / rows.sum()
+    cosine = coordinate(drawn, "cos_theta")
+    counts = np.histogram2d(drawn.lepton_energy, cosine, UNEVEN)[0].ravel()
+    several = mean > 5.0
+    observed = np.append(counts[several], counts[~several].sum())
+    predicted = np.append(mean[several], mean[~several].sum())
+    assert stats.chisquare(observed, predicted).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("name", BINNINGS)

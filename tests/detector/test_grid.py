@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bayesxs.constants import ELECTRON_MASS, MUON_MASS, NUCLEON_MASS, TAU_MASS
+from bayesxs.detector.charts import CubeRoot, Ridge
 from bayesxs.detector.grid import (
     EnergyGrid,
     NodeGrid,
@@ -16,7 +17,17 @@ from bayesxs.detector.grid import (
     lepton_grid,
     node_grid,
 )
-from bayesxs.physics.kinematics import invariants, lepton_from_invariants, x_min, y_range
+from bayesxs.physics.kinematics import (
+    NUCLEON,
+    PhaseSpace,
+    invariants,
+    lepton_from_invariants,
+    x_min,
+    y_range,
+)
+
+ARGON = PhaseSpace(3.0)
+spaces = st.sampled_from([NUCLEON, PhaseSpace(1.5), ARGON])
 
 many = settings(max_examples=40, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
@@ -118,11 +129,11 @@ def interpolate(grid, values, x, q2):
     return np.einsum("pi,pj,pij->p", weights_u, weights_v, table[rows, columns])
 
 
-def physical_points(rng, n, energy_range, mass):
+def physical_points(rng, n, energy_range, mass, space=NUCLEON):
     """Random (x, Q^2) inside the region."""
     energy = rng.uniform(*energy_range, n)
     lowest = x_min(energy, mass)
-    x = lowest + rng.uniform(0.0, 1.0, n) ** 3 * (1.0 - lowest)
+    x = lowest + rng.uniform(0.0, 1.0, n) ** 3 * (space.x_max - lowest)
     low, high = y_range(energy, x, mass)
     y = low + rng.uniform(0.0, 1.0, n) * (high - low)
     x, q2, _ = invariants(energy, *lepton_from_invariants(energy, x, y, mass), mass)
@@ -130,28 +141,30 @@ def physical_points(rng, n, energy_range, mass):
 
 
 @many
-@given(seed=seeds, order=st.sampled_from([1, 2, 3, 5]))
-def test_node_stencil_reproduces_polynomials(seed, order):
-    # Cubics in (u, v), x = u^3, Q^2 = e^v - s, for the default order
+@given(seed=seeds, order=st.sampled_from([1, 2, 3, 5]), space=spaces)
+def test_node_stencil_reproduces_polynomials(seed, order, space):
+    # Cubics in (u, v) for the default order; nodes that stand in for nu < 0 have another u
     rng = np.random.default_rng(seed)
-    grid = node_grid(10.0, 12, 9, MUON_MASS, order=order)
+    grid = node_grid(10.0, 12, 9, MUON_MASS, order=order, space=space)
     coefficients = rng.normal(size=(order + 1, order + 1))
+    size = np.abs(grid.u).max()
 
-    def polynomial(x, q2):
-        u, v = np.cbrt(x), np.log(q2 + grid.q2_scale)
+    def polynomial(u, v):
+        u, v = np.broadcast_arrays(u / size, v)
         return np.polynomial.polynomial.polyval2d(u, v, coefficients)
 
-    x, q2 = physical_points(rng, 200, (0.5, 10.0), MUON_MASS)
-    expected = polynomial(x, q2)
-    result = interpolate(grid, polynomial(grid.x, grid.q2), x, q2)
-    scale = np.abs(coefficients).sum() * 3.0**order  # |u| < 1, |v| < 3
+    x, q2 = physical_points(rng, 200, (0.5, 10.0), MUON_MASS, space)
+    expected = polynomial(*grid.chart.forward(x, q2))
+    result = interpolate(grid, polynomial(grid.u[:, None], grid.v).ravel(), x, q2)
+    scale = np.abs(coefficients).sum() * 4.0**order  # |u| < 1, |v| < 4
     np.testing.assert_allclose(result, expected, rtol=0, atol=1e-12 * scale)
 
 
+@pytest.mark.parametrize("space", [NUCLEON, ARGON], ids=["nucleon", "argon"])
 @pytest.mark.parametrize("order", [1, 2, 3, 5])
-def test_node_stencil_is_a_partition_of_unity(order):
-    grid = node_grid(10.0, 12, 9, MUON_MASS, order=order)
-    x, q2 = physical_points(np.random.default_rng(2), 1000, (0.5, 10.0), MUON_MASS)
+def test_node_stencil_is_a_partition_of_unity(order, space):
+    grid = node_grid(10.0, 12, 9, MUON_MASS, order=order, space=space)
+    x, q2 = physical_points(np.random.default_rng(2), 1000, (0.5, 10.0), MUON_MASS, space)
     start_u, weights_u, start_v, weights_v = grid.stencil(x, q2)
     for start, weights, nodes in ((start_u, weights_u, grid.u), (start_v, weights_v, grid.v)):
         np.testing.assert_allclose(weights.sum(axis=1), 1.0, rtol=1e-12)
@@ -165,27 +178,53 @@ def test_node_stencil_is_the_identity_at_the_nodes(nodes):
     np.testing.assert_allclose(result, values, rtol=0, atol=1e-9)
 
 
+@many
+@given(x=st.floats(1e-4, 3.0), log_q2=st.floats(-7.0, 4.0), step=st.floats(1e-3, 2.0))
+def test_the_chart_of_ridges_is_inverted_and_falls_with_x(x, log_q2, step):
+    chart, q2 = Ridge(3.0), np.exp(np.array([log_q2]))
+    u, v = chart.forward(np.array([x]), q2)
+    back, q2_back = chart.inverse(u, v)
+    np.testing.assert_allclose(q2_back, q2, rtol=1e-9, atol=1e-15)
+    ridge = q2 / (2.0 * NUCLEON_MASS) * (1.0 / x - 1.0)
+    found = q2 / (2.0 * NUCLEON_MASS) * (1.0 / back - 1.0)
+    np.testing.assert_allclose(found, ridge, rtol=1e-9, atol=1e-11)
+    assert chart.forward(np.array([x + step]), q2)[0] < u
+
+
+def test_nodes_without_an_x_stand_far_beyond_the_largest():
+    grid = node_grid(10.0, 24, 24, MUON_MASS, space=ARGON)
+    assert np.all((grid.x > 0.0) & (grid.x <= 12.0 * (1.0 + 1e-12)))
+    u, _ = grid.chart.forward(grid.x, grid.q2)
+    moved = np.abs(u - np.repeat(grid.u, len(grid.v))) > 1e-6
+    assert np.any(moved)
+    np.testing.assert_allclose(grid.x[moved], 12.0)
+
+
 def test_nodes_run_over_q2_fastest():
-    grid = NodeGrid(np.array([0.5, 1.0]), np.log(np.array([1.0, 2.0, 3.0])), q2_scale=0.1)
+    chart = CubeRoot(0.1)
+    grid = NodeGrid(np.array([0.5, 1.0]), np.log(np.array([1.0, 2.0, 3.0])), chart)
     assert grid.size == 6
     np.testing.assert_allclose(grid.x, [0.125] * 3 + [1.0] * 3)
     np.testing.assert_allclose(grid.q2, [0.9, 1.9, 2.9] * 2)
 
 
+@pytest.mark.parametrize("space", [NUCLEON, ARGON], ids=["nucleon", "argon"])
 @pytest.mark.parametrize("mass", [ELECTRON_MASS, MUON_MASS, TAU_MASS])
 @pytest.mark.parametrize("energy_max", [6.0, 10.0, 40.0])
-def test_nodes_cover_the_physical_region(mass, energy_max):
-    grid = node_grid(energy_max, 48, 48, mass)
+def test_nodes_cover_the_physical_region(mass, energy_max, space):
+    grid = node_grid(energy_max, 48, 48, mass, space=space)
     rng = np.random.default_rng(4)
-    x, q2 = physical_points(rng, 20000, (0.6 * energy_max, energy_max), mass)
-    u, v = np.cbrt(x), np.log(q2 + grid.q2_scale)
+    x, q2 = physical_points(rng, 20000, (0.6 * energy_max, energy_max), mass, space)
+    u, v = grid.chart.forward(x, q2)
     step = grid.v[1] - grid.v[0]
-    assert np.min(u) >= grid.u[0] - 1e-12
-    assert np.max(u) <= grid.u[-1]
-    # Q^2 -> 0 lies a tenth of a cell below the first node
-    assert np.min(v) >= grid.v[0] - 0.15 * step
+    rounding = 1e-9 * np.abs(grid.u).max()
+    assert np.min(u) >= grid.u[0] - rounding
+    assert np.max(u) <= grid.u[-1] + rounding
+    # Q^2 -> 0 lies a fifth of a cell below the first node
+    assert np.min(v) >= grid.v[0] - 0.25 * step
     assert np.max(v) <= grid.v[-1]
-    assert np.max(grid.q2) == pytest.approx(2.0 * NUCLEON_MASS * energy_max, rel=1e-9)
+    if space == NUCLEON:
+        assert np.max(grid.q2) == pytest.approx(2.0 * NUCLEON_MASS * energy_max, rel=1e-9)
 
 
 @pytest.mark.parametrize("mass", [ELECTRON_MASS, MUON_MASS, TAU_MASS])

@@ -73,13 +73,13 @@ def test_interpolation_reproduces_cubics(small):
     coefficients = np.random.default_rng(4).standard_normal((4, 4, 2))
 
     def cubic(x: np.ndarray, q2: np.ndarray) -> np.ndarray:
-        u, v = np.cbrt(x), np.log(q2 + nodes.q2_scale)
+        u, v = np.cbrt(x), np.log(q2 + nodes.chart.q2_scale)
         return np.moveaxis(np.polynomial.polynomial.polyval2d(u, v, coefficients), 0, -1)
 
     rng = np.random.default_rng(5)
     u = rng.uniform(nodes.u[0], nodes.u[-1], (6, 5))
     v = rng.uniform(nodes.v[0], nodes.v[-1], (6, 5))
-    x, q2 = u**3, np.exp(v) - nodes.q2_scale
+    x, q2 = u**3, np.exp(v) - nodes.chart.q2_scale
     found = nodes.interpolate(cubic(nodes.x, nodes.q2), x, q2)
     assert found.shape == (6, 5, 2)
     expected = cubic(x, q2)

@@ -21,6 +21,8 @@ from bayesxs.physics.kinematics import (
     least_transfer,
     lepton_from_invariants,
     lepton_momentum,
+    most_transfer,
+    q2_range,
     x_min,
     y_max,
     y_range,
@@ -218,6 +220,30 @@ def test_the_region_ends_at_the_largest_x(mass, energy, fraction, space):
     inside, outside = (lepton_from_invariants(energy, x, y, mass) for x in (top - 1e-6, top + 1e-6))
     assert is_physical(energy, *inside, mass, space)
     assert not is_physical(energy, *outside, mass, space)
+
+
+@points
+@given(point=physical_points())
+def test_limits_at_fixed_q2_hold_every_point(point):
+    energy, lepton_energy, z, mass, space = point
+    _, q2, _ = invariants(energy, lepton_energy, z, mass)
+    low, high = q2_range(energy, mass, space)
+    assert low * (1.0 - 1e-9) - 1e-9 <= q2 <= high * (1.0 + 1e-9)
+    assert energy - lepton_energy <= most_transfer(energy, q2, mass) * (1.0 + 1e-9)
+
+
+@points
+@given(mass=masses, energy=st.floats(4.0, 60.0), fraction=fractions, space=spaces)
+def test_limits_at_fixed_q2_are_on_the_axis_and_at_the_largest_x(mass, energy, fraction, space):
+    low, high = q2_range(energy, mass, space)
+    q2 = low + fraction * (high - low)
+    nu, z = most_transfer(energy, q2, mass), (q2 + mass**2) / (2.0 * M * energy)
+    momentum = lepton_momentum(energy - nu, mass)
+    assert abs(energy - nu - M * z) == pytest.approx(momentum, abs=1e-7 * energy)
+    for end in (low, high):  # the smaller is a difference of numbers of size m^2
+        least = end / (2.0 * M * space.x_max)
+        rounding = 1e-12 * energy if end == high else 1e-7
+        assert most_transfer(energy, end, mass) == pytest.approx(least, rel=1e-9, abs=rounding)
 
 
 @points
