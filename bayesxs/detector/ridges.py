@@ -20,7 +20,7 @@ LEAST_CUTS: Final = np.array([0.02, 0.025, 0.03, 0.035, 0.04, 0.08])
 
 # Midpoints of totals along ln(Q^2 + SHIFT), SHIFT in GeV^2, for functions may have kinks; points of
 # panels in nu; and their breaks in s beyond the Delta, in GeV
-STEPS, SHIFT = 48, 0.01
+STEPS, SHIFT = 64, 0.01
 ORDER = 3
 CONTINUUM_CUTS: Final = DELTA_CUTS[-1] * 1.5 ** np.arange(1, 14)
 
