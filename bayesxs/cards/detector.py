@@ -19,7 +19,7 @@ class GridCard(Section):
     z: Annotated[int, Field(ge=8, le=4000)] = 80
     """Near-detector bins in z = (E_l - p_l cos θ)/M."""
     nodes_x: Annotated[int, Field(ge=8, le=1000)] = 48
-    """Nodes in x on which structure functions are evaluated."""
+    """Nodes in x on which structure functions are evaluated; half as many again where x > 1."""
     nodes_q2: Annotated[int, Field(ge=8, le=1000)] = 48
     """Nodes in Q² on which structure functions are evaluated."""
     x_max: Annotated[float | None, Field(ge=1.0, le=300.0)] = None

@@ -28,7 +28,7 @@ class Grid:
         energy_order: Gauss points on each panel of neutrino energies.
         lepton_energies: near-detector bins in lepton energy.
         z: near-detector bins in z = (E_l - p_l cos theta)/M.
-        nodes_x: nodes in x.
+        nodes_x: nodes in x; where x exceeds 1, half as many again across the ridges of a nucleus.
         nodes_q2: nodes in Q^2.
         far_bins: far-detector bins in lepton energy and angle, where counts are predicted or events
             are too many to be taken one by one: 40 x 30 cost 0.6 % of the errors of dm31 and s2_23.

@@ -18,7 +18,6 @@ from jax.scipy.special import xlogy
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-from bayesxs.detector.charts import CubeRoot
 from bayesxs.detector.grid import NodeGrid
 from bayesxs.learning.network import Network
 from bayesxs.types import Floats
@@ -125,15 +124,8 @@ def smooth_functions(nodes: NodeGrid, active: np.ndarray, number: int, smoothing
     smooth = kernel(len(nodes.u)) @ noise @ kernel(len(nodes.v))
     smooth = smooth.reshape(number, 3, -1)[:, :, active]
     x, q2 = nodes.x[active], nodes.q2[active]
-    smooth *= _size(nodes, x, q2)
+    smooth *= ((1.0 - x) ** 2 + 3e-3) * q2 / (q2 + 0.7)  # the size that cross sections have
     return np.ascontiguousarray(smooth.transpose(2, 1, 0).reshape(3 * len(active), number))
-
-
-def _size(nodes: NodeGrid, x: Floats, q2: Floats) -> Floats:
-    """Return the size that structure functions have: those of a nucleus do not end with Q^2."""
-    if isinstance(nodes.chart, CubeRoot):
-        return ((1.0 - x) ** 2 + 3e-3) * q2 / (q2 + 0.7)
-    return 1.0 / (1.0 + x**4)
 
 
 def near_density(network: Network, problem: NearProblem) -> Array:
