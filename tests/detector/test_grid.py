@@ -191,6 +191,18 @@ def test_the_chart_of_ridges_is_inverted_and_falls_with_x(x, log_q2, step):
     assert chart.forward(np.array([x + step]), q2)[0] < u
 
 
+def test_tables_of_nodes_are_taken_to_axes_in_x_and_q2():
+    for space in (NUCLEON, ARGON):
+        grid = node_grid(10.0, 24, 12, MUON_MASS, space=space)
+        x, on_axes = grid.axes(space.x_max)
+        q2 = grid.q2[: len(grid.v)]
+        assert x[-1] == pytest.approx(space.x_max)
+        u, v = grid.chart.forward(x[:, None], q2)
+        table = np.stack(np.broadcast_arrays(grid.u[:, None] ** 2, grid.v), axis=-1)
+        expected = np.stack(np.broadcast_arrays(u**2, v), axis=-1)
+        np.testing.assert_allclose(on_axes(table), expected, rtol=1e-9, atol=1e-9)
+
+
 def test_nodes_without_an_x_stand_far_beyond_the_largest():
     grid = node_grid(10.0, 24, 24, MUON_MASS, space=ARGON)
     assert np.all((grid.x > 0.0) & (grid.x <= 12.0 * (1.0 + 1e-12)))
