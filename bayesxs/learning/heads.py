@@ -1,24 +1,41 @@
-"""Heads: from the three outputs of a network to Bernstein coefficients (b0, b1, b2).
+"""Heads: from the outputs of a network to Bernstein coefficients (b0, b1, b2).
 
 The unconstrained head is the network's output itself, as in arXiv:2412.16303. The others obey
 b0 >= 0, b2 >= 0, b1 >= -sqrt(b0 b2) for every output, hence a cross section that cannot be
-negative, and reach every such coefficient. They differ in their coordinates: those of the helicity
-head are smooth and of order one where nature is near what spin-1/2 partons make.
+negative. Those of three outputs reach every such coefficient and differ in their coordinates: those
+of the helicity head are smooth and of order one where nature is near what spin-1/2 partons make.
+The head of five outputs makes a positive semi-definite tensor, whatever the lepton, and shows what
+one lepton sees of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from bayesxs.constants import MUON_MASS
-from bayesxs.physics.helicity import momentum_over_energy
+from bayesxs.physics.helicity import Helicity, bernstein_from_helicity, momentum_over_energy
 
-type Head = Literal["helicity", "positive", "unconstrained"]
+type Head = Literal["helicity", "psd", "positive", "unconstrained"]
+
+
+class Lepton(NamedTuple):
+    """What sees a tensor: a lepton's mass in GeV, and +1 for neutrinos or -1 for antineutrinos."""
+
+    mass: float = MUON_MASS
+    sign: int = 1
+
+
+class HeadKind(NamedTuple):
+    """How many outputs a head takes, and what makes coefficients of them at (x, Q^2)."""
+
+    outputs: int
+    coefficients: Callable[[Array, Array, Array, Lepton], Array]
+
 
 # softplus(SOFTPLUS_ONE) = 1
 SOFTPLUS_ONE = 0.5413248546129181
@@ -77,9 +94,37 @@ def helicity_head(raw: Array, x: Array, q2: Array) -> Array:
     return size[..., None] * jnp.stack([b0, b1, b2], axis=-1)
 
 
-# Each takes the outputs, x and Q^2
-HEADS: dict[str, Callable[[Array, Array, Array], Array]] = {
-    "helicity": helicity_head,
-    "positive": lambda raw, x, q2: positive_head(raw),
-    "unconstrained": lambda raw, x, q2: unconstrained_head(raw),
+def psd_tensor(raw: Array, x: Array) -> Helicity:
+    """Map five real numbers onto the positive semi-definite tensors.
+
+    One size s > 0 carries what the components share, the fall beside a ridge above all:
+    x (T+, T-, 2 LL) = s (f+, f-, fL), with the fractions a softmax function, and
+
+        (LL LS; LS SS) = LL C C^T,   C = (1 0; m d),   d > 0.
+
+    So T+, T-, LL, SS >= 0 and LS^2 <= LL SS for any outputs (s and d by softplus, m as it is), and
+    every tensor of the interior is reached.
+
+    Args:
+        raw: five outputs, shape (..., 5).
+        x: Bjorken x, shape (...).
+    """
+    size = jax.nn.softplus(raw[..., 0] + SOFTPLUS_ONE) / x
+    logits = jnp.concatenate([raw[..., 1:3], jnp.zeros_like(raw[..., :1])], axis=-1)
+    plus, minus, longitudinal = jnp.moveaxis(jax.nn.softmax(logits), -1, 0)
+    mixed, rest = raw[..., 3], jax.nn.softplus(raw[..., 4] + SOFTPLUS_ONE)
+    ll = 0.5 * size * longitudinal
+    return Helicity(size * plus, size * minus, ll, ll * mixed, ll * (mixed**2 + rest**2))
+
+
+def psd_head(raw: Array, x: Array, q2: Array, lepton: Lepton) -> Array:
+    """Return what a lepton sees of `psd_tensor`."""
+    return bernstein_from_helicity(psd_tensor(raw, x), x, q2, lepton.mass, lepton.sign)
+
+
+HEADS: dict[str, HeadKind] = {
+    "helicity": HeadKind(3, lambda raw, x, q2, lepton: helicity_head(raw, x, q2)),
+    "psd": HeadKind(5, psd_head),
+    "positive": HeadKind(3, lambda raw, x, q2, lepton: positive_head(raw)),
+    "unconstrained": HeadKind(3, lambda raw, x, q2, lepton: unconstrained_head(raw)),
 }

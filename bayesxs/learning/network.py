@@ -19,8 +19,10 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
+from bayesxs.constants import ELECTRON_MASS, MUON_MASS, NUCLEON_MASS, TAU_MASS
 from bayesxs.errors import shown
-from bayesxs.learning.heads import HEADS, Head
+from bayesxs.learning.heads import HEADS, Head, Lepton, psd_tensor
+from bayesxs.physics.helicity import Helicity
 from bayesxs.storage.checkpoint import flatten, restore
 
 
@@ -35,6 +37,8 @@ ACTIVATIONS = {
     "leaky_relu": jax.nn.leaky_relu,
     "tanh": jnp.tanh,
 }
+
+LEPTON_MASSES = {"e": ELECTRON_MASS, "mu": MUON_MASS, "tau": TAU_MASS}
 
 # Q^2 in GeV^2 over which the multi-input network lets current conservation act:
 # F(x, Q^2) -> 0 as Q^2 -> 0. About the squared mass of the rho meson, as in vector dominance.
@@ -53,9 +57,16 @@ class Architecture:
     layers: int = 3
     width: int = 48
     activation: Literal["algebraic", "silu", "leaky_relu", "tanh"] = "algebraic"
-    inputs: Literal["plain", "multi"] = "multi"
+    inputs: Literal["plain", "multi", "ridge"] = "multi"
     head: Head = "helicity"
     precision: Literal["float32", "float64"] = "float64"
+    lepton: Literal["e", "mu", "tau"] = "mu"
+    antineutrino: bool = False
+
+    @property
+    def seen_by(self) -> Lepton:
+        """The lepton for which a tensor of five functions becomes three coefficients."""
+        return Lepton(LEPTON_MASSES[self.lepton], -1 if self.antineutrino else 1)
 
     def as_metadata(self) -> dict[str, str]:
         """Return every field as text, for the header of a weight file."""
@@ -108,7 +119,30 @@ def multi_inputs(x: Array, q2: Array) -> Array:
     return jnp.stack(columns, axis=-1)
 
 
-INPUTS = {"plain": (plain_inputs, 2), "multi": (multi_inputs, 5)}
+def ridge_inputs(x: Array, q2: Array) -> Array:
+    """Return coordinates in which the ridges of a nucleus run straight, each of order one.
+
+    The energy beyond elastic scattering on a nucleon at rest, d = nu - Q^2/2M = (W^2 - M^2)/2M: in
+    units of 50 MeV, over which the quasi-elastic peak rises at low Q^2; of 0.3 GeV, as wide as
+    resonances; and over |q|, in which the width that Fermi motion gives is the same at every Q^2
+    (y scaling). Besides, nu, x and Q^2 on logarithmic scales, and Q^2 on a saturating one.
+    """
+    nu = q2 / (2.0 * NUCLEON_MASS * x)
+    beyond = nu - q2 / (2.0 * NUCLEON_MASS)
+    q = jnp.sqrt(nu**2 + q2)
+    columns = (
+        jnp.arcsinh(beyond / 0.05) / 3.0,
+        jnp.arcsinh(beyond / 0.3) / 2.0,
+        jnp.arcsinh(4.0 * beyond / q),
+        jnp.log(nu + 0.05) / 2.0,
+        jnp.log(x) / 3.5 + 1.0,
+        jnp.log(q2 + 0.05) / 2.5,
+        2.0 * q2 / (q2 + 1.0) - 1.0,
+    )
+    return jnp.stack(columns, axis=-1)
+
+
+INPUTS = {"plain": (plain_inputs, 2), "multi": (multi_inputs, 5), "ridge": (ridge_inputs, 7)}
 
 
 class Network(nnx.Module):
@@ -123,8 +157,7 @@ class Network(nnx.Module):
         """
         self.architecture = architecture
         dtype = jnp.dtype(architecture.precision)
-        _, n_inputs = INPUTS[architecture.inputs]
-        sizes = [n_inputs, *[architecture.width] * architecture.layers, 3]
+        sizes = layer_sizes(architecture)
         self.layers = nnx.List(
             [
                 nnx.Linear(a, b, rngs=rngs, dtype=dtype, param_dtype=dtype)
@@ -142,16 +175,44 @@ class Network(nnx.Module):
             q2: Q^2 in GeV^2.
         """
         kind = self.architecture
+        x, q2, raw = self._outputs(x, q2)
+        out = HEADS[kind.head].coefficients(raw, x, q2, kind.seen_by)
+        if kind.inputs == "multi":  # the paper's plain network carries no factor, nor do nuclei
+            out = out * (q2 / (q2 + Q2_CONSERVED)).astype(out.dtype)[..., None]
+        return self.scale[...] * out
+
+    def tensor(self, x: ArrayLike, q2: ArrayLike) -> Helicity:
+        """Return the five components of the hadronic tensor, which all leptons share.
+
+        Args:
+            x: Bjorken x.
+            q2: Q^2 in GeV^2.
+
+        Raises:
+            ValueError: the head is not that of five functions.
+        """
+        if self.architecture.head != "psd":
+            raise ValueError(f"head {self.architecture.head} makes three functions, not a tensor")
+        x, _, raw = self._outputs(x, q2)
+        return Helicity(*(self.scale[...] * part for part in psd_tensor(raw, x)))
+
+    def _outputs(self, x: ArrayLike, q2: ArrayLike) -> tuple[Array, Array, Array]:
+        """Return x and Q^2, broadcast, and the outputs of the last layer."""
+        kind = self.architecture
         x, q2 = jnp.broadcast_arrays(jnp.asarray(x), jnp.asarray(q2))
         inputs, _ = INPUTS[kind.inputs]
         hidden = inputs(x, q2).astype(kind.precision)
         for layer in self.layers[:-1]:
             hidden = ACTIVATIONS[kind.activation](layer(hidden))
         raw = self.layers[-1](hidden)
-        out = HEADS[kind.head](raw, x.astype(raw.dtype), q2.astype(raw.dtype))
-        if kind.inputs == "multi":  # the paper's plain network carries no factor
-            out = out * (q2 / (q2 + Q2_CONSERVED)).astype(out.dtype)[..., None]
-        return self.scale[...] * out
+        return x.astype(raw.dtype), q2.astype(raw.dtype), raw
+
+
+def layer_sizes(architecture: Architecture) -> list[int]:
+    """Return the widths of inputs, hidden layers and outputs."""
+    _, inputs = INPUTS[architecture.inputs]
+    hidden = [architecture.width] * architecture.layers
+    return [inputs, *hidden, HEADS[architecture.head].outputs]
 
 
 def create_network(architecture: Architecture, key: Array) -> Network:
@@ -191,8 +252,7 @@ def network_arrays(network: Network) -> dict[str, np.ndarray]:
 
 def array_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     """Return the shape of each of a network's arrays under its name."""
-    _, n_inputs = INPUTS[architecture.inputs]
-    sizes = [n_inputs, *[architecture.width] * architecture.layers, 3]
+    sizes = layer_sizes(architecture)
     shapes: dict[str, tuple[int, ...]] = {"scale": ()}
     for number, (a, b) in enumerate(pairwise(sizes)):
         shapes |= {f"layers/{number}/kernel": (a, b), f"layers/{number}/bias": (b,)}
