@@ -171,7 +171,7 @@ def _weights() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.safetensors"
         network = create_network(kind, jax.random.key(0))
-        write_networks(path, {"mu": [network]}, kind, CONDITIONS)
+        write_networks(path, {"mu": [network]}, CONDITIONS)
         return path.read_bytes()
 
 

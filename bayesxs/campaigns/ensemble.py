@@ -16,7 +16,7 @@ from bayesxs.engine.results import Task
 from bayesxs.experiment.channels import Channels
 from bayesxs.experiment.judge import Judge
 from bayesxs.experiment.learn import Training, TrainingData, train_group, training_data
-from bayesxs.experiment.weights import conditions, write_networks
+from bayesxs.experiment.weights import conditions, lepton_of, write_networks
 from bayesxs.learning.network import (
     Network,
     network_arrays,
@@ -87,8 +87,7 @@ class NetworkEnsemble(Kind[EnsembleCampaign]):
         are left as network.safetensors, which another run's network.weights takes.
         """
         networks, members = self._networks(stored)
-        path, kind = stage.output(NETWORK), self.settings.training.architecture
-        write_networks(path, networks, kind, conditions(self.experiment))
+        write_networks(stage.output(NETWORK), networks, conditions(self.experiment))
         spectrum = FarSpectrum(self.experiment, self._truth_alone())
         geometry = spectrum.geometry
         fluxes = {
@@ -116,12 +115,14 @@ class NetworkEnsemble(Kind[EnsembleCampaign]):
     def _networks(self, stored: Stored) -> tuple[dict[str, list[Network]], Int]:
         """Return the trained networks by target, and the members' numbers."""
         arrays, members = joined(stored, self.plan.members, self.plan.batch)
-        kind = self.settings.training.architecture
+        kind = self.settings.training.architecture.suited(self.experiment.space.x_max)
         networks: dict[str, list[Network]] = {}
         for target in self.experiment.unique_targets:
             own = starting_with(f"{target.name}/", arrays)
             networks[target.name] = [
-                network_from_arrays(kind, {name: v[place] for name, v in own.items()})
+                network_from_arrays(
+                    kind, {name: v[place] for name, v in own.items()}, lepton_of(target.name)
+                )
                 for place in range(len(members))
             ]
         return networks, members

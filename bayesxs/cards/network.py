@@ -14,14 +14,18 @@ class NetworkCard(Section):
 
     weights: str = ""
     """File of trained weights, with which training is skipped; empty for none."""
-    head: Literal["helicity", "positive", "unconstrained"] = "helicity"
+    head: Literal["auto", "helicity", "psd", "positive", "unconstrained"] = "auto"
     """Last layer.
 
     `helicity` and `positive`: the cross section cannot be negative. They describe the same ones;
-    `helicity` knows how the masses of target and lepton enter. `unconstrained`: as in the paper.
+    `helicity` knows how the masses of target and lepton enter. `psd`: five functions, a positive
+    hadronic tensor for every lepton. `unconstrained`: as in the paper. `auto`: `psd` where x
+    exceeds 1, else `helicity`.
     """
-    inputs: Literal["multi", "plain"] = "multi"
-    """`multi`: x and Q² on several scales each; `plain`: the two numbers, as in the paper."""
+    inputs: Literal["auto", "multi", "ridge", "plain"] = "auto"
+    """`multi`: x and Q² on several scales each, for functions that vanish with Q²; `ridge`:
+    coordinates in which ridges of nuclei run straight; `plain`: the two numbers, as in the paper.
+    `auto`: `ridge` where x exceeds 1, else `multi`."""
     layers: Annotated[int, Field(ge=1, le=32)] = 3
     """Hidden layers."""
     width: Annotated[int, Field(ge=1, le=4096)] = 48
@@ -40,7 +44,7 @@ class TrainingCard(Section):
     method: Literal["gauss_newton", "lbfgs", "adam"] = "gauss_newton"
     """Gauss-Newton, Adam followed by the quasi-Newton method L-BFGS, or Adam alone."""
     gauss_newton_steps: Annotated[int, Field(ge=0, le=100_000)] = 40
-    """Gauss-Newton (Levenberg-Marquardt) steps."""
+    """Gauss-Newton (Levenberg-Marquardt) steps; half as many again where x exceeds 1."""
     counted_steps: Annotated[int, Field(ge=1, le=100_000)] = 14
     """Gauss-Newton steps at most where `near.events` is finite.
 

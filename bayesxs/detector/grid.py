@@ -171,10 +171,20 @@ class LeptonGrid:
 def lepton_grid(
     energy_max: float, n_energy: int, n_z: int, lepton_mass: float, space: PhaseSpace = NUCLEON
 ) -> LeptonGrid:
-    """Cover everything that neutrinos up to `energy_max` can do with n_energy x n_z even bins."""
+    """Cover everything that neutrinos up to `energy_max` can do with n_energy x n_z bins.
+
+    They are even where x ends at 1. Beyond it nature has ridges, which lie closest at low Q^2 and
+    do not vanish there: bins are even in sqrt(z) and in (E_l - m)^(2/3).
+    """
     top = z_max(energy_max, lepton_mass, space)
+    if space.x_max <= 1.0:
+        return LeptonGrid(
+            np.linspace(lepton_mass, energy_max, n_energy + 1), np.linspace(0.0, top, n_z + 1)
+        )
+    energies = np.linspace(0.0, 1.0, n_energy + 1) ** 1.5
     return LeptonGrid(
-        np.linspace(lepton_mass, energy_max, n_energy + 1), np.linspace(0.0, top, n_z + 1)
+        lepton_mass + (energy_max - lepton_mass) * energies,
+        top * np.linspace(0.0, 1.0, n_z + 1) ** 2,
     )
 
 

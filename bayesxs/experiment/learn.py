@@ -13,7 +13,9 @@ from scipy import sparse
 
 from bayesxs.detector.grid import NodeGrid
 from bayesxs.experiment.near import NearDetector
+from bayesxs.experiment.weights import lepton_of
 from bayesxs.keys import Purpose, derive, generator
+from bayesxs.learning.heads import Lepton
 from bayesxs.learning.near_problem import Loss, NearProblem, near_problem
 from bayesxs.learning.network import Architecture, Network, create_network
 from bayesxs.learning.training import Schedule, train, train_together
@@ -23,6 +25,9 @@ from bayesxs.types import Floats as Float
 # resolve is lost. Gauss-Newton, whose cost grows with the rows, ends as near to the truth with the
 # smaller one, and the fluctuations of counts hide what more functions would add.
 PROJECTION_RANK, SMALL_RANK = 700, 350
+
+# The same where nature has ridges, which take more functions to tell apart
+NUCLEAR_RANK = 500
 
 GAUSS_NEWTON = Schedule(adam_steps=0, lbfgs_steps=0, gauss_newton_steps=40)
 
@@ -34,7 +39,7 @@ class Training:
     """How networks are fitted to near-detector data.
 
     Attributes:
-        architecture: of the networks.
+        architecture: of the networks; what it leaves open follows the phase space.
         schedule: steps and optimisers.
         members: networks, each from its own initial weights; their mean is used.
         weighting: of a bin of the expected density: one over the density, or 1.
@@ -56,17 +61,22 @@ class Training:
     weight_sd: float = 0.5
     counted_steps: int = 14
 
-    def schedule_for(self, near_events: float) -> Schedule:
-        """Return the schedule for a number of counted events; infinite for the expected density.
+    def schedule_for(self, data: TrainingData) -> Schedule:
+        """Return the schedule for what is learned from.
 
         The loss is twice -log L per event, and so is the anchor of the weights. Gauss-Newton is
-        soon at the minimum, and then learns the fluctuations of the counts.
+        soon at the minimum of counts, and then learns their fluctuations; ridges take half as many
+        steps again.
         """
         steps = self.schedule.gauss_newton_steps
+        if data.x_max > 1.0:
+            steps += steps // 2
+        if np.isfinite(data.events):
+            steps = min(steps, self.counted_steps)
         return replace(
             self.schedule,
-            anchor=1.0 / (self.weight_sd**2 * near_events),
-            gauss_newton_steps=min(steps, self.counted_steps) if near_events < np.inf else steps,
+            anchor=1.0 / (self.weight_sd**2 * data.events),
+            gauss_newton_steps=steps,
         )
 
 
@@ -82,6 +92,9 @@ class TrainingData:
         floor: smallest density in relative weights, over the largest.
         rank: functions that rows are projected on; None for rows as they are.
         events: counted events, which fluctuate; infinite for the expected density.
+        architecture: of the networks, with nothing left open.
+        lepton: of the target.
+        x_max: upper end of Bjorken x.
     """
 
     matrix: sparse.csr_array
@@ -91,6 +104,9 @@ class TrainingData:
     floor: float
     rank: int | None
     events: float = field(default=np.inf)
+    architecture: Architecture = field(default_factory=Architecture)
+    lepton: Lepton = field(default_factory=Lepton)
+    x_max: float = 1.0
 
     @cached_property
     def nominal(self) -> NearProblem:
@@ -118,23 +134,29 @@ class TrainingData:
 
 def training_data(near: NearDetector, training: Training) -> TrainingData:
     """Return what the networks of a target learn from."""
-    kind = training.architecture
+    geometry = near.geometry
+    kind = training.architecture.suited(geometry.space.x_max)
     # The paper's recipe, in single precision, sees every row as it is
     small = near.source.counted or training.schedule.gauss_newton_steps > 0
     rank = None
     if kind.precision == "float64":
         rank = SMALL_RANK if small else PROJECTION_RANK
+        if geometry.space.x_max > 1.0:
+            rank = max(rank, NUCLEAR_RANK)
     loss: Loss = training.weighting
     if near.source.counted:
         loss = "chi_square" if kind.head == "unconstrained" else "multinomial"
     return TrainingData(
         near.matrix,
         near.observed,
-        near.geometry.nodes,
+        geometry.nodes,
         loss,
         training.floor,
         rank,
         near.events,
+        kind,
+        lepton_of(geometry.target.name),
+        geometry.space.x_max,
     )
 
 
@@ -175,9 +197,11 @@ def train_group(
         resume: state of an interrupted training of the same networks.
         record: called with step, losses, best networks and state from time to time.
     """
-    plan = training.schedule_for(data.events)
+    plan = training.schedule_for(data)
     networks = [
-        create_network(training.architecture, derive(seed, Purpose.TRAINING, target, member))
+        create_network(
+            data.architecture, derive(seed, Purpose.TRAINING, target, member), data.lepton
+        )
         for member in members
     ]
     problems = [

@@ -210,7 +210,7 @@ def learn(
     for number, (name, detector) in enumerate(near.detectors.items()):
         data, members = training_data(detector, how), list[Network]()
         for group in groups(how.members):
-            steps = how.schedule_for(data.events).steps
+            steps = how.schedule_for(data).steps
             with reporter.bar(f"training {name}", steps) as update:
 
                 def record(step: int, *_: object, update: Update = update) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from bayesxs.detector.density import LEPTON_MASS
 from bayesxs.errors import InputError, shown
 from bayesxs.experiment.experiment import Experiment
+from bayesxs.learning.heads import Lepton
 from bayesxs.learning.network import (
     Architecture,
     Average,
@@ -40,18 +42,22 @@ def conditions(experiment: Experiment) -> dict[str, object]:
     }
 
 
+def lepton_of(target: str) -> Lepton:
+    """Return the lepton of a target by its name, such as "anti_mu"."""
+    flavor = target.removeprefix("anti_")
+    return Lepton(LEPTON_MASS[flavor], 1 if flavor == target else -1)
+
+
 def write_networks(
     path: Path,
     networks: Mapping[str, Sequence[Network]],
-    architecture: Architecture,
     conditions: Mapping[str, object],
 ) -> None:
-    """Write the networks of every target, with the architecture and what they were trained for.
+    """Write the networks of every target, with their architecture and what they were trained for.
 
     Args:
         path: the safetensors file.
         networks: members by target name.
-        architecture: of all of them.
         conditions: beam mode, energy range and so on; a later use under others is refused.
     """
     arrays = {
@@ -66,6 +72,8 @@ def write_networks(
         "members": json.dumps({target: len(members) for target, members in networks.items()}),
         "conditions": json.dumps(dict(conditions), sort_keys=True),
     }
+    (architecture, *others) = {n.architecture for members in networks.values() for n in members}
+    assert not others  # one file, one architecture
     write_arrays(path, arrays, metadata | architecture.as_metadata())
 
 
@@ -102,7 +110,7 @@ def read_networks(
         for index in range(count):
             own = starting_with(f"{target}/{index}/", arrays)
             try:
-                networks.append(network_from_arrays(kind, own))
+                networks.append(network_from_arrays(kind, own, lepton_of(target)))
             except ValueError as error:
                 raise InputError(f"{path}: {target}/{index}: {error}") from None
         out[target] = Average(networks)

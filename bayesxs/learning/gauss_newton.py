@@ -226,7 +226,9 @@ def _by_weights(theta: Array, rows: Array, problem: NearProblem, network: Any) -
     Single precision suffices: an error of J turns a step, and the loss judges it.
     """
     single = replace(network.architecture, precision="float32")
-    graph, like, rest = nnx.split(create_network(single, jax.random.key(0)), nnx.Param, ...)  # type: ignore[misc]
+    graph, like, rest = nnx.split(
+        create_network(single, jax.random.key(0), network.lepton), nnx.Param, ...
+    )  # type: ignore[misc]
     _, unravel = ravel_pytree(like)
     x, q2 = problem.x.astype(jnp.float32), problem.q2.astype(jnp.float32)
 

@@ -11,6 +11,7 @@ one lepton sees of it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import jax
@@ -23,7 +24,8 @@ from bayesxs.physics.helicity import Helicity, bernstein_from_helicity, momentum
 type Head = Literal["helicity", "psd", "positive", "unconstrained"]
 
 
-class Lepton(NamedTuple):
+@dataclass(frozen=True)
+class Lepton:
     """What sees a tensor: a lepton's mass in GeV, and +1 for neutrinos or -1 for antineutrinos."""
 
     mass: float = MUON_MASS

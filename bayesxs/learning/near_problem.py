@@ -17,7 +17,9 @@ from jax import Array
 from jax.scipy.special import xlogy
 from numpy.typing import ArrayLike
 from scipy import sparse
+from scipy.special import expit
 
+from bayesxs.constants import NUCLEON_MASS
 from bayesxs.detector.grid import NodeGrid
 from bayesxs.learning.network import Network
 from bayesxs.types import Floats
@@ -124,8 +126,26 @@ def smooth_functions(nodes: NodeGrid, active: np.ndarray, number: int, smoothing
     smooth = kernel(len(nodes.u)) @ noise @ kernel(len(nodes.v))
     smooth = smooth.reshape(number, 3, -1)[:, :, active]
     x, q2 = nodes.x[active], nodes.q2[active]
-    smooth *= ((1.0 - x) ** 2 + 3e-3) * q2 / (q2 + 0.7)  # the size that cross sections have
+    smooth *= partons_size(x, q2) if x.max() <= 1.0 else nuclear_size(x, q2)
     return np.ascontiguousarray(smooth.transpose(2, 1, 0).reshape(3 * len(active), number))
+
+
+def partons_size(x: Floats, q2: Floats) -> Floats:
+    """Return about the size that structure functions of partons have."""
+    size: Floats = ((1.0 - x) ** 2 + 3e-3) * q2 / (q2 + 0.7)
+    return size
+
+
+def nuclear_size(x: Floats, q2: Floats) -> Floats:
+    """Return about the size that structure functions of a nucleus have.
+
+    One beyond the quasi-elastic ridge, at any Q^2, and falling before it over the energy |q|/4 that
+    Fermi motion gives.
+    """
+    nu = q2 / (2.0 * NUCLEON_MASS * x)
+    beyond = (nu - q2 / (2.0 * NUCLEON_MASS)) / np.sqrt(nu**2 + q2)
+    size: Floats = expit(16.0 * beyond) + 3e-3
+    return size
 
 
 def near_density(network: Network, problem: NearProblem) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
 from typing import Any, Literal, Self
 
@@ -19,7 +19,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
-from bayesxs.constants import ELECTRON_MASS, MUON_MASS, NUCLEON_MASS, TAU_MASS
+from bayesxs.constants import NUCLEON_MASS
 from bayesxs.errors import shown
 from bayesxs.learning.heads import HEADS, Head, Lepton, psd_tensor
 from bayesxs.physics.helicity import Helicity
@@ -38,8 +38,6 @@ ACTIVATIONS = {
     "tanh": jnp.tanh,
 }
 
-LEPTON_MASSES = {"e": ELECTRON_MASS, "mu": MUON_MASS, "tau": TAU_MASS}
-
 # Q^2 in GeV^2 over which the multi-input network lets current conservation act:
 # F(x, Q^2) -> 0 as Q^2 -> 0. About the squared mass of the rho meson, as in vector dominance.
 Q2_CONSERVED = 0.7
@@ -49,6 +47,14 @@ Q2_CONSERVED = 0.7
 class Architecture:
     """Shape of a network; a weight file states it besides the numbers.
 
+    Attributes:
+        layers: hidden ones.
+        width: of each.
+        activation: in `ACTIVATIONS`.
+        inputs: functions of x and Q^2 (`INPUTS`); "auto" for those that suit the phase space.
+        head: makes coefficients of the outputs (`bayesxs.learning.heads`); "auto" likewise.
+        precision: of weights and training.
+
     Example:
         >>> bayesxs.Training(architecture=bayesxs.Architecture(width=32)).architecture.layers
         3
@@ -57,20 +63,28 @@ class Architecture:
     layers: int = 3
     width: int = 48
     activation: Literal["algebraic", "silu", "leaky_relu", "tanh"] = "algebraic"
-    inputs: Literal["plain", "multi", "ridge"] = "multi"
-    head: Head = "helicity"
+    inputs: Literal["auto", "plain", "multi", "ridge"] = "auto"
+    head: Literal["auto"] | Head = "auto"
     precision: Literal["float32", "float64"] = "float64"
-    lepton: Literal["e", "mu", "tau"] = "mu"
-    antineutrino: bool = False
 
-    @property
-    def seen_by(self) -> Lepton:
-        """The lepton for which a tensor of five functions becomes three coefficients."""
-        return Lepton(LEPTON_MASSES[self.lepton], -1 if self.antineutrino else 1)
+    def suited(self, x_max: float = 1.0) -> Self:
+        """Choose what is left to choose, for cross sections that end at x_max.
+
+        Args:
+            x_max: upper end of Bjorken x; beyond 1 there are ridges, and no factor makes
+                cross sections vanish with Q^2.
+        """
+        nuclear = x_max > 1.0
+        found = self
+        if found.inputs == "auto":
+            found = replace(found, inputs="ridge" if nuclear else "multi")
+        if found.head == "auto":
+            found = replace(found, head="psd" if nuclear else "helicity")
+        return found
 
     def as_metadata(self) -> dict[str, str]:
         """Return every field as text, for the header of a weight file."""
-        return {name: str(value) for name, value in asdict(self).items()}
+        return {name: str(value) for name, value in asdict(self.suited()).items()}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> Self:
@@ -142,20 +156,28 @@ def ridge_inputs(x: Array, q2: Array) -> Array:
     return jnp.stack(columns, axis=-1)
 
 
+MUON = Lepton()
+
 INPUTS = {"plain": (plain_inputs, 2), "multi": (multi_inputs, 5), "ridge": (ridge_inputs, 7)}
 
 
 class Network(nnx.Module):
-    """A multilayer perceptron (x, Q^2) -> (b0, b1, b2)."""
+    """A multilayer perceptron (x, Q^2) -> (b0, b1, b2), for one lepton."""
 
-    def __init__(self, architecture: Architecture, *, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self, architecture: Architecture, *, rngs: nnx.Rngs, lepton: Lepton = MUON
+    ) -> None:
         """Draw initial weights.
 
         Args:
-            architecture: layers, width, activation, inputs, head, precision.
+            architecture: layers, width, activation, inputs, head, precision; what it leaves open
+                is as for partons.
             rngs: random streams; "params" is used.
+            lepton: what sees the tensor of five functions.
         """
+        architecture = architecture.suited()
         self.architecture = architecture
+        self.lepton = lepton
         dtype = jnp.dtype(architecture.precision)
         sizes = layer_sizes(architecture)
         self.layers = nnx.List(
@@ -176,7 +198,7 @@ class Network(nnx.Module):
         """
         kind = self.architecture
         x, q2, raw = self._outputs(x, q2)
-        out = HEADS[kind.head].coefficients(raw, x, q2, kind.seen_by)
+        out = HEADS[kind.head].coefficients(raw, x, q2, self.lepton)
         if kind.inputs == "multi":  # the paper's plain network carries no factor, nor do nuclei
             out = out * (q2 / (q2 + Q2_CONSERVED)).astype(out.dtype)[..., None]
         return self.scale[...] * out
@@ -210,14 +232,15 @@ class Network(nnx.Module):
 
 def layer_sizes(architecture: Architecture) -> list[int]:
     """Return the widths of inputs, hidden layers and outputs."""
+    architecture = architecture.suited()
     _, inputs = INPUTS[architecture.inputs]
     hidden = [architecture.width] * architecture.layers
     return [inputs, *hidden, HEADS[architecture.head].outputs]
 
 
-def create_network(architecture: Architecture, key: Array) -> Network:
+def create_network(architecture: Architecture, key: Array, lepton: Lepton = MUON) -> Network:
     """Build a network with weights drawn from `key`."""
-    return Network(architecture, rngs=nnx.Rngs(params=key))
+    return Network(architecture, rngs=nnx.Rngs(params=key), lepton=lepton)
 
 
 @jax.tree_util.register_pytree_node_class
@@ -259,8 +282,10 @@ def array_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def network_from_arrays(architecture: Architecture, arrays: Mapping[str, np.ndarray]) -> Network:
-    """Rebuild a network from its architecture and numbers.
+def network_from_arrays(
+    architecture: Architecture, arrays: Mapping[str, np.ndarray], lepton: Lepton = MUON
+) -> Network:
+    """Rebuild a network from its architecture and numbers, and the lepton that sees it.
 
     Raises:
         ValueError: an array is missing, or has another shape or type; a number is not finite.
@@ -276,7 +301,7 @@ def network_from_arrays(architecture: Architecture, arrays: Mapping[str, np.ndar
         if not np.isfinite(array).all():
             raise ValueError(f"{name} holds NaN or infinity")
     # Only its form counts: weights that are replaced need not be drawn
-    abstract = nnx.eval_shape(lambda: create_network(architecture, jax.random.key(0)))
+    abstract = nnx.eval_shape(lambda: create_network(architecture, jax.random.key(0), lepton))
     graph, state = nnx.split(abstract)
     nnx.replace_by_pure_dict(state, restore(nnx.to_pure_dict(state), arrays))
     return nnx.merge(graph, state)

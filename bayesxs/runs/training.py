@@ -40,7 +40,7 @@ def train_stage(
         networks[name] = []
         for group in groups(training.members):
             log = TrainingLog(stage, judge, name, group)
-            steps = training.schedule_for(data.events).steps
+            steps = training.schedule_for(data).steps
             with reporter.bar(f"training {log.label}", steps) as update:
 
                 def record(
@@ -57,9 +57,7 @@ def train_stage(
                     training, data, seed, number, group, log.resume(), record
                 )
             rows += [{"target": number} | row for row in log.rows]
-    write_networks(
-        stage.output(NETWORK), networks, training.architecture, conditions(near.experiment)
-    )
+    write_networks(stage.output(NETWORK), networks, conditions(near.experiment))
     write_csv(stage.output(TRAINING), {name: [row[name] for row in rows] for name in rows[0]})
 
 

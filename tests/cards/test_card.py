@@ -57,7 +57,7 @@ def test_the_card_wins_over_the_preset(write) -> None:
 def test_the_preset_option_wins_over_the_cards_own(write) -> None:
     path = write('preset = "paper"\n')
     assert load_card(path).network.head == "unconstrained"
-    assert load_card(path, "default").network.head == "helicity"
+    assert load_card(path, "default").network.head == "auto"
 
 
 def test_paper_preset_is_the_published_recipe() -> None:

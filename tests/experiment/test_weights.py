@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from bayesxs.constants import MUON_MASS
 from bayesxs.errors import InputError
 from bayesxs.experiment.weights import read_networks, write_networks
+from bayesxs.learning.heads import Lepton
 from bayesxs.learning.network import Architecture, array_shapes, create_network, network_arrays
 
 KIND = Architecture(layers=1, width=8)
@@ -41,7 +43,7 @@ def networks() -> list[Any]:
 
 @pytest.fixture
 def path(networks: list[Any], tmp_path: Path) -> Path:
-    write_networks(tmp_path / "w.safetensors", {"mu": networks}, KIND, CONDITIONS)
+    write_networks(tmp_path / "w.safetensors", {"mu": networks}, CONDITIONS)
     return tmp_path / "w.safetensors"
 
 
@@ -64,15 +66,29 @@ def refusal(path: Path) -> str:
     return line
 
 
+def test_networks_are_seen_by_the_lepton_of_their_target(tmp_path: Path) -> None:
+    kind = Architecture(layers=1, width=4, inputs="ridge", head="psd")
+    leptons = {"mu": Lepton(MUON_MASS), "anti_mu": Lepton(MUON_MASS, -1), "e": Lepton(0.000511)}
+    made = {name: [create_network(kind, jax.random.key(1), one)] for name, one in leptons.items()}
+    write_networks(tmp_path / "w.safetensors", made, CONDITIONS)
+    read = read_networks(tmp_path / "w.safetensors", list(leptons), CONDITIONS)
+    x, q2 = np.array([0.1, 1.4]), np.array([0.02, 0.5])
+    values = {name: np.asarray(network(x, q2)) for name, network in read.items()}
+    np.testing.assert_array_equal(values["anti_mu"], made["anti_mu"][0](x, q2))
+    assert not np.allclose(values["mu"], values["anti_mu"], rtol=1e-2)
+    assert not np.allclose(values["mu"], values["e"], rtol=1e-2)
+
+
 def test_networks_come_back(path: Path, networks: list[Any]) -> None:
     x, q2 = np.array([0.01, 0.3]), np.array([0.2, 4.0])
     read = read_networks(path, ["mu"], CONDITIONS)["mu"]
     np.testing.assert_array_equal(read(x, q2), sum(n(x, q2) for n in networks) / 2)
 
 
-@pytest.mark.parametrize("inputs", ["plain", "multi"])
-def test_the_shapes_that_a_file_must_have_are_those_of_a_network(inputs: Any) -> None:
-    kind = Architecture(layers=2, width=5, inputs=inputs, precision="float32")
+@pytest.mark.parametrize("inputs", ["auto", "plain", "multi", "ridge"])
+@pytest.mark.parametrize("head", ["auto", "psd"])
+def test_the_shapes_that_a_file_must_have_are_those_of_a_network(inputs: Any, head: Any) -> None:
+    kind = Architecture(layers=2, width=5, inputs=inputs, head=head, precision="float32")
     arrays = network_arrays(create_network(kind, jax.random.key(0)))
     assert {name: array.shape for name, array in arrays.items()} == array_shapes(kind)
 
