@@ -44,7 +44,16 @@ if TYPE_CHECKING:
     from bayesxs.cards.card import Card as Card
     from bayesxs.cards.card import load_card as load_card
     from bayesxs.counted import (
+        Inference as Inference,
+    )
+    from bayesxs.counted import (
         Sensitivity as Sensitivity,
+    )
+    from bayesxs.counted import (
+        infer as infer,
+    )
+    from bayesxs.counted import (
+        open_inference as open_inference,
     )
     from bayesxs.counted import (
         open_sensitivity as open_sensitivity,
@@ -61,6 +70,7 @@ _HOMES = {
     "Architecture": "bayesxs.learning.network",
     "Baseline": "bayesxs.physics.oscillation",
     "Campaign": "bayesxs.api",
+    "CountedLikelihood": "bayesxs.inference.counted",
     "Card": "bayesxs.cards.card",
     "Certain": "bayesxs.experiment.uncertainty",
     "Ensemble": "bayesxs.experiment.uncertainty",
@@ -73,6 +83,7 @@ _HOMES = {
     "GaussianDetector": "bayesxs.experiment.settings",
     "GaussianProcess": "bayesxs.experiment.uncertainty",
     "Grid": "bayesxs.experiment.settings",
+    "Inference": "bayesxs.counted",
     "InputError": "bayesxs.errors",
     "Laplace": "bayesxs.experiment.uncertainty",
     "LearnedCrossSection": "bayesxs.experiment.cross_section",
@@ -94,10 +105,14 @@ _HOMES = {
     "bootstrap": "bayesxs.experiment.library",
     "campaign": "bayesxs.api",
     "ct18nnlo": "bayesxs.experiment.library",
+    "counted_likelihood": "bayesxs.experiment.counted",
     "dune_flux": "bayesxs.experiment.library",
+    "dune_samples": "bayesxs.experiment.counted",
     "enable_x64": "bayesxs.session",
     "events_from_arrays": "bayesxs.inputs.generators.arrays",
     "flux": "bayesxs.experiment.library",
+    "globes_samples": "bayesxs.experiment.counted",
+    "infer": "bayesxs.counted",
     "learn": "bayesxs.experiment.library",
     "les_houches": "bayesxs.experiment.library",
     "lhapdf": "bayesxs.experiment.library",
@@ -105,6 +120,7 @@ _HOMES = {
     "near_counts": "bayesxs.inputs.counts",
     "nufit_6_0": "bayesxs.physics.nufit",
     "open_campaign": "bayesxs.api",
+    "open_inference": "bayesxs.counted",
     "open_run": "bayesxs.api",
     "open_sensitivity": "bayesxs.counted",
     "probability": "bayesxs.physics.oscillation",

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from bayesxs.api import Finished, places
 from bayesxs.cards.counted import CountedCard, CountedCardLike, load_counted_card
-from bayesxs.session import available_cores, prepare_jax
+from bayesxs.session import available_cores, prepare_jax, prepare_run
 from bayesxs.storage.run_folder import CONFIG
 
 
@@ -90,6 +90,88 @@ def sensitivity(
     path = card if isinstance(card, str | os.PathLike) else None
     folder, _ = places(path, out, "sensitivity")
     return Sensitivity(run_sensitivity(resolved, folder, resume=True, progress=progress))
+
+
+class Inference(Finished):
+    """A posterior over orderings and octants. Files are read when first asked for.
+
+    Example:
+        >>> bayesxs.open_inference("runs/empty")
+        Traceback (most recent call last):
+            ...
+        bayesxs.errors.InputError: ...
+    """
+
+    last_stage = "posterior"
+    summary_file = "summary.json"
+    report_file = "report.html"
+
+    @cached_property
+    def card(self) -> CountedCard:  # type: ignore[override]
+        """The card that it was made with."""
+        return load_counted_card(self._folder.path / CONFIG)
+
+    @cached_property
+    def posterior(self) -> xr.DataTree:
+        """Draws of parameters and nuisances, over orderings and octants."""
+        from bayesxs.storage.netcdf import read_tree
+
+        return read_tree(self._folder.output("posterior.nc"))
+
+    @property
+    def root(self) -> Path:
+        """Path of the posterior in the form of official results, for numcmctools."""
+        return Path(self._folder.output("posterior.root"))
+
+
+def infer(
+    card: CountedCardLike,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    overrides: Mapping[str, object] | None = None,
+    progress: bool = True,
+) -> Inference:
+    """Infer ordering, octant and dCP from samples in reconstructed energy, as `bayesxs run` does.
+
+    Args:
+        card: path of a card with `[configuration]` (TOML), the name of a bundled one, or a mapping
+            of its tables.
+        out: folder; bayesxs-runs/ and the name of the card's file, or inference, if None.
+        overrides: changes of single keys, e.g. {"sampler.draws": 2000}.
+        progress: show progress bars.
+
+    Raises:
+        InputError: bad input, in one line.
+
+    Example:
+        >>> bayesxs.infer({"seed": 1})
+        Traceback (most recent call last):
+            ...
+        bayesxs.errors.InputError: ...
+    """
+    resolved = load_counted_card(card, overrides)
+    prepare_run(resolved.sampler.chains)
+    from bayesxs.runs.counted import run_counted
+
+    path = card if isinstance(card, str | os.PathLike) else None
+    folder, _ = places(path, out, "inference")
+    run_counted(resolved, folder, resume=True, progress=progress)
+    return Inference(folder)
+
+
+def open_inference(path: str | os.PathLike[str]) -> Inference:
+    """Open the folder of a finished posterior over orderings and octants.
+
+    Raises:
+        InputError: it holds none.
+
+    Example:
+        >>> bayesxs.open_inference("runs/empty")
+        Traceback (most recent call last):
+            ...
+        bayesxs.errors.InputError: ...
+    """
+    return Inference(Path(path))
 
 
 def open_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:

@@ -12,19 +12,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesxs.cards.beam import FluxShapeFile, NoFluxShape
-from bayesxs.cards.counted import CountedCard, DuneConfiguration
+from bayesxs.cards.counted import (
+    CountedCard,
+    CountsFile,
+    DuneConfiguration,
+    RangesCard,
+    SimulatedData,
+)
 from bayesxs.detector.reconstructed import ReconstructedSamples, reconstructed_samples
+from bayesxs.experiment.counted import counted_likelihood
+from bayesxs.inference.asimov import NAMES
 from bayesxs.inference.constraints import (
     density_constraint,
     published_constraints,
     reactor_constraints,
     solar_constraints,
 )
-from bayesxs.inference.sensitivity import Asimov
+from bayesxs.inference.counted import CountedLikelihood
+from bayesxs.inference.modes import ModePosterior, mode_posterior
+from bayesxs.inference.priors import Flat, Gaussian, Prior
+from bayesxs.inference.sampling import SamplerSettings
+from bayesxs.inference.sensitivity import Asimov, true_coordinates
+from bayesxs.inputs.binned import read_counts
 from bayesxs.inputs.covariance import flux_modes, load_covariance, parametric_covariance
 from bayesxs.inputs.globes.configuration import Configuration
 from bayesxs.inputs.globes.dune import MASS, MEGAWATT, embedded_dune
 from bayesxs.inputs.globes.reader import read_globes
+from bayesxs.keys import Purpose, derive, generator
 from bayesxs.physics.nufit import dune_tdr, nufit_6_0
 from bayesxs.physics.oscillation import OscillationParameters
 
@@ -81,6 +95,53 @@ def build_truth(
     return named._replace(**given), density
 
 
+def build_likelihood(card: CountedCard, samples: ReconstructedSamples) -> CountedLikelihood:
+    """Return the likelihood of the data that a card names.
+
+    Raises:
+        InputError: a file of counts is missing, or holds other bins.
+    """
+    truth, density = build_truth(card, samples)
+    expected = np.asarray(samples.rates()(truth, density))
+    if isinstance(card.data, CountsFile):
+        counts = read_counts(card.data.path, samples.names, samples.edges, samples.inside)
+    elif isinstance(card.data, SimulatedData):
+        rng = generator(derive(card.seed, Purpose.SIMULATION))
+        counts = rng.poisson(expected).astype(float)
+    else:
+        counts = expected
+    return counted_likelihood(samples, counts, parameters=truth)
+
+
+def build_modes(card: CountedCard, likelihood: CountedLikelihood, density: float) -> ModePosterior:
+    """Return priors and likelihood: constraints of other experiments, flat ranges elsewhere."""
+    truth = likelihood.parameters
+    values = {name: float(np.asarray(value)) for name, value in truth._asdict().items()}
+    x = true_coordinates(OscillationParameters(**values), density)
+    sd = dict(zip(NAMES, _CONSTRAINTS[card.constraints](x)[0], strict=True))
+    at = dict(zip(NAMES, x[0], strict=True))
+    priors: dict[str, Prior] = {}
+    for name in RangesCard.model_fields:
+        coordinate = name.replace("s2_", "theta")
+        width, value = float(sd[coordinate]), values[name]
+        if not np.isfinite(width):
+            priors[name] = Flat(*getattr(card.ranges, name))
+            continue
+        if coordinate != name:  # d sin^2 theta = sin(2 theta) d theta
+            width *= float(np.sin(2.0 * at[coordinate]))
+        if name == "dm31":
+            value = abs(value - values["s2_12"] * values["dm21"])
+        priors[name] = Gaussian(value, width)
+    return mode_posterior(likelihood, priors, Gaussian(density, float(sd["density"])))
+
+
+def build_chains(card: CountedCard) -> SamplerSettings:
+    """Return the settings of the chains of each mode."""
+    s = card.sampler
+    piece = max(1, min(s.warmup, s.draws, 250))
+    return SamplerSettings(s.chains, s.warmup, s.draws, s.target_accept, record_every=piece)
+
+
 def counted_inputs(card: CountedCard) -> list[Path]:
     """Return the files that a card names, for content keys; of a GLoBES folder, all of it."""
     files = []
@@ -89,6 +150,8 @@ def counted_inputs(card: CountedCard) -> list[Path]:
         files += sorted(path for path in folder.rglob("*") if path.is_file())
     if isinstance(card.flux_shape, FluxShapeFile):
         files.append(Path(card.flux_shape.path))
+    if isinstance(card.data, CountsFile):
+        files.append(Path(card.data.path))
     return files
 
 

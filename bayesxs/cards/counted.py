@@ -1,4 +1,4 @@
-"""The card of samples in reconstructed energy: `bayesxs sensitivity` takes it.
+"""The card of samples in reconstructed energy: `bayesxs sensitivity` and `run` take it.
 
 It is told from the card of a learned cross section by its table `[configuration]`.
 """
@@ -24,7 +24,7 @@ from bayesxs.errors import InputError
 from bayesxs.storage.inner import InnerPath
 
 MARK: Final = "configuration"
-_PATH_KEYS: Final = ((MARK, "path"), ("flux_shape", "path"))
+_PATH_KEYS: Final = ((MARK, "path"), ("flux_shape", "path"), ("data", "path"))
 
 Years = Annotated[float, Field(ge=0, le=1e6)]
 Points = Annotated[int, Field(ge=2, le=1000)]
@@ -128,6 +128,70 @@ class ScanCard(Section):
         return self
 
 
+class ExpectedData(Section):
+    """What the truth expects, without fluctuations (Asimov data)."""
+
+    type: Literal["expected"] = "expected"
+    """Expected counts."""
+
+
+class SimulatedData(Section):
+    """A draw of the counts."""
+
+    type: Literal["simulated"] = "simulated"
+    """Simulated counts, drawn with the card's seed."""
+
+
+class CountsFile(Section):
+    """Counts of an experiment."""
+
+    type: Literal["file"] = "file"
+    """A CSV file of counts."""
+    path: Annotated[str, Field(min_length=1)]
+    """Path of a file with the columns sample, energy_low_GeV, energy_high_GeV and counts."""
+
+
+Range = Annotated[tuple[float, float], Field(strict=False)]
+
+
+class RangesCard(Section):
+    """Flat priors of the parameters that have no Gaussian constraint; dcp is uniform."""
+
+    s2_12: Range = (0.2, 0.4)
+    """Range of sin²θ₁₂."""
+    s2_13: Range = (0.005, 0.05)
+    """Range of sin²θ₁₃."""
+    s2_23: Range = (0.3, 0.7)
+    """Range of sin²θ₂₃, with one half inside."""
+    dm21: Range = (6.5e-5, 8.5e-5)
+    """Range of Δm²₂₁ [eV²]."""
+    dm31: Range = (2.2e-3, 2.8e-3)
+    """Range of the size of Δm²₃₁ − sin²θ₁₂ Δm²₂₁, in either ordering [eV²]."""
+
+    @model_validator(mode="after")
+    def _check(self) -> RangesCard:
+        for name in type(self).model_fields:
+            low, high = getattr(self, name)
+            if not 0.0 < low < high < 1.0:
+                raise conflict(name, [low, high], "low < high, between 0 and 1")
+        if not self.s2_23[0] < 0.5 < self.s2_23[1]:
+            raise conflict("s2_23", list(self.s2_23), "0.5 must lie inside")
+        return self
+
+
+class ChainsCard(Section):
+    """The No-U-Turn sampler, for each ordering and octant."""
+
+    chains: Annotated[int, Field(ge=1, le=1000)] = 4
+    """Chains of each ordering and octant."""
+    warmup: Annotated[int, Field(ge=10, le=1_000_000)] = 1000
+    """Steps in which a chain adapts, before its draws count."""
+    draws: Annotated[int, Field(ge=10, le=1_000_000)] = 1000
+    """Draws of each chain."""
+    target_accept: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    """Acceptance probability to which the step size adapts."""
+
+
 class CountedCard(Section):
     """An analysis of samples in reconstructed energy. Frozen; `load_counted_card` reads it."""
 
@@ -151,6 +215,14 @@ class CountedCard(Section):
     """Uncertainty of the shape of every flux, each on its own."""
     scan: ScanCard = ScanCard()
     """Scans of `bayesxs sensitivity`."""
+    data: Annotated[
+        ExpectedData | SimulatedData | CountsFile, Field(discriminator="type"), TYPED
+    ] = ExpectedData()
+    """Data of `bayesxs run`."""
+    ranges: RangesCard = RangesCard()
+    """Flat priors of `bayesxs run`."""
+    sampler: ChainsCard = ChainsCard()
+    """Sampler of `bayesxs run`."""
 
     @model_validator(mode="after")
     def _check(self) -> CountedCard:

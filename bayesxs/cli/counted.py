@@ -1,4 +1,4 @@
-"""The command `bayesxs sensitivity`. Heavy imports are inside."""
+"""Commands on samples in reconstructed energy. Heavy imports are inside."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from bayesxs.cli.options import (
     SetOption,
     interruptible,
 )
+from bayesxs.errors import InputError
 
 
 def sensitivity(
@@ -49,3 +50,46 @@ def sensitivity(
         made = run_sensitivity(resolved, folder, resume=resume, progress=not quiet)
     if not quiet:
         typer.echo(f"figures and tables: {made}")
+
+
+def is_of_samples(card: Path | None, out: Path | None, resume: bool) -> bool:
+    """Tell whether a run is one of samples, by its card, or that of the folder that goes on."""
+    from bayesxs.cards.counted import is_counted
+    from bayesxs.storage.run_folder import CONFIG
+
+    if card is None and out is not None and resume and (out / CONFIG).is_file():
+        card = out / CONFIG
+    return card is not None and is_counted(card)
+
+
+def run_samples(
+    card: Path | None,
+    preset: str | None,
+    out: Path | None,
+    resume: bool,
+    overrides: list[str],
+    quiet: bool,
+) -> Path:
+    """Sample every ordering and octant of a card; return the path of the report.
+
+    Raises:
+        InputError: bad input, or a preset, which such cards do not have.
+    """
+    if preset is not None:
+        allowed = "none: a card of samples has every key of its own"
+        raise InputError.at("--preset", "preset", preset, allowed)
+    name = card.stem if card is not None else "default"
+    folder = out if out is not None else RUNS / name
+    with interruptible(f"bayesxs run --resume --out {shlex.quote(str(folder))}"):
+        from bayesxs.cards.counted import load_counted_card
+        from bayesxs.cards.overrides import parse_overrides
+        from bayesxs.storage.run_folder import CONFIG
+
+        resolved = load_counted_card(card or folder / CONFIG, parse_overrides(overrides))
+
+        from bayesxs.session import prepare_run
+
+        prepare_run(resolved.sampler.chains)
+        from bayesxs.runs.counted import run_counted
+
+        return run_counted(resolved, folder, resume=resume, progress=not quiet)

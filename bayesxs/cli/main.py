@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from bayesxs.cli.counted import sensitivity
+from bayesxs.cli.counted import is_of_samples, run_samples, sensitivity
 from bayesxs.cli.events import decompose, events_app
 from bayesxs.cli.options import (
     RUNS,
@@ -116,8 +116,14 @@ def run(
     overrides: SetOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Do everything: train, simulate, sample, bootstrap, report."""
-    report = _start(card, preset, out, resume, overrides or [], quiet, None)
+    """Do everything: train, simulate, sample, bootstrap, report.
+
+    With a card of samples in reconstructed energy: sample every ordering and octant, report.
+    """
+    if is_of_samples(card, out, resume):
+        report = run_samples(card, preset, out, resume, overrides or [], quiet)
+    else:
+        report = _start(card, preset, out, resume, overrides or [], quiet, None)
     if not quiet:
         typer.echo(f"report: {report}")
 

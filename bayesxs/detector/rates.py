@@ -203,7 +203,7 @@ class Rates:
 
     def _analysed(self, counts: Array) -> Array:
         """Return the analysed bins of counts, (..., samples, bins)."""
-        flat = counts.reshape(*counts.shape[:-2], -1)
+        flat = counts.reshape(*counts.shape[:-2], counts.shape[-2] * counts.shape[-1])
         return flat if self.rows is None else flat[..., self.rows]
 
 

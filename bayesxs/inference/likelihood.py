@@ -20,7 +20,6 @@ from typing import ClassVar, Final, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro
 from jax import Array
 from jax.scipy.special import gammaln
 from jax.typing import ArrayLike
@@ -37,7 +36,8 @@ from bayesxs.inference.channel import (
 from bayesxs.inference.circle import TURN
 from bayesxs.inference.far_data import FarBins, FarData, check_same_data
 from bayesxs.inference.model import far_detector_model
-from bayesxs.inference.nuisances import Nuisance
+from bayesxs.inference.nuisances import Nuisance, sample_nuisances
+from bayesxs.inference.points import Eta, Theta, check_names, eta_of, scalar, theta_of
 from bayesxs.inference.priors import Prior, prior_box
 from bayesxs.physics.oscillation import (
     Baseline,
@@ -51,9 +51,6 @@ SIZE_TOLERANCE: Final = 1e-9
 
 _BOXED: Final = (*OscillationParameters._fields, *Baseline._fields)
 _PHASE: Final = _BOXED.index("dcp")
-
-type Theta = OscillationParameters | Mapping[str, ArrayLike]
-type Eta = Mapping[str, ArrayLike] | ArrayLike | None
 
 
 class Box(NamedTuple):
@@ -216,10 +213,7 @@ class Likelihood:
         Returns:
             Values by name, as `log_prob` takes them; an entry may be replaced by another.
         """
-        return {
-            n.name: numpyro.sample(n.name, dist.Normal(0.0, 1.0), infer={"group": n.group})
-            for n in self.nuisances
-        }
+        return sample_nuisances(self.nuisances)
 
     def model(
         self, priors: Mapping[str, Prior], *, marginalize_octant: bool = True
@@ -233,7 +227,7 @@ class Likelihood:
         Raises:
             InputError: a prior of an unknown parameter.
         """
-        self._check_names("priors", priors)
+        check_names("priors", priors)
         box = prior_box(priors)
         low, high = (
             OscillationParameters(
@@ -255,10 +249,7 @@ class Likelihood:
         electron_fraction: ArrayLike | None = None,
         baseline: ArrayLike | None = None,
     ) -> _Point:
-        if isinstance(theta, Mapping):
-            self._check_names("theta", theta)
-            theta = self.parameters._replace(**theta)
-        _require(theta, OscillationParameters, "theta", "OscillationParameters, or values by name")
+        theta = theta_of(theta, self.parameters)
         own = self.exact[0].baseline
         way = Baseline(
             own.length if baseline is None else baseline,
@@ -266,31 +257,9 @@ class Likelihood:
             own.electron_fraction if electron_fraction is None else electron_fraction,
         )
         names = (*OscillationParameters._fields, "baseline", "density", "electron_fraction")
-        values = [_scalar(n, v) for n, v in zip(names, (*theta, *way), strict=True)]
-        return _Point(OscillationParameters(*values[:6]), self._eta(eta), Baseline(*values[6:]))
-
-    def _eta(self, eta: Eta) -> Array:
-        names = [n.name for n in self.nuisances]
-        if eta is None:
-            return jnp.zeros(len(names))
-        if isinstance(eta, Mapping):
-            for name in eta:
-                if name not in names:
-                    allowed = f"one of {', '.join(names)}" if names else "there are no nuisances"
-                    raise InputError.at("likelihood", "eta", name, allowed)
-            values = [_scalar(name, eta.get(name, 0.0)) for name in names]
-            return jnp.stack(values) if values else jnp.zeros(0)
-        vector = jnp.asarray(eta, dtype=float)
-        if vector.shape != (len(names),):
-            allowed = f"shape ({len(names)},), one value for each nuisance"
-            raise InputError.at("likelihood", "eta", f"shape {vector.shape}", allowed)
-        return vector
-
-    def _check_names(self, argument: str, given: Mapping[str, object]) -> None:
-        for name in given:
-            if name not in OscillationParameters._fields:
-                allowed = f"one of {', '.join(OscillationParameters._fields)}"
-                raise InputError.at("likelihood", argument, name, allowed)
+        values = [scalar(n, v) for n, v in zip(names, (*theta, *way), strict=True)]
+        drawn = eta_of(eta, [n.name for n in self.nuisances])
+        return _Point(OscillationParameters(*values[:6]), drawn, Baseline(*values[6:]))
 
     def _split(self, counts: Array) -> list[Array]:
         """Return the part of each sample of arrays over all bins, shape (..., bins)."""
@@ -439,19 +408,6 @@ def require_double_precision() -> None:
     """
     if not jax.config.jax_enable_x64:
         raise InputError("double precision is off: call bayesxs.enable_x64() before anything else")
-
-
-def _require(value: object, kind: type, argument: str, allowed: str) -> None:
-    if not isinstance(value, kind):
-        raise InputError.at("likelihood", argument, type(value).__name__, allowed)
-
-
-def _scalar(name: str, value: ArrayLike) -> Array:
-    array = jnp.asarray(value, dtype=float)
-    if array.shape != ():
-        allowed = "a scalar; use jax.vmap for several"
-        raise InputError.at("likelihood", name, f"shape {array.shape}", allowed)
-    return array
 
 
 def _at[T: FarChannel](channels: Sequence[T], baseline: Baseline) -> tuple[T, ...]:

@@ -10,11 +10,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpyro
+from jax import Array
+from numpyro import distributions as dist
+
 # Groups of nuisances and their words, in the order in which they stand
 GROUPS: Final[dict[str, str]] = {
     "cross_section": "cross section",
     "flux": "flux shape",
     "response": "detector response",
+    "normalisation": "normalisations",
 }
 
 
@@ -44,3 +49,14 @@ def group_label(group: str) -> str:
 def of_groups(nuisances: Iterable[Nuisance], groups: Sequence[str]) -> tuple[Nuisance, ...]:
     """Return the nuisances of some groups, in their order."""
     return tuple(n for n in nuisances if n.group in groups)
+
+
+def sample_nuisances(nuisances: Iterable[Nuisance]) -> dict[str, Array]:
+    """Sample nuisances from their standard normal priors, inside of a NumPyro model, by name.
+
+    Each is a site of its own name; the site's entry ``infer["group"]`` names its group.
+    """
+    return {
+        n.name: numpyro.sample(n.name, dist.Normal(0.0, 1.0), infer={"group": n.group})
+        for n in nuisances
+    }

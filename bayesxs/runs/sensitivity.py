@@ -61,7 +61,7 @@ def run_sensitivity(
             versions={"bayesxs": package_version()},
         )
         if present(opened.path / CONFIG):
-            _refuse_changes(card, opened)
+            refuse_changes(card, opened)
         if opened.stage_is_current(STAGE, key):
             reporter.line("sensitivity: up to date")
             return Path(opened.path)
@@ -90,7 +90,12 @@ def run_sensitivity(
         return Path(opened.path)
 
 
-def _refuse_changes(card: CountedCard, opened: RunFolder) -> None:
+def refuse_changes(card: CountedCard, opened: RunFolder) -> None:
+    """Refuse a folder that was made with another card.
+
+    Raises:
+        InputError: it was.
+    """
     config = opened.path / CONFIG
     if not is_counted(config) or load_counted_card(config) != card:
         raise InputError(f"{opened.path}: was made with another card: choose another {words().out}")

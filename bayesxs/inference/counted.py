@@ -1,0 +1,165 @@
+"""The likelihood of counted samples as an object: Poisson counts in bins, with their rates.
+
+    log L(theta, eta) = sum over bins of n_i log mu_i - mu_i - log n_i!,    mu = rates(theta, eta)
+
+It holds arrays only, so that jit, vmap and grad work on it and on whatever it is part of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.scipy.special import gammaln
+from jax.typing import ArrayLike
+from numpyro import distributions as dist
+
+from bayesxs.detector.rates import Rates
+from bayesxs.errors import InputError
+from bayesxs.inference.likelihood import require_double_precision
+from bayesxs.inference.nuisances import Nuisance, sample_nuisances
+from bayesxs.inference.points import Eta, Theta, eta_of, scalar, theta_of
+from bayesxs.physics.oscillation import OscillationParameters, closest_mixing, is_mixing
+
+_LEAST: Final = 1e-30  # counts that a bin expects at least
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["rates", "counts", "parameters"],
+    meta_fields=["nuisances", "samples", "sizes"],
+)
+@dataclass(frozen=True)
+class CountedLikelihood:
+    """The likelihood of counts of several samples, made by `counted_likelihood`.
+
+    Attributes:
+        rates: expected counts.
+        counts: data, of all analysed bins, one sample after the other, shape (bins,).
+        parameters: oscillation parameters where none are given.
+        nuisances: in the order of eta.
+        samples: their names.
+        sizes: analysed bins of each sample.
+
+    Example:
+        >>> likelihood = bayesxs.counted_likelihood(bayesxs.dune_samples(years=3.5))
+        >>> likelihood.log_prob({"dcp": 1.0}).shape
+        ()
+        >>> sorted(likelihood.predict(bayesxs.NUFIT_6_0))
+        ['nue_app', 'nuebar_app', 'numu_dis', 'numubar_dis']
+    """
+
+    rates: Rates
+    counts: Array
+    parameters: OscillationParameters
+    nuisances: tuple[Nuisance, ...]
+    samples: tuple[str, ...]
+    sizes: tuple[int, ...]
+
+    def log_prob(self, theta: Theta, eta: Eta = None, *, density: ArrayLike | None = None) -> Array:
+        """Return log L of the data, shape (); -inf where parameters are no mixing.
+
+        Args:
+            theta: oscillation parameters, or values by name: others are as in `parameters`.
+            eta: nuisances in units of their prior widths, by name (others are zero) or as an array,
+                shape (q,); all zero if None.
+            density: of matter in g/cm^3; that of the detector if None.
+
+        Raises:
+            InputError: an unknown name, or a value of the wrong shape.
+        """
+        params, expected = self._expected(theta, eta, density)
+        n = self.counts
+        terms = jnp.sum(n * jnp.log(expected) - expected - gammaln(n + 1.0))
+        return jnp.where(is_mixing(params), terms, -jnp.inf)
+
+    def distribution(
+        self, theta: Theta, eta: Eta = None, *, density: ArrayLike | None = None
+    ) -> dist.Distribution:
+        """Return the NumPyro distribution of the counts, independent Poisson, shape (bins,).
+
+        Its rates are NaN where parameters are no mixing. Takes the arguments of `log_prob`, and
+        raises the same errors.
+        """
+        params, expected = self._expected(theta, eta, density)
+        rate = jnp.where(is_mixing(params), expected, jnp.nan)
+        return dist.Poisson(rate, validate_args=False).to_event(1)
+
+    def predict(
+        self, theta: Theta, eta: Eta = None, *, density: ArrayLike | None = None
+    ) -> dict[str, Array]:
+        """Return the expected counts of each sample; takes the arguments of `log_prob`."""
+        return self.split(self._expected(theta, eta, density)[1])
+
+    def split(self, counts: ArrayLike) -> dict[str, Array]:
+        """Return the part of each sample of counts, shape (..., bins)."""
+        ends = np.cumsum(self.sizes)[:-1]
+        parts = jnp.split(jnp.asarray(counts), ends, axis=-1)
+        return dict(zip(self.samples, parts, strict=True))
+
+    def sample_nuisances(self) -> dict[str, Array]:
+        """Sample every nuisance from its standard normal prior, inside of a NumPyro model.
+
+        Each is a site of its own name; the site's entry ``infer["group"]`` names its group.
+
+        Returns:
+            Values by name, as `log_prob` takes them; an entry may be replaced by another.
+        """
+        return sample_nuisances(self.nuisances)
+
+    def _expected(
+        self, theta: Theta, eta: Eta, density: ArrayLike | None
+    ) -> tuple[OscillationParameters, Array]:
+        given = theta_of(theta, self.parameters)
+        values = (scalar(n, v) for n, v in given._asdict().items())
+        params = OscillationParameters(*values)
+        vector = eta_of(eta, [n.name for n in self.nuisances])
+        thickness = None if density is None else scalar("density", density)
+        rates = self.rates(closest_mixing(params), thickness, vector)
+        return params, jnp.maximum(rates, _LEAST)
+
+
+def counted_likelihood(
+    rates: Rates,
+    counts: ArrayLike,
+    parameters: OscillationParameters,
+    nuisances: Sequence[Nuisance],
+    sizes: Mapping[str, int],
+) -> CountedLikelihood:
+    """Put a likelihood together.
+
+    Args:
+        rates: expected counts.
+        counts: of all analysed bins, one sample after the other; whole numbers or expected ones.
+        parameters: default oscillation parameters.
+        nuisances: in the order of those of the rates.
+        sizes: analysed bins of each sample, by its name.
+
+    Raises:
+        InputError: double precision is off, counts of another number, negative or not finite.
+        ValueError: nuisances that are not those of the rates.
+    """
+    require_double_precision()
+    if len(nuisances) != rates.nuisances:
+        raise ValueError(f"{len(nuisances)} nuisances for {rates.nuisances} of the rates")
+    data = np.asarray(counts, float)
+    bins = sum(sizes.values())
+    if data.shape != (bins,):
+        allowed = f"shape ({bins},), one for each analysed bin"
+        raise InputError.at("counted data", "counts", f"shape {data.shape}", allowed)
+    for place in np.flatnonzero(~(np.isfinite(data) & (data >= 0.0)))[:1]:
+        raise InputError.at("counted data", f"bin {place}", data[place], "a count, 0 or above")
+    return CountedLikelihood(
+        rates,
+        jnp.asarray(data),
+        OscillationParameters(*(jnp.asarray(v, dtype=float) for v in parameters)),
+        tuple(nuisances),
+        tuple(sizes),
+        tuple(sizes.values()),
+    )

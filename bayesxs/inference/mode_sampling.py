@@ -1,0 +1,279 @@
+"""Sample every ordering and octant with NUTS, and weigh them by their evidences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import pi
+from typing import Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax import Array
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from bayesxs.inference.asimov import (
+    DCP,
+    DENSITY,
+    DM31,
+    NAMES,
+    THETA23,
+    Problems,
+    coordinates,
+    minimise,
+)
+from bayesxs.inference.evidence import Evidence, bridge
+from bayesxs.inference.modes import MODES, Mode, ModePosterior, mode_model, stacked, wrapped
+from bayesxs.inference.posterior import PUBLIC_NAMES
+from bayesxs.inference.sampling import Draws, NutsSampler, SamplerSettings, joined
+from bayesxs.physics.oscillation import OscillationParameters
+
+Float = NDArray[np.float64]
+
+_PHASES: Final = (-0.5 * pi, 0.0, 0.5 * pi, pi)
+_BATCH: Final = 64
+# Coordinates of `asimov` by parameter; angles of the sines squared
+_ANGLES: Final = {"s2_12": 0, "s2_13": 1, "s2_23": THETA23}
+_PLACES: Final = {**_ANGLES, "dm21": 4, "dm31": DM31, "density": DENSITY}
+
+
+@dataclass(frozen=True)
+class ModeDraws:
+    """Posteriors of the modes, and how probable each is.
+
+    Attributes:
+        modes: in their order.
+        z: standard normal numbers, (modes, chains, draws, d).
+        dcp: phases in [-pi, pi), (modes, chains, draws).
+        statistics: of the sampler by ArviZ's names, each (modes, chains, draws).
+        evidences: of each mode, given the mode.
+        log_priors: log prior probability of each mode.
+    """
+
+    modes: tuple[Mode, ...]
+    z: Float
+    dcp: Float
+    statistics: dict[str, NDArray[np.generic]]
+    evidences: tuple[Evidence, ...]
+    log_priors: Float
+
+    @property
+    def log_weights(self) -> Float:
+        """Log of evidence times prior of each mode."""
+        return np.array([e.log for e in self.evidences]) + self.log_priors
+
+    @property
+    def probabilities(self) -> Float:
+        """Posterior probability of each mode."""
+        log = self.log_weights
+        return np.exp(log - logsumexp(log))
+
+    @property
+    def errors(self) -> Float:
+        """Monte Carlo error of each probability."""
+        p, sd = self.probabilities, np.array([e.error for e in self.evidences])
+        slopes = p[:, None] * (np.eye(len(p)) - p)
+        return np.sqrt((slopes**2) @ sd**2)
+
+    def log_bayes_factor(self, chosen: Callable[[Mode], bool]) -> Evidence:
+        """Return log of the Bayes factor of some modes over the others, and its error."""
+        inside = np.array([chosen(mode) for mode in self.modes])
+        sd = np.array([e.error for e in self.evidences])
+        value, variance = 0.0, 0.0
+        for sign, part in ((1.0, inside), (-1.0, ~inside)):
+            weights = self.log_weights[part]
+            value += sign * (logsumexp(weights) - logsumexp(self.log_priors[part]))
+            share = np.exp(weights - logsumexp(weights))
+            variance += float(np.sum((share * sd[part]) ** 2))
+        return Evidence(float(value), float(np.sqrt(variance)))
+
+
+def mode_starts(posterior: ModePosterior, modes: Sequence[Mode] = MODES) -> tuple[Float, Float]:
+    """Return where chains of each mode start: its best fit, as z, (modes, d), and dcp, (modes,).
+
+    The smallest chi2 of fits from four phases is taken; a best fit in the other octant is moved
+    to the border.
+    """
+    likelihood = posterior.likelihood
+    truth, sd = _constraints(posterior)
+    starts = np.repeat(truth[None], len(modes) * len(_PHASES), axis=0)
+    center = starts.copy()
+    turn = 2.0 * float(posterior.center)
+    for row, (mode, phase) in enumerate(product(modes, _PHASES)):
+        starts[row, DCP] = phase
+        for array in (starts, center):
+            if (array[row, DM31] > 0.0) != (mode.ordering > 0.0):
+                array[row, DM31] = turn - array[row, DM31]
+        if (starts[row, THETA23] > 0.25 * pi) != bool(mode.upper):
+            starts[row, THETA23] = 0.5 * pi - starts[row, THETA23]
+    free = np.array([n == "dcp" or _named(n) in posterior.names for n in NAMES])
+    counts = np.broadcast_to(np.asarray(likelihood.counts), (len(starts), likelihood.counts.size))
+    fits = minimise(
+        likelihood.rates,
+        len(likelihood.nuisances),
+        Problems(
+            *(counts, center, np.broadcast_to(sd, starts.shape)),
+            *(starts, np.broadcast_to(free, starts.shape)),
+        ),
+    )
+    z, dcp = [], []
+    for number, mode in enumerate(modes):
+        own = slice(number * len(_PHASES), (number + 1) * len(_PHASES))
+        held = np.sign(fits.x[own, DM31]) == mode.ordering
+        best = own.start + int(np.argmin(np.where(held, fits.chi2[own], np.inf)))
+        x = fits.x[best]
+        values = {n: np.sin(x[p]) ** 2 if n in _ANGLES else x[p] for n, p in _PLACES.items()}
+        place = posterior.place(mode, values)
+        place[len(posterior.names) :] = fits.pulls[best]
+        z.append(place)
+        dcp.append(x[DCP])
+    return np.array(z), wrapped(np.array(dcp))
+
+
+def _named(coordinate: str) -> str:
+    return coordinate.replace("theta", "s2_")
+
+
+def _constraints(posterior: ModePosterior) -> tuple[Float, Float]:
+    """Return coordinates of the priors' centers, and their widths: infinite where flat."""
+    params = posterior.likelihood.parameters
+    values = {n: float(np.asarray(v)) for n, v in params._asdict().items()}
+    values["density"] = float(np.asarray(posterior.likelihood.rates.baseline.density))
+    width = dict.fromkeys(_PLACES, np.inf)
+    for i, name in enumerate(posterior.names):
+        if posterior.flat[i]:
+            continue
+        mean, sd = float(posterior.mean[i]), float(posterior.sd[i])
+        if name == "dm31":
+            mean = float(posterior.center) + np.sign(values["dm31"]) * mean
+        values[name] = mean
+        # d sin^2 theta = sin(2 theta) d theta
+        slope = 2.0 * np.sqrt(mean * (1.0 - mean)) if name in _ANGLES else 1.0
+        width[name] = sd / slope
+    density = values.pop("density")
+    truth = coordinates(OscillationParameters(**values), density)
+    widths = np.full(len(NAMES), np.inf)
+    for name, place in _PLACES.items():
+        widths[place] = width[name]
+    return truth, widths
+
+
+def sample_modes(
+    posterior: ModePosterior,
+    settings: SamplerSettings,
+    key: Array,
+    update: Callable[[float], object] = lambda done: None,
+) -> ModeDraws:
+    """Sample every mode with NUTS and find its evidence by bridge sampling.
+
+    Args:
+        posterior: from `mode_posterior`.
+        settings: chains, and their lengths, of each mode.
+        key: random key.
+        update: told the steps that are done.
+    """
+    modes = MODES if "s2_23" in posterior.names else tuple(m for m in MODES if not m.upper)
+    z0, dcp0 = mode_starts(posterior, modes)
+    each = settings.chains
+    starts = {
+        "z": jnp.repeat(jnp.asarray(z0), each, axis=0),
+        "dcp_unwrapped": jnp.repeat(jnp.asarray(dcp0), each),
+    }
+    every = SamplerSettings(
+        *(each * len(modes), settings.warmup, settings.draws, settings.target_accept),
+        record_every=settings.record_every,
+    )
+    sampler = NutsSampler(mode_model, every, own_arguments=1, own_starts=True)
+    pieces = []
+    for piece in sampler.pieces((stacked(modes, each), posterior), key, starts):
+        update(piece.done)
+        if piece.draws is not None:
+            pieces.append(piece.draws)
+    return weighed(posterior, modes, joined(pieces), key)
+
+
+def weighed(
+    posterior: ModePosterior, modes: tuple[Mode, ...], draws: Draws, key: Array
+) -> ModeDraws:
+    """Return draws of all modes' chains, one mode after the other, with the modes' evidences."""
+    shape = len(modes), -1, draws.sites["z"].shape[1]
+    z = draws.sites["z"].reshape(*shape, posterior.size)
+    dcp = wrapped(draws.sites["dcp_unwrapped"]).reshape(shape)
+    evidences = []
+    for number, mode in enumerate(modes):
+        seed = np.asarray(jax.random.key_data(jax.random.fold_in(key, number))).tolist()
+
+        def density(z: Float, dcp: Float, mode: Mode = mode) -> Float:
+            arrays = jnp.asarray(z), jnp.asarray(dcp)
+            return np.asarray(_log_densities(posterior, Mode(*map(jnp.asarray, mode)), *arrays))
+
+        evidences.append(bridge(density, z[number], dcp[number], np.random.default_rng(seed)))
+    statistics = {name: v.reshape(shape) for name, v in draws.statistics.items()}
+    log_priors = np.array([float(posterior.log_prior(mode)) for mode in modes])
+    return ModeDraws(modes, z, dcp, statistics, tuple(evidences), log_priors)
+
+
+@jax.jit
+def _log_densities(posterior: ModePosterior, mode: Mode, z: Array, dcp: Array) -> Array:
+    def one(pair: tuple[Array, Array]) -> Array:
+        return posterior.log_density(mode, *pair)
+
+    return jax.lax.map(one, (z, dcp), batch_size=_BATCH)
+
+
+def parameter_draws(posterior: ModePosterior, draws: ModeDraws) -> list[dict[str, Float]]:
+    """Return, of each mode, public names and values of its draws, each (chains, draws, ...)."""
+    found = []
+    for mode, z, dcp in zip(draws.modes, draws.z, draws.dcp, strict=True):
+        values, eta = _values(posterior, Mode(*map(jnp.asarray, mode)), jnp.asarray(z))
+        own = {PUBLIC_NAMES.get(n, n): np.asarray(v) for n, v in values.items()}
+        shape = dcp.shape
+        own = {n: np.broadcast_to(v, shape) for n, v in own.items()} | {"dcp": dcp}
+        own["jarlskog"] = jarlskog(own)
+        own["ordering"] = np.full(shape, float(mode.ordering))
+        found.append(own | {"nuisance": np.asarray(eta)})
+    return found
+
+
+@jax.jit
+def _values(posterior: ModePosterior, mode: Mode, z: Array) -> tuple[dict[str, Array], Array]:
+    return jax.vmap(jax.vmap(lambda z: posterior.values(mode, z)))(z)
+
+
+def jarlskog(values: dict[str, Float]) -> Float:
+    """Return J = s12 c12 s23 c23 s13 c13^2 sin(dcp) (Jarlskog 1985, Phys. Rev. Lett. 55, 1039)."""
+    s12, s13, s23 = (values[f"sin2_theta{pair}"] for pair in ("12", "13", "23"))
+    product_of = s12 * (1.0 - s12) * s23 * (1.0 - s23) * s13
+    return np.sqrt(product_of) * (1.0 - s13) * np.sin(values["dcp"])
+
+
+def mixed_tree(posterior: ModePosterior, draws: ModeDraws, rng: np.random.Generator) -> xr.DataTree:
+    """Return the posterior over all modes, and of each ordering, as ArviZ takes it.
+
+    Of each chain and draw, the mode is drawn with its probability; what is taken is that mode's
+    draw of the same chain and number. Groups: posterior, and sample_stats with the statistics of
+    what was taken.
+    """
+    found = parameter_draws(posterior, draws)
+    shape = draws.dcp.shape[1:]
+    chosen = rng.choice(len(draws.modes), size=shape, p=draws.probabilities)
+    rows, columns = np.indices(shape)
+    dims = ("chain", "draw")
+    variables = {}
+    for name in found[0]:
+        stack = np.stack([own[name] for own in found])
+        axes = (*dims, "nuisance_name") if stack.ndim > 3 else dims
+        variables[name] = axes, stack[chosen, rows, columns]
+    coords: dict[str, object] = {d: np.arange(n) for d, n in zip(dims, shape, strict=True)}
+    coords["nuisance_name"] = [n.name for n in posterior.likelihood.nuisances]
+    statistics = {n: (dims, v[chosen, rows, columns]) for n, v in draws.statistics.items()}
+    return xr.DataTree.from_dict(
+        {
+            "posterior": xr.Dataset(variables, coords),
+            "sample_stats": xr.Dataset(statistics, {d: coords[d] for d in dims}),
+        }
+    )

@@ -1,0 +1,230 @@
+"""What the posterior over orderings and octants says, with Monte Carlo errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import arviz as az
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax import Array
+from numpy.typing import NDArray
+
+from bayesxs.inference.circle import TURN
+from bayesxs.inference.evidence import Evidence
+from bayesxs.inference.intervals import hdi
+from bayesxs.inference.mode_sampling import ModeDraws
+from bayesxs.inference.modes import Mode, ModePosterior
+from bayesxs.physics.oscillation import OscillationParameters
+
+Float = NDArray[np.float64]
+
+GRID: Final = 72  # phases, a multiple of two: 0 and pi are among them
+_DRAWS: Final = 200  # of each mode, whose conditional densities are averaged
+_LEVELS: Final = (0.68, 0.95)
+
+
+def phase_density(posterior: ModePosterior, draws: ModeDraws) -> xr.Dataset:
+    """Return the posterior density of dcp on the circle, averaged over conditional densities.
+
+    p(dcp | data) is the mean over draws of p(dcp | data, all others) (Gelfand and Smith 1990,
+    J. Am. Stat. Assoc. 85, 398, eq. 2.5), each from the likelihood around the circle.
+
+    Returns:
+        Over mode and dcp (rad, from -pi): density of each mode and error, its Monte Carlo error;
+        total, over dcp, and total_error.
+    """
+    dcp = np.linspace(-np.pi, np.pi, GRID, endpoint=False)
+    density, error = [], []
+    for mode, z in zip(draws.modes, draws.z, strict=True):
+        flat = z.reshape(-1, z.shape[-1])
+        step = max(1, len(flat) // _DRAWS)
+        own = Mode(*map(jnp.asarray, mode))
+        log = np.asarray(_around(posterior, own, jnp.asarray(flat[::step]), jnp.asarray(dcp)))
+        p = np.exp(log - log.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True) * TURN / GRID
+        density.append(p.mean(axis=0))
+        error.append(p.std(axis=0) / np.sqrt(len(p)))
+    weights = draws.probabilities
+    total = weights @ np.array(density)
+    total_error = np.sqrt(weights**2 @ np.array(error) ** 2)
+    return xr.Dataset(
+        {
+            "density": (("mode", "dcp"), np.array(density)),
+            "error": (("mode", "dcp"), np.array(error)),
+            "total": ("dcp", total),
+            "total_error": ("dcp", total_error),
+        },
+        {"dcp": dcp, "mode": [mode.name for mode in draws.modes]},
+    )
+
+
+@jax.jit
+def _around(posterior: ModePosterior, mode: Mode, z: Array, dcp: Array) -> Array:
+    """Return log L of each draw at each phase, (draws, phases)."""
+
+    def one(z: Array) -> Array:
+        return jax.vmap(lambda phase: posterior.log_likelihood(mode, z, phase))(dcp)
+
+    return jax.lax.map(one, z)
+
+
+def savage_dickey(phases: xr.Dataset, dcp: float) -> Evidence:
+    """Return log of the Bayes factor for a value of dcp over its uniform prior, and its error.
+
+    The ratio of posterior and prior density at the value (Dickey 1971, Ann. Math. Stat. 42, 204).
+
+    Args:
+        phases: from `phase_density`.
+        dcp: one of its phases.
+    """
+    place = int(np.argmin(np.abs((phases["dcp"].values - dcp + np.pi) % TURN - np.pi)))
+    value, error = (float(phases[name][place]) for name in ("total", "total_error"))
+    return Evidence(float(np.log(max(value, 1e-300) * TURN)), error / max(value, 1e-300))
+
+
+def flat_in_sine(dcp: Float) -> tuple[Float, float]:
+    """Return weights that make a prior flat in dcp one flat in sin(dcp), and their ESS.
+
+    The weight is |cos dcp|; the effective size (sum w)^2 / sum w^2 (Kish 1965) is in draws.
+    """
+    weights = np.abs(np.cos(dcp))
+    return weights, float(weights.sum() ** 2 / np.sum(weights**2))
+
+
+def weighted_interval(values: Float, weights: Float, mass: float) -> list[float]:
+    """Return the shortest interval that holds a part of weighted draws."""
+    order = np.argsort(values)
+    ordered, held = values[order], np.cumsum(weights[order]) / weights.sum()
+    ends = np.searchsorted(held, held + mass)
+    inside = np.flatnonzero(ends < len(ordered))
+    widths = ordered[ends[inside]] - ordered[inside]
+    best = inside[int(np.argmin(widths))]
+    return [float(ordered[best]), float(ordered[ends[best]])]
+
+
+def summarise_modes(
+    posterior: ModePosterior, draws: ModeDraws, tree: xr.DataTree, phases: xr.Dataset
+) -> dict[str, Any]:
+    """Return probabilities, Bayes factors, intervals and diagnostics as plain numbers.
+
+    Args:
+        posterior: what was sampled.
+        draws: of the modes.
+        tree: from `mixed_tree`.
+        phases: from `phase_density`.
+    """
+    chosen = tree["posterior"].to_dataset()
+    jarlskog, dcp = chosen["jarlskog"].values.ravel(), chosen["dcp"].values.ravel()
+    sine, effective = flat_in_sine(dcp)
+    even = np.ones_like(dcp)
+    return {
+        "modes": [_mode(draws, i) for i in range(len(draws.modes))],
+        "log_bayes_factor": {
+            "normal_over_inverted": _pair(draws.log_bayes_factor(lambda m: bool(m.ordering > 0))),
+            **(
+                {"upper_over_lower": _pair(draws.log_bayes_factor(lambda m: bool(m.upper)))}
+                if len({mode.upper for mode in draws.modes}) > 1
+                else {}
+            ),
+            "dcp_0": _pair(savage_dickey(phases, 0.0)),
+            "dcp_pi": _pair(savage_dickey(phases, np.pi)),
+        },
+        "jarlskog": {
+            "flat_in_dcp": _intervals(jarlskog, even) | {"ess": float(len(dcp))},
+            "flat_in_sin_dcp": _intervals(jarlskog, sine) | {"ess": effective},
+        },
+        "parameters": {
+            name: _parameter(name, chosen[name].values)
+            for name in chosen.data_vars
+            if name not in ("nuisance", "ordering", "jarlskog") and np.ptp(chosen[name].values) > 0
+        },
+        "nuisances": [
+            {"name": n.name, "group": n.group, "mean": float(v.mean()), "sd": float(v.std())}
+            for n, v in zip(
+                posterior.likelihood.nuisances,
+                np.moveaxis(chosen["nuisance"].values, -1, 0),
+                strict=True,
+            )
+        ],
+        "divergences": int(draws.statistics["diverging"].sum()),
+        "ess_bulk_least": min(_mode(draws, i)["ess_bulk_least"] for i in range(len(draws.modes))),
+        "r_hat_largest": max(_mode(draws, i)["r_hat_largest"] for i in range(len(draws.modes))),
+    }
+
+
+def _mode(draws: ModeDraws, i: int) -> dict[str, Any]:
+    mode, evidence = draws.modes[i], draws.evidences[i]
+    dims = ("chain", "draw")
+    lines = xr.Dataset(
+        {
+            "z": ((*dims, "number"), draws.z[i]),
+            # Of an angle, what rotates with it: a circle has no mean
+            "cosine": (dims, np.cos(draws.dcp[i])),
+            "sine": (dims, np.sin(draws.dcp[i])),
+        }
+    )
+    return {
+        "ordering": "normal" if mode.ordering > 0 else "inverted",
+        "octant": "upper" if mode.upper else "lower",
+        "probability": float(draws.probabilities[i]),
+        "probability_error": float(draws.errors[i]),
+        "log_evidence": evidence.log,
+        "log_evidence_error": evidence.error,
+        "divergences": int(draws.statistics["diverging"][i].sum()),
+        "ess_bulk_least": _extreme(az.ess(lines, method="bulk"), np.min),
+        "r_hat_largest": _extreme(az.rhat(lines), np.max),
+    }
+
+
+def _extreme(found: Any, choose: Any) -> float:
+    return float(choose([choose(np.asarray(found[n])) for n in ("z", "cosine", "sine")]))
+
+
+def _pair(evidence: Evidence) -> dict[str, float]:
+    return {"value": evidence.log, "error": evidence.error}
+
+
+def _intervals(values: Float, weights: Float) -> dict[str, Any]:
+    found: dict[str, Any] = {"mean": float(np.average(values, weights=weights))}
+    for mass in _LEVELS:
+        key = f"interval{round(100 * mass)}"
+        found[key] = weighted_interval(values, weights, mass)
+    return found
+
+
+def _parameter(name: object, values: Float) -> dict[str, Any]:
+    flat = values.ravel()
+    if name == "dcp":  # about its own direction, so that intervals do not break at the seam
+        center = float(np.angle(np.mean(np.exp(1j * flat))))
+        flat = center + (flat - center + np.pi) % TURN - np.pi
+    found: dict[str, Any] = {"mean": float(flat.mean()), "sd": float(flat.std())}
+    for mass in _LEVELS:
+        found[f"hdi{round(100 * mass)}"] = np.asarray(hdi(flat, mass)).ravel().tolist()
+    return found
+
+
+def predictive_counts(
+    posterior: ModePosterior, tree: xr.DataTree, rng: np.random.Generator, number: int = 200
+) -> Float:
+    """Return replicated counts of all analysed bins from draws of the posterior, (number, bins)."""
+    chosen = tree["posterior"].to_dataset().stack(sample=("chain", "draw"))
+    rows = rng.choice(chosen.sizes["sample"], size=number, replace=True)
+    picked = chosen.isel(sample=rows)
+    names = ("sin2_theta12", "sin2_theta13", "sin2_theta23", "dcp", "dm21", "dm31", "density")
+    values = jnp.asarray(np.stack([picked[name].values for name in names], axis=1))
+    eta = jnp.asarray(picked["nuisance"].transpose("sample", "nuisance_name").values)
+    return rng.poisson(np.asarray(_replicated(posterior, values, eta))).astype(float)
+
+
+@jax.jit
+def _replicated(posterior: ModePosterior, values: Array, eta: Array) -> Array:
+    def one(pair: Sequence[Array]) -> Array:
+        v, own = pair
+        params = OscillationParameters(*v[:6])
+        return jnp.maximum(posterior.likelihood.rates(params, v[6], own), 0.0)
+
+    return jax.lax.map(one, (values, eta), batch_size=50)

@@ -1,0 +1,158 @@
+"""The page of a posterior over orderings and octants."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from math import exp
+from typing import Any, Final
+
+from bayesxs.report.captions import Caption
+from bayesxs.report.html import ESS_LIMIT, R_HAT_LIMIT, Picture, render_page
+from bayesxs.report.numbers import Row, Table
+from bayesxs.report.style import QUANTITIES
+from bayesxs.types import Json
+
+_SECTION: Final = "Posterior"
+FIGURES: Final = {
+    "triangle": Caption(
+        _SECTION,
+        "Posterior by ordering",
+        "68 % and 95 % regions, and marginals, of each mass ordering on its own.",
+    ),
+    "contours": Caption(
+        _SECTION,
+        "Contours by ordering",
+        "The CP phase against reactor mixing, atmospheric mixing against mass splitting.",
+    ),
+    "phase": Caption(
+        _SECTION,
+        "Density of the CP phase",
+        "Averaged over conditional densities of the draws; the parts of the orderings add up.",
+    ),
+    "biprobability": Caption(
+        _SECTION,
+        "Electron samples",
+        "Electron-like counts in both beam modes: ellipses over the CP phase for each ordering and "
+        "octant, and the data with their statistical errors.",
+    ),
+    "spectra": Caption(
+        _SECTION,
+        "Predictive spectra",
+        "Data, mean and central 68 % of counts that draws of the posterior predict; p is the share "
+        "of predicted spectra at least as far from the mean as the data.",
+    ),
+    "nuisances": Caption(
+        _SECTION,
+        "Nuisances",
+        "Mean and standard deviation in units of the prior's width, whose 68 % is shaded.",
+    ),
+}
+
+
+def render_modes(
+    summary: Json,
+    manifest: Json,
+    config_text: str,
+    images: Mapping[str, bytes],
+    name: str = "",
+) -> str:
+    """Return the posterior over orderings and octants as one HTML page that fetches nothing.
+
+    Args:
+        summary: from `inference.mode_summaries.summarise_modes`, and predictive p-values.
+        manifest: content of manifest.json.
+        config_text: the resolved card.
+        images: PNG images by file stem, those in FIGURES.
+        name: of the run or its card.
+    """
+    pictures = [
+        Picture(
+            number,
+            stem,
+            FIGURES[stem],
+            f"data:image/png;base64,{base64.b64encode(images[stem]).decode()}",
+        )
+        for number, stem in enumerate((s for s in FIGURES if s in images), start=1)
+    ]
+    return render_page(
+        "modes.html.j2",
+        manifest,
+        config_text,
+        name,
+        reasons=_reasons(summary),
+        sound=f"At least {summary['ess_bulk_least']:.0f} effective draws of every number.",
+        tables=_tables(summary),
+        pictures=pictures,
+    )
+
+
+def _reasons(summary: Json) -> list[str]:
+    found = []
+    if summary["divergences"]:
+        found.append(f"{summary['divergences']} divergent steps: raise sampler.target_accept")
+    if summary["ess_bulk_least"] < ESS_LIMIT:
+        found.append(f"{summary['ess_bulk_least']:.0f} effective draws: raise sampler.draws")
+    if summary["r_hat_largest"] > R_HAT_LIMIT:
+        found.append(f"R-hat {summary['r_hat_largest']:.3f}: raise sampler.warmup")
+    return found
+
+
+def _tables(summary: Json) -> list[Table]:
+    modes = [
+        Row(
+            f"{m['ordering']} ordering, {m['octant']} octant",
+            (
+                f"{m['probability']:.4f} ± {m['probability_error']:.4f}",
+                f"{m['log_evidence']:.2f} ± {m['log_evidence_error']:.2f}",
+                str(m["divergences"]),
+                f"{m['ess_bulk_least']:.0f}",
+            ),
+        )
+        for m in summary["modes"]
+    ]
+    words = {
+        "normal_over_inverted": "normal over inverted ordering",
+        "upper_over_lower": "upper over lower octant",
+        "dcp_0": "δ_CP = 0 over a free phase",
+        "dcp_pi": "δ_CP = π over a free phase",
+    }
+    factors = [
+        Row(words[key], (f"{v['value']:.2f} ± {v['error']:.2f}", f"{exp(v['value']):.3g}"))
+        for key, v in summary["log_bayes_factor"].items()
+    ]
+    parameters = [
+        Row(
+            QUANTITIES[key].plain if key in QUANTITIES else key.replace("_", " "),
+            _cells(v, QUANTITIES[key].scale if key in QUANTITIES else 1.0),
+        )
+        for key, v in summary["parameters"].items()
+    ]
+    jarlskog = [
+        Row(
+            f"prior {key.replace('_', ' ')}",
+            (
+                f"{100 * v['mean']:.2f}",
+                *(f"{100 * v[i][0]:.2f} to {100 * v[i][1]:.2f}" for i in _INTERVALS),
+                f"{v['ess']:.0f}",
+            ),
+        )
+        for key, v in summary["jarlskog"].items()
+    ]
+    columns = ("", "log Bayes factor", "Bayes factor")
+    return [
+        Table(("", "probability", "log evidence", "divergences", "ESS"), modes),
+        Table(columns, factors, "By bridge sampling, and the ratio of Savage and Dickey."),
+        Table(("", "mean", "sd", "68 %", "95 %"), parameters, "Over both orderings and octants."),
+        Table(("Jarlskog invariant [%]", "mean", "68 %", "95 %", "ESS"), jarlskog),
+    ]
+
+
+_INTERVALS: Final = ("interval68", "interval95")
+
+
+def _cells(entry: Mapping[str, Any], scale: float) -> tuple[str, ...]:
+    ends = [
+        f"{scale * low:.4g} to {scale * high:.4g}" for low, high in (entry["hdi68"], entry["hdi95"])
+    ]
+    return (f"{scale * entry['mean']:.4g}", f"{scale * entry['sd']:.3g}", *ends)

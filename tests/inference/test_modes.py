@@ -1,0 +1,162 @@
+"""Ordering and octant exactly: against a grid of brute force, a nested sampler, and limits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+from scipy.stats import norm
+
+from bayesxs.experiment.counted import counted_likelihood, dune_samples
+from bayesxs.inference.evidence import bridge
+from bayesxs.inference.mode_sampling import ModeDraws, mixed_tree, parameter_draws, sample_modes
+from bayesxs.inference.modes import MODES, Mode, ModePosterior, mode_posterior
+from bayesxs.inference.priors import Flat, Gaussian
+from bayesxs.inference.sampling import SamplerSettings
+from bayesxs.physics.nufit import NUFIT_6_0
+from bayesxs.physics.oscillation import OscillationParameters
+
+# Four parameters, statistics only
+PRIORS = {
+    "s2_13": Gaussian(0.02215, 0.002),
+    "s2_23": Flat(0.3, 0.7),
+    "dm31": Flat(2.2e-3, 2.8e-3),
+}
+EXPOSURE = 6.5 / 20.0
+# Where all four modes are alive at that exposure: dCP for which the orderings look alike
+TRUTH = NUFIT_6_0._replace(dcp=0.5 * np.pi, s2_23=0.48)
+SHORT = SamplerSettings(chains=2, warmup=200, draws=400, target_accept=0.8, record_every=200)
+
+
+@pytest.fixture(scope="module")
+def posterior() -> ModePosterior:
+    full = counted_likelihood(dune_samples(EXPOSURE), parameters=TRUTH)
+    rates = replace(full.rates, widths=full.rates.widths[:, :0])
+    return mode_posterior(replace(full, rates=rates, nuisances=()), PRIORS)
+
+
+@pytest.fixture(scope="module")
+def draws(posterior: ModePosterior) -> ModeDraws:
+    return sample_modes(posterior, SHORT, jax.random.key(3))
+
+
+def grid(posterior: ModePosterior) -> dict[tuple[float, bool], float]:
+    """Return log of the sum of prior times likelihood over each mode, by brute force."""
+    likelihood = posterior.likelihood
+    dcp = np.linspace(-np.pi, np.pi, 16, endpoint=False)
+    s2_23 = 0.3 + 0.4 * (np.arange(24) + 0.5) / 24
+    split = 2.2e-3 + 0.6e-3 * (np.arange(32) + 0.5) / 32
+    away = np.linspace(-3.0, 3.0, 7)
+    s2_13 = 0.02215 + 0.002 * away
+    weight = norm.logpdf(away)
+    center = float(posterior.center)
+    points = np.array(list(product(s2_13, s2_23, split, dcp)))
+
+    @jax.jit
+    def log_l(sign: jax.Array) -> jax.Array:
+        def one(p: jax.Array) -> jax.Array:
+            theta = OscillationParameters(
+                TRUTH.s2_12, p[0], p[1], p[3], TRUTH.dm21, center + sign * p[2]
+            )
+            return likelihood.log_prob(theta)
+
+        return jax.lax.map(one, jnp.asarray(points), batch_size=512)
+
+    found = {}
+    for sign in (1.0, -1.0):
+        values = np.asarray(log_l(jnp.asarray(sign))).reshape(7, 24, -1) + weight[:, None, None]
+        for upper in (False, True):
+            found[sign, upper] = float(logsumexp(values[:, 12:] if upper else values[:, :12]))
+    return found
+
+
+def test_probabilities_are_those_of_a_grid(posterior: ModePosterior, draws: ModeDraws) -> None:
+    logs = grid(posterior)
+    wanted = np.array([logs[float(m.ordering), bool(m.upper)] for m in draws.modes])
+    wanted = np.exp(wanted - logsumexp(wanted))
+    assert np.sum(wanted > 0.05) >= 3  # all but one mode are alive at least
+    np.testing.assert_allclose(draws.probabilities, wanted, atol=0.02)
+    assert np.all(draws.errors < 0.02)
+    assert not np.any(draws.statistics["diverging"])
+    found = draws.log_bayes_factor(lambda mode: mode.ordering > 0)
+    normal = logsumexp([logs[1.0, False], logs[1.0, True]])
+    inverted = logsumexp([logs[-1.0, False], logs[-1.0, True]])
+    # Four standard errors and what the grid's step costs
+    assert found.log == pytest.approx(normal - inverted, abs=4.0 * found.error + 0.02)
+
+
+def test_draws_mix_with_the_probabilities(posterior: ModePosterior, draws: ModeDraws) -> None:
+    tree = mixed_tree(posterior, draws, np.random.default_rng(1))
+    chosen = tree["posterior"]
+    assert chosen["sin2_theta23"].dims == ("chain", "draw")
+    upper = (chosen["sin2_theta23"] > 0.5).values
+    normal = (chosen["dm31"] > 0.0).values
+    size = upper.size
+    for mode, probability in zip(draws.modes, draws.probabilities, strict=True):
+        share = np.mean((normal == (mode.ordering > 0)) & (upper == bool(mode.upper)))
+        # Binomial, five standard deviations: one false alarm in a million
+        assert (
+            abs(share - probability) < 5.0 * np.sqrt(probability * (1 - probability) / size) + 1e-9
+        )
+    per_mode = parameter_draws(posterior, draws)
+    for mode, own in zip(draws.modes, per_mode, strict=True):
+        assert np.all((own["sin2_theta23"] > 0.5) == bool(mode.upper))
+        assert np.all(np.sign(own["dm31"]) == mode.ordering)
+    assert float(np.abs(chosen["jarlskog"]).max()) < 0.05  # 0.033 at most in nature
+
+
+@pytest.mark.parametrize("prior", [Flat(0.3, 0.7), Gaussian(0.55, 0.04)])
+def test_octants_of_a_prior_are_parts_of_it(
+    posterior: ModePosterior, prior: Flat | Gaussian
+) -> None:
+    own = mode_posterior(posterior.likelihood, {"s2_23": prior})
+    parts = np.exp([float(own.log_prior(mode)) for mode in MODES])
+    assert parts.sum() == pytest.approx(1.0)
+    if isinstance(prior, Gaussian):
+        assert parts[1] == pytest.approx(0.5 * norm.cdf(0.05 / 0.04), rel=1e-9)
+    z = jnp.linspace(-3.0, 3.0, 7)
+    for mode in MODES:
+        values = np.array([float(own.values(mode, u[None])[0]["s2_23"]) for u in z])
+        assert np.all(np.diff(values) > 0.0)
+        low, high = (0.5, 1.0) if mode.upper else (0.0, 0.5)
+        assert np.all((values > low) & (values < high))
+        # The prior's probability below each value is that of z, within the octant
+        cdf = (
+            (lambda s: (s - 0.3) / 0.4)
+            if isinstance(prior, Flat)
+            else (lambda s: norm.cdf((s - 0.55) / 0.04))
+        )
+        ends = [cdf(max(low, 0.3)), cdf(min(high, 0.7))] if isinstance(prior, Flat) else None
+        ends = ends or [cdf(low), cdf(high)]
+        part = (cdf(values) - ends[0]) / (ends[1] - ends[0])
+        np.testing.assert_allclose(part, norm.cdf(np.asarray(z)), atol=1e-9)
+        place = own.place(mode, {"s2_23": values[4], "dm31": 0.0})
+        assert place[0] == pytest.approx(float(z[4]), abs=1e-6)
+
+
+def test_orderings_are_mirrored(posterior: ModePosterior) -> None:
+    z = jnp.zeros(posterior.size)
+    normal, inverted = (float(posterior.values(Mode(s, 0.0), z)[0]["dm31"]) for s in (1.0, -1.0))
+    assert normal + inverted == pytest.approx(2.0 * float(TRUTH.s2_12) * float(TRUTH.dm21))
+
+
+def test_bridge_finds_an_evidence_that_is_known() -> None:
+    # A normal with a mean that follows a von Mises angle: Z = prod sqrt(2 pi) sd * 2 pi I0(kappa)
+    rng = np.random.default_rng(5)
+    angle = rng.vonmises(2.5, 3.0, (4, 1000))
+    mean = np.stack([np.cos(angle), 2.0 * np.sin(angle)], axis=-1)
+    z = mean + np.array([0.5, 2.0]) * rng.standard_normal(mean.shape)
+
+    def log_density(z: np.ndarray, a: np.ndarray) -> np.ndarray:
+        rest = (z - np.stack([np.cos(a), 2.0 * np.sin(a)], axis=-1)) / np.array([0.5, 2.0])
+        return 3.0 * np.cos(a - 2.5) - 0.5 * np.sum(rest**2, axis=-1)
+
+    found = bridge(log_density, z, angle, rng)
+    wanted = np.log(2.0 * np.pi * 0.5 * 2.0) + np.log(2.0 * np.pi * np.i0(3.0))
+    assert found.error < 0.03
+    assert abs(found.log - wanted) < 4.0 * found.error

@@ -1,0 +1,105 @@
+"""A run on samples in reconstructed energy: its folder, its page, its export."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uproot
+
+import bayesxs
+from bayesxs.inputs.binned import read_counts
+
+CARD = {
+    "seed": 4,
+    "configuration": {"type": "dune", "neutrino_years": 0.5, "antineutrino_years": 0.5},
+    "truth": {"dcp_deg": -90.0},
+    "constraints": "reactor",
+    "sampler": {"chains": 1, "warmup": 60, "draws": 60},
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> bayesxs.Inference:
+    return bayesxs.infer(CARD, out=tmp_path_factory.mktemp("infer") / "run", progress=False)
+
+
+def test_a_run_leaves_posterior_page_and_tables(run: bayesxs.Inference) -> None:
+    with (run.path / "modes.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(r["ordering"], r["octant"]) for r in rows] == [
+        ("normal", "lower"),
+        ("normal", "upper"),
+        ("inverted", "lower"),
+        ("inverted", "upper"),
+    ]
+    assert sum(float(r["probability"]) for r in rows) == pytest.approx(1.0)
+    draws = run.posterior["posterior"]
+    assert draws["dcp"].shape == (1, 60)
+    assert np.all(np.abs(draws["dcp"]) <= np.pi)
+    assert set(run.summary["p_values"]) == {"nue_app", "nuebar_app", "numu_dis", "numubar_dis"}
+    page = run.report.read_text()
+    for words in (
+        "normal ordering, lower octant",
+        "Bayes factor",
+        "Jarlskog",
+        "Predictive spectra",
+    ):
+        assert words in page
+    figures = {path.stem for path in (run.path / "figures").iterdir()}
+    assert figures == {"triangle", "contours", "phase", "spectra", "nuisances", "biprobability"}
+    again = bayesxs.infer(CARD, out=run.path, progress=False)
+    assert again.summary == run.summary
+
+
+def test_the_export_holds_the_same_draws(run: bayesxs.Inference) -> None:
+    with uproot.open(run.root) as file:
+        tree = file["mcmc"].arrays(library="np")
+    draws = run.posterior["posterior"]
+    np.testing.assert_allclose(tree["DeltaCP"], draws["dcp"].values.ravel(), atol=1e-12)
+    wanted = (draws["dm31"] - draws["dm21"]).values.ravel()
+    np.testing.assert_allclose(tree["Deltam2_32"], wanted, rtol=1e-12)
+
+
+def table(path: Path, samples: object, change: dict[int, str] | None = None) -> Path:
+    """Write the expected counts of samples as a user would."""
+    lines = ["sample,energy_low_GeV,energy_high_GeV,counts"]
+    for name, inside in zip(samples.names, samples.inside, strict=True):
+        for place in np.flatnonzero(inside):
+            low, high = samples.edges[place : place + 2]
+            lines.append(f"{name},{low},{high},{place}")
+    for number, text in (change or {}).items():
+        lines[number] = text
+    path.write_text("\n".join([line for line in lines if line]) + "\n")
+    return path
+
+
+def test_counts_are_read_from_a_file(tmp_path: Path) -> None:
+    samples = bayesxs.dune_samples(1.0)
+    arguments = samples.names, samples.edges, samples.inside
+    counts = read_counts(table(tmp_path / "counts.csv", samples), *arguments)
+    places = np.broadcast_to(np.arange(len(samples.edges) - 1), samples.inside.shape)
+    np.testing.assert_array_equal(counts, places[samples.inside])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({0: "sample,low,high,n"}, "header"),
+        ({1: "nue,0.5,0.625,3"}, "row 2: sample = nue: one of nue_app"),
+        ({1: "nue_app,0.5,0.7,3"}, "row 2: bin = 0.5 to 0.7: a bin of the detector"),
+        ({1: "nue_app,0.5,0.625,-3"}, "row 2: counts = -3.0: 0 or above"),
+        ({1: "nue_app,0.5,0.625,many"}, "row 2: counts = many: a number"),
+        ({2: "nue_app,0.5,0.625,3"}, "row 3: bin = 0.5 to 0.625: each bin once"),
+        ({1: ""}, "no row for the bin nue_app, 0.5 to 0.625 GeV"),
+    ],
+)
+def test_counts_that_are_wrong_are_named(
+    tmp_path: Path, change: dict[int, str], message: str
+) -> None:
+    samples = bayesxs.dune_samples(1.0)
+    path = table(tmp_path / "counts.csv", samples, change)
+    with pytest.raises(bayesxs.InputError, match=message):
+        read_counts(path, samples.names, samples.edges, samples.inside)
