@@ -32,7 +32,7 @@ _LEAST: Final = 1e-30  # counts that a bin expects at least
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["rates", "counts", "parameters"],
+    data_fields=["rates", "counts", "constant", "parameters"],
     meta_fields=["nuisances", "samples", "sizes"],
 )
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class CountedLikelihood:
     Attributes:
         rates: expected counts.
         counts: data, of all analysed bins, one sample after the other, shape (bins,).
+        constant: sum of log n! over the bins.
         parameters: oscillation parameters where none are given.
         nuisances: in the order of eta.
         samples: their names.
@@ -57,6 +58,7 @@ class CountedLikelihood:
 
     rates: Rates
     counts: Array
+    constant: Array
     parameters: OscillationParameters
     nuisances: tuple[Nuisance, ...]
     samples: tuple[str, ...]
@@ -75,8 +77,7 @@ class CountedLikelihood:
             InputError: an unknown name, or a value of the wrong shape.
         """
         params, expected = self._expected(theta, eta, density)
-        n = self.counts
-        terms = jnp.sum(n * jnp.log(expected) - expected - gammaln(n + 1.0))
+        terms = jnp.sum(self.counts * jnp.log(expected) - expected) - self.constant
         return jnp.where(is_mixing(params), terms, -jnp.inf)
 
     def distribution(
@@ -158,6 +159,7 @@ def counted_likelihood(
     return CountedLikelihood(
         rates,
         jnp.asarray(data),
+        jnp.sum(gammaln(jnp.asarray(data) + 1.0)),
         OscillationParameters(*(jnp.asarray(v, dtype=float) for v in parameters)),
         tuple(nuisances),
         tuple(sizes),

@@ -49,10 +49,10 @@ def draws(posterior: ModePosterior) -> ModeDraws:
 def grid(posterior: ModePosterior) -> dict[tuple[float, bool], float]:
     """Return log of the sum of prior times likelihood over each mode, by brute force."""
     likelihood = posterior.likelihood
-    dcp = np.linspace(-np.pi, np.pi, 16, endpoint=False)
-    s2_23 = 0.3 + 0.4 * (np.arange(24) + 0.5) / 24
-    split = 2.2e-3 + 0.6e-3 * (np.arange(32) + 0.5) / 32
-    away = np.linspace(-3.0, 3.0, 7)
+    dcp = np.linspace(-np.pi, np.pi, 12, endpoint=False)
+    s2_23 = 0.3 + 0.4 * (np.arange(16) + 0.5) / 16
+    split = 2.2e-3 + 0.6e-3 * (np.arange(24) + 0.5) / 24
+    away = np.linspace(-3.0, 3.0, 6)
     s2_13 = 0.02215 + 0.002 * away
     weight = norm.logpdf(away)
     center = float(posterior.center)
@@ -70,9 +70,9 @@ def grid(posterior: ModePosterior) -> dict[tuple[float, bool], float]:
 
     found = {}
     for sign in (1.0, -1.0):
-        values = np.asarray(log_l(jnp.asarray(sign))).reshape(7, 24, -1) + weight[:, None, None]
+        values = np.asarray(log_l(jnp.asarray(sign))).reshape(6, 16, -1) + weight[:, None, None]
         for upper in (False, True):
-            found[sign, upper] = float(logsumexp(values[:, 12:] if upper else values[:, :12]))
+            found[sign, upper] = float(logsumexp(values[:, 8:] if upper else values[:, :8]))
     return found
 
 
@@ -80,7 +80,7 @@ def test_probabilities_are_those_of_a_grid(posterior: ModePosterior, draws: Mode
     logs = grid(posterior)
     wanted = np.array([logs[float(m.ordering), bool(m.upper)] for m in draws.modes])
     wanted = np.exp(wanted - logsumexp(wanted))
-    assert np.sum(wanted > 0.05) >= 3  # all but one mode are alive at least
+    assert np.all(wanted > 0.01)  # every mode is alive
     np.testing.assert_allclose(draws.probabilities, wanted, atol=0.02)
     assert np.all(draws.errors < 0.02)
     assert not np.any(draws.statistics["diverging"])
