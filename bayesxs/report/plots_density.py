@@ -112,7 +112,8 @@ def slices_figure(slices: xr.Dataset, number: int = 4) -> Figure:
             _mesh(column[0], edges, np.where(inside, truth, np.nan), norm, DENSITY_MAP)
             _mesh(column[1], edges, np.where(inside, model, np.nan), norm, DENSITY_MAP)
             _mesh(column[2], edges, np.where(inside, relative, np.nan), difference, DIFFERENCE_MAP)
-            largest = rf"max ${top:.3g}\times 10^{{-38}}$ cm$^2$/GeV"
+            shown = f"{top:.0f}" if top >= 100.0 else f"{top:.3g}"
+            largest = rf"max ${shown}\times 10^{{-38}}$ cm$^2$/GeV"
             column[0].set_title(rf"$E_\nu = {energy:.3g}$ GeV" + f"\n{largest}", linespacing=1.3)
             column[2].set_xlabel(r"$E_\ell$ [GeV]")
             _zoom(column[0], edges, np.abs(truth) * areas, share=0.9999)

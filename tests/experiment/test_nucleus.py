@@ -1,0 +1,62 @@
+"""The built-in nucleus as nature: what is learned from it follows its phase space."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import bayesxs
+from bayesxs.cards.build import build_experiment, build_training
+from bayesxs.cards.card import load_card
+from bayesxs.detector.grid import lepton_grid
+from bayesxs.experiment.experiment import Experiment
+from bayesxs.experiment.judge import Judge
+from bayesxs.experiment.learn import train_group, training_data
+from bayesxs.learning.heads import Lepton
+from bayesxs.physics.kinematics import PhaseSpace
+
+CHANGES = {
+    "grid.energy_order": 1,
+    "grid.lepton_energies": 16,
+    "grid.z": 16,
+    "grid.nodes_x": 16,
+    "grid.nodes_q2": 16,
+    "network": {"layers": 2, "width": 12},
+    "training.gauss_newton_steps": 8,
+}
+
+
+@pytest.fixture(scope="module")
+def experiment() -> Experiment:
+    return build_experiment(load_card("nucleus", overrides=CHANGES))
+
+
+def test_a_network_of_a_nucleus_follows_its_phase_space(experiment: Experiment) -> None:
+    """Choices of the card, and the near density, from 100 % to a few per cent in a dozen steps."""
+    training = build_training(load_card("nucleus", overrides=CHANGES))
+    (near,) = experiment.near_data().detectors.values()
+    data = training_data(near, training)
+    assert (data.architecture.inputs, data.architecture.head) == ("ridge", "psd")
+    assert (data.lepton, data.x_max) == (Lepton(), 3.0)
+    assert training.schedule_for(data).gauss_newton_steps == 12
+    (network,) = train_group(training, data, 0, 0, [0])
+    judge = Judge(near.geometry, {"near": near.geometry.target.near_flux})
+    values = near.geometry.node_values(network)
+    assert judge.errors(values)["near_rel_l2"] < 0.03
+    assert judge.errors(np.ones_like(values))["near_rel_l2"] > 0.1
+
+
+def test_the_card_assumes_partons_of_a_nucleus(experiment: Experiment) -> None:
+    assert isinstance(experiment.nature, bayesxs.Nucleus)
+    assert isinstance(experiment.assumed, bayesxs.QuarkParton)
+    assert experiment.nature.protons == experiment.assumed.protons == 18
+
+
+def test_bins_of_a_nucleus_are_fine_where_q2_is_low() -> None:
+    even, graded = (lepton_grid(10.0, 20, 20, 0.1057, PhaseSpace(end)) for end in (1.0, 3.0))
+    np.testing.assert_allclose(np.diff(even.z_edges, 2), 0.0, atol=1e-12)
+    np.testing.assert_allclose(np.diff(np.sqrt(graded.z_edges), 2), 0.0, atol=1e-12)
+    assert np.all(np.diff(graded.energy_edges, 2) > 0.0)
+    for grid in (even, graded):
+        assert grid.energy_edges[[0, -1]].tolist() == pytest.approx([0.1057, 10.0])
+    assert graded.areas.sum() == pytest.approx((10.0 - 0.1057) * graded.z_edges[-1])
