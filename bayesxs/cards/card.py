@@ -16,12 +16,12 @@ from pydantic import Field, ValidationError, model_validator
 
 from bayesxs.cards.beam import BeamCard, FluxShape, FluxShapeFile, NoFluxShape, ParametricFluxShape
 from bayesxs.cards.bundled import find_card
-from bayesxs.cards.campaign import Campaign, CoverageCampaign
+from bayesxs.cards.campaign import Campaign, CoverageCampaign, EnsembleCampaign
 from bayesxs.cards.cardfile import Table, merge, read_toml
 from bayesxs.cards.detector import GaussianResponse, GridCard, NoResponse
 from bayesxs.cards.faults import one_line
 from bayesxs.cards.inference import BootstrapCard, ReportCard, SamplerCard
-from bayesxs.cards.nature import NatureCard, QuarkPartonCard, typed
+from bayesxs.cards.nature import EventsCard, NatureCard, QuarkPartonCard, typed
 from bayesxs.cards.network import NetworkCard, TrainingCard
 from bayesxs.cards.oscillation import OscillationCard, Parameter
 from bayesxs.cards.overrides import nested, plain_table
@@ -148,10 +148,20 @@ class Card(Section):
             prior_conflict(self.priors, self.oscillation.given()),
             *_coverage_conflicts(self),
             _uncertainty_conflict(self),
+            _campaign_conflict(self),
         ):
             if found is not None:
                 raise conflict(*found)
         return self
+
+
+def _campaign_conflict(card: Card) -> tuple[str, object, str] | None:
+    """Return (key, value, allowed) of a campaign that needs a true cross section."""
+    plan = card.campaign
+    if isinstance(card.nature, EventsCard) and isinstance(plan, EnsembleCampaign):
+        allowed = 'another kind: networks are judged by structure functions, nature.type = "events"'
+        return "campaign.kind", '"ensemble"', f"{allowed} has none"
+    return None
 
 
 def _uncertainty_conflict(card: Card) -> tuple[str, object, str] | None:

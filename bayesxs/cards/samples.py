@@ -29,7 +29,8 @@ class NearCard(Section):
     Their counts fluctuate; `infinite` stands for the expected density.
     """
     file: str = ""
-    """CSV file of counts, in bins of its own or those of the analysis; empty for simulated ones.
+    """CSV file of counts, in bins of its own or those of the analysis, or of events one by one
+    (`lepton_energy_GeV`, `cos_theta`), which are counted in fine bins; empty for simulated ones.
 
     Where several cross sections are learned, the name holds `{target}`, which stands for `mu`,
     `anti_mu`, `e` and so on: one file for each. `events` need not be given: it is the file's sum.

@@ -20,7 +20,8 @@ from bayesxs.errors import InputError
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.generated import Leptons
 from bayesxs.experiment.geometry import Geometry
-from bayesxs.inputs.counts import CountTable, has_edges, load_counts, load_table
+from bayesxs.inputs.counts import CountTable, has_edges, has_events, load_counts, load_table
+from bayesxs.inputs.events import load_events
 from bayesxs.keys import Purpose, derive, generator
 from bayesxs.physics.kinematics import z_from_cosine
 from bayesxs.types import Floats as Float
@@ -33,7 +34,7 @@ class NearSource:
     Attributes:
         events: expected number, which fluctuates; infinite for the expected density.
         key: of the fluctuation.
-        path: CSV file of counts in place of simulated ones.
+        path: CSV file of counts, or of events one by one, in place of simulated ones.
         impossible: what becomes of counts in bins that no neutrino fills.
         source: what messages call the source.
         prefix: of the names that messages give to these fields.
@@ -78,9 +79,9 @@ class NearDetector:
     def table(self) -> CountTable | None:
         """Counts in bins of their own: from a file, from arrays, or of events one by one."""
         path, table = self.source.path, self.source.table
-        if self.source.leptons is not None:
+        if self.leptons is not None:
             made_here = self.geometry.response is not None
-            return None if made_here else self._fine_table(self.source.leptons)
+            return None if made_here else self._fine_table(self.leptons)
         if table is None and (path is None or not has_edges(path)):
             return None
         if table is None:
@@ -90,6 +91,17 @@ class NearDetector:
             allowed = "cos_theta or angle_rad, for reconstructed bins (response)"
             raise InputError.at(self._called, "columns", "z_low,z_high", allowed)
         return table
+
+    @cached_property
+    def leptons(self) -> Leptons | None:
+        """Events one by one, if there are such, of which fine bins are made."""
+        path, detector = self.source.path, self.geometry.response
+        if self.source.leptons is not None or path is None or not has_events(path):
+            return self.source.leptons
+        energy, cosine, _ = load_events(
+            path, [self.geometry.lepton_mass], reconstructed=detector is not None
+        )
+        return Leptons(energy, cosine, np.ones(len(energy)))
 
     def _fine_table(self, leptons: Leptons) -> CountTable:
         """Count events in bins that are finer where more of them are.
@@ -113,7 +125,7 @@ class NearDetector:
         """Count events in the reconstructed bins of the analysis."""
         g, weight = self.geometry, leptons.weight
         energy, angle = leptons.lepton_energy, np.arccos(leptons.cos_theta)
-        if self.source.key is not None:  # as the generator made them
+        if self.source.leptons is not None and self.source.key is not None:  # as a generator's
             assert g.response is not None
             parameters, acceptance = g.response.parameters, g.response.acceptance
             seen = smear_events(
@@ -214,8 +226,8 @@ class NearDetector:
 
     def _measured(self) -> tuple[Float, int]:
         table, path = self.table, self._called
-        if table is None and self.source.leptons is not None:
-            counts = self._reconstructed_counts(self.source.leptons)
+        if table is None and self.leptons is not None:
+            counts = self._reconstructed_counts(self.leptons)
         elif table is None:
             assert self.source.path is not None
             counts = load_counts(self.source.path, self.geometry.seen_axes)

@@ -56,6 +56,16 @@ def has_edges(path: str | Path) -> bool:
     return any(name.endswith(("_low", "_high")) for name in column_names(Path(path)))
 
 
+def has_events(path: str | Path) -> bool:
+    """Tell whether a file holds events one by one: lepton energies and angles, and no counts.
+
+    Raises:
+        InputError: unreadable file.
+    """
+    names = column_names(Path(path))
+    return "counts" not in names and "cos_theta" in names and not has_edges(path)
+
+
 def load_table(path: str | Path) -> CountTable:
     """Read counts with the edges of their bins, one row per bin.
 

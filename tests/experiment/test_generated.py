@@ -225,3 +225,18 @@ def test_channels_are_chosen_by_name(flux, events) -> None:
     assert split.far.energy.min() > 2.0
     assert split.counts["other_channel"] == np.count_nonzero(events.energy <= 2.0)
     assert isinstance(split.far, Template)
+
+
+def test_near_events_of_a_file_are_counted_in_the_same_fine_bins(
+    exact, generated, tmp_path
+) -> None:
+    leptons = generated.generated["mu"].near
+    rows = np.column_stack([leptons.lepton_energy, leptons.cos_theta])
+    header = "lepton_energy_GeV,cos_theta"
+    np.savetxt(tmp_path / "near.csv", rows, "%.17g", ",", header=header, comments="")
+    own = generated.near_data().detectors["mu"]
+    read = generated.near_data(file=tmp_path / "near.csv").detectors["mu"]
+    np.testing.assert_allclose(read.bins.second, own.bins.second, rtol=1e-12)
+    np.testing.assert_array_equal(read.observed, own.observed)
+    # They need no generator: partons read them too
+    assert exact.near_data(file=tmp_path / "near.csv").detectors["mu"].observed.sum() == len(rows)

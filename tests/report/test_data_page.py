@@ -11,9 +11,10 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-from bayesxs.report.captions import FIGURES, MEASURED, caption
+from bayesxs.report.captions import FIGURES, GENERATED, MEASURED, caption
 from bayesxs.report.html import render_report
 from bayesxs.report.plots_data import learned_cross_section_figure, near_fit_figure
+from bayesxs.report.plots_generated import far_spectrum_figure, generated_cross_section_figure
 from bayesxs.report.style import to_png
 
 # Figures of a run that knows no truth
@@ -37,6 +38,15 @@ def test_captions_call_nothing_true(stem):
     assert found.title
     assert not TRUTH.search(found.title + found.text)
     assert set(MEASURED) <= set(STEMS)
+
+
+@pytest.mark.parametrize("stem", sorted({*STEMS, "asimov", "far_spectrum"}))
+def test_captions_of_a_generator_s_events_know_its_template_only(stem):
+    found = caption(stem, generated=True)
+    assert found.title
+    text = found.title + found.text
+    assert not re.search(r"\btrue cross|\btruth\b|cross section that made", text)
+    assert set(GENERATED) <= {*STEMS, "asimov", "far_spectrum"}
 
 
 def test_captions_name_the_target():
@@ -124,3 +134,40 @@ def test_the_learned_cross_section_is_drawn_over_energy():
     np.testing.assert_allclose(line.get_ydata(), 0.4)
     texts = [t.get_text() for t in figure.axes[0].get_legend().get_texts()]
     assert texts == ["learned cross section"]
+
+
+def generated_total() -> xr.Dataset:
+    edges = np.linspace(0.5, 3.0, 11)
+    names = ("generated", "error", "learned", "sd", "flux")
+    values = (edges[1:].copy(), 0.05 * edges[1:], 1.02 * edges[1:], 0.03 * edges[1:], np.ones(10))
+    columns = {n: ("energy", v) for n, v in zip(names, values, strict=True)}
+    columns |= {"low": ("energy", edges[:-1]), "high": ("energy", edges[1:])}
+    return xr.Dataset(columns, {"energy": 0.5 * (edges[1:] + edges[:-1])})
+
+
+def test_the_generator_s_cross_section_stands_beside_the_learned_one():
+    total = generated_total()
+    top, bottom, _ = generated_cross_section_figure(total).axes
+    (ratio,) = [line for line in bottom.lines if len(line.get_ydata()) == 10][-1:]
+    np.testing.assert_allclose(ratio.get_ydata(), 1.02)
+    assert {t.get_text() for t in top.get_legend().get_texts()} == {
+        "learned",
+        "generator's template",
+    }
+    # A panel without events has no ratio
+    total["generated"][0] = 0.0
+    assert len(to_png(generated_cross_section_figure(total))) > 1000
+
+
+def test_the_far_spectrum_is_drawn_over_the_template():
+    edges = np.linspace(0.1, 2.1, 11)
+    share = np.full(10, 0.1)
+    columns = {
+        n: ("lepton_energy", share * f)
+        for n, f in (("generated", 1.0), ("learned", 1.1), ("error", 0.02), ("statistical", 0.1))
+    }
+    columns |= {"low": ("lepton_energy", edges[:-1]), "high": ("lepton_energy", edges[1:])}
+    far = xr.Dataset(columns, {"lepton_energy": 0.5 * (edges[1:] + edges[:-1])})
+    _, bottom = far_spectrum_figure(far).axes
+    ratio = bottom.patches[-1].get_data().values
+    np.testing.assert_allclose(ratio, 1.1)
