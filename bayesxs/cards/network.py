@@ -44,7 +44,7 @@ class TrainingCard(Section):
     method: Literal["gauss_newton", "lbfgs", "adam"] = "gauss_newton"
     """Gauss-Newton, Adam followed by the quasi-Newton method L-BFGS, or Adam alone."""
     gauss_newton_steps: Annotated[int, Field(ge=0, le=100_000)] = 40
-    """Gauss-Newton (Levenberg-Marquardt) steps; half as many again where x exceeds 1."""
+    """Gauss-Newton (Levenberg-Marquardt) steps; twice as many where x exceeds 1."""
     counted_steps: Annotated[int, Field(ge=1, le=100_000)] = 14
     """Gauss-Newton steps at most where `near.events` is finite.
 

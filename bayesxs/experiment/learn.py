@@ -65,12 +65,12 @@ class Training:
         """Return the schedule for what is learned from.
 
         The loss is twice -log L per event, and so is the anchor of the weights. Gauss-Newton is
-        soon at the minimum of counts, and then learns their fluctuations; ridges take half as many
-        steps again.
+        soon at the minimum of counts, and then learns their fluctuations; ridges take twice as
+        many steps.
         """
         steps = self.schedule.gauss_newton_steps
         if data.x_max > 1.0:
-            steps += steps // 2
+            steps *= 2
         if np.isfinite(data.events):
             steps = min(steps, self.counted_steps)
         return replace(

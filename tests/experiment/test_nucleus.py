@@ -22,7 +22,7 @@ CHANGES = {
     "grid.nodes_x": 16,
     "grid.nodes_q2": 16,
     "network": {"layers": 2, "width": 12},
-    "training.gauss_newton_steps": 8,
+    "training.gauss_newton_steps": 6,
 }
 
 
