@@ -131,11 +131,13 @@ class Study:
 
     def _sample(self, channels: list[Any], kind: int) -> xr.Dataset:
         from bayesxs.inference.posterior import posterior_tree
+        from bayesxs.inference.thinning import thinned_channels
         from bayesxs.runs.stages import far_sampler
 
+        few = thinned_channels(channels, self.experiment.priors, self.experiment.parameters)
         if self._sampler is None:  # all channels have one shape
-            self._sampler = far_sampler(self.experiment, self.settings, channels)
-        draws = self._sampler.run((channels,), self.sampling_key)
+            self._sampler = far_sampler(self.experiment, self.settings, few)
+        draws = self._sampler.run((few,), self.sampling_key)
         return posterior_tree(draws, self.octant_keys[kind])["posterior"].dataset
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared import (
     answer,
+    clock,
     clock_bootstrap,
     clock_sampler,
     cold_cache,
@@ -322,13 +323,17 @@ def nuts(card: Card, options: argparse.Namespace) -> list[Row]:
     import jax
 
     from bayesxs.inference.posterior import posterior_tree, summarize
+    from bayesxs.inference.thinning import thinned_channels
     from bayesxs.runs.settings import run_settings
     from bayesxs.runs.stages import far_sampler
 
     s, settings = card.sampler, run_settings(card)
-    draws, first, second = clock_sampler(
-        lambda: far_sampler(experiment, settings, channels), channels
+    # As a run does; it takes part of the time, since a run does it for each posterior
+    few, thinning = clock(
+        lambda: thinned_channels(channels, experiment.priors, experiment.parameters)
     )
+    draws, first, second = clock_sampler(lambda: far_sampler(experiment, settings, few), few)
+    first, second = first + thinning, second + thinning
     summary = summarize(posterior_tree(draws, jax.random.key(2)))
     least = minimum_ess(summary)
     steps = int(draws.statistics["n_steps"].sum())
