@@ -28,6 +28,7 @@ from bayesxs.learning.gaussian_process import Kernel, fit_process
 from bayesxs.learning.laplace import fit_laplace
 from bayesxs.learning.linear_model import Conditioned, LinearData, Spread, near_data, select_modes
 from bayesxs.learning.network import Average
+from bayesxs.physics.oscillation import OscillationParameters
 from bayesxs.storage.netcdf import read_tree
 from bayesxs.types import Floats as Float
 
@@ -329,16 +330,8 @@ def far_directions(experiment: Experiment, target: Target, mean: Float) -> Float
     Rows are bins in (E_l, z) of the samples that the cross section serves, oscillated with the
     true parameters, and normalised: shape (bins, 3 n_nodes).
     """
-    geometry = experiment.geometry(target)
     rows = []
-    samples: Sequence[Sample] = [
-        s for s in experiment.samples if experiment.targets[s].name == target.name
-    ]
-    merge = _merge(geometry.bins.shape)
-    for sample in samples:
-        oscillation = experiment.oscillation(sample, experiment.energies.points)
-        flux = experiment.source_flux(sample) * oscillation
-        matrix = (merge @ geometry.operator.near_matrix(flux)).toarray()
+    for matrix in far_matrices(experiment, target):
         expected = matrix @ mean.ravel()
         total = expected.sum()
         density = expected / total
@@ -347,6 +340,32 @@ def far_directions(experiment: Experiment, target: Target, mean: Float) -> Float
         error = np.sqrt(density[kept] / experiment.far_events)
         rows.append(slopes[kept] / error[:, None])
     return np.concatenate(rows)
+
+
+def far_matrices(
+    experiment: Experiment, target: Target, parameters: OscillationParameters | None = None
+) -> list[Float]:
+    """Return the far spectra from values on the nodes, one matrix for each sample of the target.
+
+    Args:
+        experiment: whose far detector it is.
+        target: whose cross section it is.
+        parameters: of the oscillation; the true ones if None.
+
+    Returns:
+        Shape (bins, 3 n_nodes), bins those of FAR_BINS, over z fastest.
+    """
+    geometry = experiment.geometry(target)
+    samples: Sequence[Sample] = [
+        s for s in experiment.samples if experiment.targets[s].name == target.name
+    ]
+    merge = _merge(geometry.bins.shape)
+    found = []
+    for sample in samples:
+        oscillation = experiment.oscillation(sample, experiment.energies.points, parameters)
+        flux = experiment.source_flux(sample) * oscillation
+        found.append((merge @ geometry.operator.near_matrix(flux)).toarray())
+    return found
 
 
 def _merge(shape: tuple[int, int]) -> sparse.csr_array:

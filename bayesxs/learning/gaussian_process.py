@@ -1,11 +1,13 @@
 """A Gaussian process for the structure functions, conditioned on near-detector data.
 
-b_i(x, Q^2) = m(x, Q^2) [1 + g(x, Q^2) + h_i(x, Q^2)], i = 0, 1, 2. The mean m carries current
-conservation and the fall towards x = 1. The relative deviation g, common to the three functions,
-takes steep falls and kinks, which parton distributions share out among all three; the own parts h_i
-are smaller and smoother. Kernels are products over the node coordinates u = x^(1/3) and
-v = ln(Q^2 + q2_scale), so that the covariance of 3 n_nodes values is applied as small matrices.
-All scales are found by maximising the evidence times weak priors of theirs.
+b_i(x, Q^2) = m(x, Q^2) [1 + g(x, Q^2) + h_i(x, Q^2)], i = 0, 1, 2. The mean m has about the size
+that structure functions have: for partons it carries current conservation and the fall towards
+x = 1, for a nucleus the threshold of the quasi-elastic ridge and the fall of form factors. The
+relative deviation g, common to the three functions, takes steep falls, ridges and kinks, which all
+three share; the own parts h_i are smaller. Kernels are products over the node coordinates (u, v) of
+`charts`, in which the ridges of a nucleus run straight, so that the covariance of 3 n_nodes values
+is applied as small matrices. All scales are found by maximising the evidence times priors of
+theirs.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ from jax import Array
 from jax.scipy.linalg import solve_triangular
 from scipy.optimize import minimize
 
+from bayesxs.detector.charts import CubeRoot
 from bayesxs.detector.grid import NodeGrid
 from bayesxs.learning.linear_model import Conditioned, Covariance, LinearData, condition
+from bayesxs.learning.near_problem import nuclear_size
 
 type Kernel = Literal["matern32", "matern52", "squared_exponential"]
 
@@ -34,12 +38,12 @@ class Scales(NamedTuple):
 
     Attributes:
         size: overall size of the mean.
-        fall: power of (1 - x).
-        q2: scale in GeV^2 below which current conservation acts.
+        fall: power of (1 - x), or of (1 - x') of a nucleus.
+        q2: scale in GeV^2 below which current conservation acts, or where form factors fall.
         common: standard deviation of g.
         common_u: its correlation length in u.
         common_v: its correlation length in v.
-        own: standard deviation of the h_i.
+        own: standard deviation of the h_i over that of g.
         own_u: their correlation length in u.
         own_v: their correlation length in v.
     """
@@ -55,14 +59,25 @@ class Scales(NamedTuple):
     own_v: Array | float
 
 
-# Medians of the log-normal priors of the scales, and widths of their logarithms. The evidence alone
-# is nearly flat towards long lengths and small own parts, and its maximum there claims to know what
-# the data never saw: intervals of far-detector functionals then hold the truth half as often as
-# they should. Lengths, and own over common parts, are therefore held near values that were chosen
-# over an ensemble of natures: tables, nuclei, modifications and both forms of the parton model
-# (benchmarks/natures.py). No one nature's intervals are exact: on smooth ones they are wide.
-MEDIANS = Scales(0.0, *(float(np.log(v)) for v in (3.0, 0.7, 1.8, 0.33, 0.65, 1.2, 0.27, 0.81)))
-WIDTHS = Scales(10.0, 1.0, 1.0, *[0.03] * 6)
+# Medians of the log-normal priors of the scales, and widths of their logarithms, for partons and
+# nuclei. Lengths, and own over common parts, relate what data see to what they do not. There the
+# evidence is nearly flat, and its maximum claims to know what the data never saw: intervals of
+# far-detector functionals then hold the truth half as often as they should. They are therefore held
+# near values that were chosen over an ensemble of natures (benchmarks/natures.py). So is the fall
+# of a nucleus, to which the far detector is sensitive and the evidence is not. How large the
+# deviations of a nucleus are, the data see, and the evidence decides. That of partons is held too:
+# left to the evidence, it makes the coverage differ more from nature to nature, not less.
+PARTONS = Scales(0.0, *(float(np.log(v)) for v in (3.0, 0.7, 1.8, 0.33, 0.65, 2 / 3, 0.27, 0.81)))
+NUCLEI = Scales(0.0, *(float(np.log(v)) for v in (2.5, 1.0, 0.7, 1.0, 1.2, 0.72, 1.5, 1.5)))
+PARTON_WIDTHS = Scales(10.0, 1.0, 1.0, *[0.03] * 6)
+NUCLEAR_WIDTHS = Scales(10.0, 0.03, 0.03, 1.0, *[0.03] * 5)
+
+
+def scale_priors(nodes: NodeGrid) -> tuple[Scales, Scales]:
+    """Return medians and widths: of partons, or of a nucleus where nodes follow ridges."""
+    if isinstance(nodes.chart, CubeRoot):
+        return PARTONS, PARTON_WIDTHS
+    return NUCLEI, NUCLEAR_WIDTHS
 
 
 class Process(NamedTuple):
@@ -92,11 +107,21 @@ def kernel_matrix(points: Array, length: Array | float, kernel: Kernel) -> Array
 
 
 def prior_mean(nodes: NodeGrid, scales: Scales) -> Array:
-    """Return m = size [(1-x)^fall + 0.003] Q^2/(Q^2 + q2) on the nodes, shape (n_nodes,).
+    """Return about the size of structure functions on the nodes, shape (n_nodes,).
 
-    The small constant keeps deviations near x = 1 possible, where relative ones would vanish.
+    For partons m = size [(1-x)^fall + 0.003] Q^2/(Q^2 + q2). The small constant keeps deviations
+    near x = 1 possible, where relative ones would vanish. For a nucleus
+
+        m = size n (1 - x')^fall,    x' = Q^2/(Q^2 + max(W^2 - M^2, 0) + q2),
+
+    with n of `nuclear_size`: a form factor's fall at the quasi-elastic ridge, none at large W
+    (Bloom and Gilman, Phys. Rev. Lett. 25, 1140), and no fall towards Q^2 = 0.
     """
     x, q2 = jnp.asarray(nodes.x), jnp.asarray(nodes.q2)
+    if not isinstance(nodes.chart, CubeRoot):
+        scale = jnp.maximum(q2 * (1.0 / x - 1.0), 0.0) + jnp.exp(scales.q2)
+        left = (scale / (q2 + scale)) ** jnp.exp(scales.fall)
+        return jnp.exp(scales.size) * nuclear_size(nodes.x, nodes.q2) * left
     shape = jnp.maximum(1.0 - x, 1e-12) ** jnp.exp(scales.fall) + 3e-3
     return jnp.exp(scales.size) * shape * q2 / (q2 + jnp.exp(scales.q2))
 
@@ -112,7 +137,7 @@ def prior_covariance(nodes: NodeGrid, scales: Scales, kernel: Kernel) -> Covaria
         return lambda t: jnp.einsum("ab,cd,bdik->acik", along_u, along_v, t, optimize="optimal")
 
     common = pair(scales.common, scales.common_u, scales.common_v)
-    own = pair(scales.own, scales.own_u, scales.own_v)
+    own = pair(scales.common + scales.own, scales.own_u, scales.own_v)
 
     def apply(columns: Array) -> Array:
         table = mean * columns.reshape(len(u), len(v), 3, -1)
@@ -165,14 +190,15 @@ def _maximize(
     data: LinearData, nodes: NodeGrid, kernel: Kernel, record: Callable[[int], None] | None
 ) -> Scales:
     """Maximise evidence times prior over the scales by L-BFGS."""
-    image = np.asarray(data.design @ _spread(nodes, MEDIANS))
+    middle, widths = scale_priors(nodes)
+    image = np.asarray(data.design @ _spread(nodes, middle))
     size = np.log(abs(image @ np.asarray(data.observed)) / (image @ image))
-    start = np.array(MEDIANS._replace(size=float(size)))
+    start = np.array(middle._replace(size=float(size)))
 
     @jax.jit
     def objective(values: Array, data: LinearData) -> tuple[Array, Array]:
         def cost(values: Array) -> Array:
-            away = (values - start) / jnp.array(WIDTHS)
+            away = (values - start) / jnp.array(widths)
             return 0.5 * away @ away - log_evidence(data, nodes, Scales(*values), kernel)
 
         return jax.value_and_grad(cost)(values)
