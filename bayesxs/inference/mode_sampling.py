@@ -251,16 +251,30 @@ def jarlskog(values: dict[str, Float]) -> Float:
     return np.sqrt(product_of) * (1.0 - s13) * np.sin(values["dcp"])
 
 
-def mixed_tree(posterior: ModePosterior, draws: ModeDraws, rng: np.random.Generator) -> xr.DataTree:
-    """Return the posterior over all modes, and of each ordering, as ArviZ takes it.
+def mixed_tree(
+    posterior: ModePosterior,
+    draws: ModeDraws,
+    rng: np.random.Generator,
+    ordering: float | None = None,
+) -> xr.DataTree:
+    """Return the posterior over all modes, or given an ordering, as ArviZ takes it.
 
     Of each chain and draw, the mode is drawn with its probability; what is taken is that mode's
     draw of the same chain and number. Groups: posterior, and sample_stats with the statistics of
     what was taken.
+
+    Args:
+        posterior: what was sampled.
+        draws: of the modes.
+        rng: for the modes.
+        ordering: +1 or -1, the one that is given, however improbable; both if None.
     """
     found = parameter_draws(posterior, draws)
     shape = draws.dcp.shape[1:]
-    chosen = rng.choice(len(draws.modes), size=shape, p=draws.probabilities)
+    log = draws.log_weights
+    if ordering is not None:
+        log = np.where([bool(m.ordering == ordering) for m in draws.modes], log, -np.inf)
+    chosen = rng.choice(len(draws.modes), size=shape, p=np.exp(log - logsumexp(log)))
     rows, columns = np.indices(shape)
     dims = ("chain", "draw")
     variables = {}

@@ -18,12 +18,13 @@ FIGURES: Final = {
     "triangle": Caption(
         _SECTION,
         "Posterior by ordering",
-        "68 % and 95 % regions, and marginals, of each mass ordering on its own.",
+        "68 % and 95 % regions, and marginals, given each mass ordering, however improbable.",
     ),
     "contours": Caption(
         _SECTION,
         "Contours by ordering",
-        "The CP phase against reactor mixing, atmospheric mixing against mass splitting.",
+        "The CP phase against reactor mixing, atmospheric mixing against mass splitting, given "
+        "each mass ordering.",
     ),
     "phase": Caption(
         _SECTION,

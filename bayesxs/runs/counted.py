@@ -136,7 +136,10 @@ def _results(
         stage.output("posterior.root"),
         posterior_root(tree, _priors(posterior), truth, CITATION),
     )
-    by_ordering = _by_ordering(tree)
+    by_ordering = {
+        name: mixed_tree(posterior, draws, rng, sign)["posterior"].to_dataset()
+        for name, sign in (("normal", 1.0), ("inverted", -1.0))
+    }
     figures = {
         "triangle": triangle_figure(by_ordering, true),
         "contours": contour_figure(by_ordering, true),
@@ -153,17 +156,6 @@ def _results(
     for name, image in images.items():
         write_bytes(stage.output(f"figures/{name}.png"), image)
     return summary, images
-
-
-def _by_ordering(tree: xr.DataTree) -> dict[str, xr.Dataset]:
-    """Return the draws of each ordering as one chain."""
-    flat = tree["posterior"].to_dataset().stack(sample=("chain", "draw")).reset_index("sample")
-    found = {}
-    for name, sign in (("normal", 1.0), ("inverted", -1.0)):
-        own = flat.isel(sample=np.flatnonzero(flat["ordering"].values == sign))
-        own = own.drop_vars(("chain", "draw"), errors="ignore").rename({"sample": "draw"})
-        found[name] = own.expand_dims("chain")
-    return found
 
 
 def _ellipses(posterior: ModePosterior, electrons: list[str]) -> xr.Dataset:

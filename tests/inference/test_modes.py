@@ -141,6 +141,8 @@ def test_draws_mix_with_the_probabilities(posterior: ModePosterior, draws: ModeD
         assert (
             abs(share - probability) < 5.0 * np.sqrt(probability * (1 - probability) / size) + 1e-9
         )
+    inverted = mixed_tree(posterior, draws, np.random.default_rng(1), -1.0)["posterior"]
+    assert np.all(inverted["dm31"] < 0.0)
     per_mode = parameter_draws(posterior, draws)
     for mode, own in zip(draws.modes, per_mode, strict=True):
         assert np.all((own["sin2_theta23"] > 0.5) == bool(mode.upper))
