@@ -211,6 +211,8 @@ def run(
 ) -> Run:
     """Run an analysis; stages that a folder already holds for the same card are not run again.
 
+    A card of samples in reconstructed energy is for `infer`.
+
     Args:
         card: path of an analysis card (TOML), the name of a bundled one, a mapping of its tables,
             or a `Card`; the preset alone if None.

@@ -18,6 +18,7 @@ from bayesxs.cards.beam import BeamCard, FluxShape, FluxShapeFile, NoFluxShape, 
 from bayesxs.cards.bundled import find_card
 from bayesxs.cards.campaign import Campaign, CoverageCampaign, EnsembleCampaign
 from bayesxs.cards.cardfile import Table, merge, read_toml
+from bayesxs.cards.counted import MARK, CountedCard
 from bayesxs.cards.detector import GaussianResponse, GridCard, NoResponse
 from bayesxs.cards.faults import one_line
 from bayesxs.cards.inference import BootstrapCard, ReportCard, SamplerCard
@@ -53,6 +54,11 @@ _PATH_KEYS: Final = (
     ("assumed", "pdf", "name"),
     ("uncertainty", "path"),
     ("flux_shape", "path"),
+)
+
+_OF_SAMPLES: Final = (
+    "a card of samples in reconstructed energy: `bayesxs run` and `bayesxs sensitivity` take it, "
+    "in Python bayesxs.infer and bayesxs.sensitivity"
 )
 
 
@@ -258,13 +264,15 @@ def load_card(
 
     Raises:
         InputError: unreadable file, broken TOML, unknown name or key, wrong type, value out of
-            range, or values that contradict each other.
+            range, values that contradict each other, or a card of samples in reconstructed energy.
 
     Example:
         >>> bayesxs.load_card(preset="quick", overrides={"far.events": 1000}).far.events
         1000
     """
     written, source, folder = _written(card)
+    if MARK in written:
+        raise InputError(f"{source}: {MARK}: {_OF_SAMPLES}")
     changes = nested(overrides or {})
     name: object
     if preset is not None:
@@ -300,7 +308,7 @@ def _written(card: object) -> tuple[Table, str, Path]:
     """Return the tables of a card, its name in messages, and the folder of its relative paths."""
     if card is None:  # the presets are valid: any fault lies in the overrides
         return {}, words().overrides, Path.cwd()
-    if isinstance(card, Card):
+    if isinstance(card, Card | CountedCard):
         return card.model_dump(exclude_none=True), "card", Path.cwd()
     if isinstance(card, Mapping):
         return plain_table(card, "card"), "card", Path.cwd()

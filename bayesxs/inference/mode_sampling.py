@@ -30,6 +30,7 @@ from bayesxs.inference.evidence import Evidence, bridge
 from bayesxs.inference.modes import MODES, Mode, ModePosterior, mode_model, stacked, wrapped
 from bayesxs.inference.posterior import PUBLIC_NAMES
 from bayesxs.inference.sampling import Draws, NutsSampler, SamplerSettings, joined
+from bayesxs.inference.summaries import described
 from bayesxs.physics.oscillation import OscillationParameters
 
 Float = NDArray[np.float64]
@@ -285,9 +286,12 @@ def mixed_tree(
     coords: dict[str, object] = {d: np.arange(n) for d, n in zip(dims, shape, strict=True)}
     coords["nuisance_name"] = [n.name for n in posterior.likelihood.nuisances]
     statistics = {n: (dims, v[chosen, rows, columns]) for n, v in draws.statistics.items()}
+    mixed = xr.Dataset(variables, coords)
+    for name in mixed.data_vars:
+        described(str(name), mixed[name], (-np.pi, np.pi))
     return xr.DataTree.from_dict(
         {
-            "posterior": xr.Dataset(variables, coords),
+            "posterior": mixed,
             "sample_stats": xr.Dataset(statistics, {d: coords[d] for d in dims}),
         }
     )

@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from bayesxs.inference.circle import TURN
 from bayesxs.inference.evidence import Evidence
-from bayesxs.inference.intervals import hdi
 from bayesxs.inference.mode_sampling import ModeDraws
 from bayesxs.inference.modes import Mode, ModePosterior
+from bayesxs.inference.summaries import summary_of
 from bayesxs.physics.oscillation import OscillationParameters
 
 Float = NDArray[np.float64]
 
 GRID: Final = 72  # phases, a multiple of two: 0 and pi are among them
 _DRAWS: Final = 200  # of each mode, whose conditional densities are averaged
-_LEVELS: Final = (0.68, 0.95)
+_PERCENTS: Final = (68, 95)
 
 
 def phase_density(posterior: ModePosterior, draws: ModeDraws) -> xr.Dataset:
@@ -138,7 +138,7 @@ def summarise_modes(
             "flat_in_sin_dcp": _intervals(jarlskog, sine) | {"ess": effective},
         },
         "parameters": {
-            name: _parameter(name, chosen[name].values)
+            name: summary_of(str(name), chosen[name], _PERCENTS)
             for name in chosen.data_vars
             if name not in ("nuisance", "ordering", "jarlskog") and np.ptp(chosen[name].values) > 0
         },
@@ -190,20 +190,8 @@ def _pair(evidence: Evidence) -> dict[str, float]:
 
 def _intervals(values: Float, weights: Float) -> dict[str, Any]:
     found: dict[str, Any] = {"mean": float(np.average(values, weights=weights))}
-    for mass in _LEVELS:
-        key = f"interval{round(100 * mass)}"
-        found[key] = weighted_interval(values, weights, mass)
-    return found
-
-
-def _parameter(name: object, values: Float) -> dict[str, Any]:
-    flat = values.ravel()
-    if name == "dcp":  # about its own direction, so that intervals do not break at the seam
-        center = float(np.angle(np.mean(np.exp(1j * flat))))
-        flat = center + (flat - center + np.pi) % TURN - np.pi
-    found: dict[str, Any] = {"mean": float(flat.mean()), "sd": float(flat.std())}
-    for mass in _LEVELS:
-        found[f"hdi{round(100 * mass)}"] = np.asarray(hdi(flat, mass)).ravel().tolist()
+    for percent in _PERCENTS:
+        found[f"interval{percent}"] = weighted_interval(values, weights, percent / 100)
     return found
 
 

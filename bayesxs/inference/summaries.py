@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Final
 
 import arviz as az
@@ -15,7 +16,7 @@ from bayesxs.inference.circle import TURN, about, circular_sd, mean_direction, o
 from bayesxs.types import Floats
 
 # Units of parameters, by their public names, as files give them
-UNITS: Final = {"dcp": "rad", "dm21": "eV2", "dm31": "eV2"}
+UNITS: Final = {"dcp": "rad", "dm21": "eV2", "dm31": "eV2", "density": "g/cm3"}
 
 # Blocks of draws of which intervals are compared, and the least draws in one
 _BLOCKS: Final = 20
@@ -53,7 +54,9 @@ def sd_of(name: str, values: Floats, axis: int = -1) -> Floats:
     return circular_sd(values, axis) if name == "dcp" else np.asarray(values.std(axis, ddof=1))
 
 
-def summary_of(name: str, array: xr.DataArray) -> dict[str, object]:
+def summary_of(
+    name: str, array: xr.DataArray, percents: Sequence[int] = (68, 90)
+) -> dict[str, object]:
     """Sum up the draws of one parameter.
 
     A phase is summed up on its circle, and shown on the branch of its prior: an interval whose
@@ -62,6 +65,7 @@ def summary_of(name: str, array: xr.DataArray) -> dict[str, object]:
     Args:
         name: of the parameter.
         array: draws, dimensions chain and draw.
+        percents: masses of the intervals.
     """
     values = np.asarray(array.transpose("chain", "draw").values, dtype=float)
     low = branch_of(array) if name == "dcp" else None
@@ -73,7 +77,7 @@ def summary_of(name: str, array: xr.DataArray) -> dict[str, object]:
         "sd": sd,
         "median": median,
     }
-    for percent in (68, 90):
+    for percent in percents:
         key, mass = f"hdi{percent}", percent / 100
         out[key] = _interval(flat, mass, low)
         out[f"{key}_mcse"] = _interval_error(values, mass, low)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from math import exp
-from typing import Any, Final
+from typing import Final
 
 from bayesxs.report.captions import Caption
 from bayesxs.report.html import ESS_LIMIT, R_HAT_LIMIT, Picture, render_page
-from bayesxs.report.numbers import Row, Table
-from bayesxs.report.style import QUANTITIES
+from bayesxs.report.numbers import (
+    Row,
+    Table,
+    detailed_interval,
+    deviation,
+    exponential,
+    power,
+    scaled,
+)
+from bayesxs.report.style import Quantity, quantity
 from bayesxs.types import Json
 
 _SECTION: Final = "Posterior"
@@ -104,7 +111,7 @@ def _tables(summary: Json) -> list[Table]:
         Row(
             f"{m['ordering']} ordering, {m['octant']} octant",
             (
-                f"{m['probability']:.4f} ± {m['probability_error']:.4f}",
+                _probability(m["probability"], m["probability_error"]),
                 f"{m['log_evidence']:.2f} ± {m['log_evidence_error']:.2f}",
                 str(m["divergences"]),
                 f"{m['ess_bulk_least']:.0f}",
@@ -119,22 +126,20 @@ def _tables(summary: Json) -> list[Table]:
         "dcp_pi": "δ_CP = π over a free phase",
     }
     factors = [
-        Row(words[key], (f"{v['value']:.2f} ± {v['error']:.2f}", f"{exp(v['value']):.3g}"))
+        Row(words[key], (f"{v['value']:.2f} ± {v['error']:.2f}", exponential(v["value"])))
         for key, v in summary["log_bayes_factor"].items()
     ]
     parameters = [
-        Row(
-            QUANTITIES[key].plain if key in QUANTITIES else key.replace("_", " "),
-            _cells(v, QUANTITIES[key].scale if key in QUANTITIES else 1.0),
-        )
+        _parameter(_DENSITY if key == "density" else quantity(key), v)
         for key, v in summary["parameters"].items()
     ]
+    priors = {"flat_in_dcp": "prior flat in δ_CP", "flat_in_sin_dcp": "prior flat in sin δ_CP"}
     jarlskog = [
         Row(
-            f"prior {key.replace('_', ' ')}",
+            priors[key],
             (
-                f"{100 * v['mean']:.2f}",
-                *(f"{100 * v[i][0]:.2f} to {100 * v[i][1]:.2f}" for i in _INTERVALS),
+                f"{100 * v['mean']:#.2g}",
+                *(f"{100 * v[i][0]:#.2g} to {100 * v[i][1]:#.2g}" for i in _INTERVALS),
                 f"{v['ess']:.0f}",
             ),
         )
@@ -145,15 +150,22 @@ def _tables(summary: Json) -> list[Table]:
         Table(("", "probability", "log evidence", "divergences", "ESS"), modes),
         Table(columns, factors, "By bridge sampling, and the ratio of Savage and Dickey."),
         Table(("", "mean", "sd", "68 %", "95 %"), parameters, "Over both orderings and octants."),
-        Table(("Jarlskog invariant [%]", "mean", "68 %", "95 %", "ESS"), jarlskog),
+        Table(("Jarlskog invariant [10⁻²]", "mean", "68 %", "95 %", "ESS"), jarlskog, _JARLSKOG),
     ]
 
 
 _INTERVALS: Final = ("interval68", "interval95")
+_JARLSKOG: Final = "s₁₂c₁₂ s₂₃c₂₃ s₁₃c₁₃² sin δ_CP; ESS: effective number of draws under the prior."
+_DENSITY: Final = Quantity("", "matter density", "matter density", plain_unit="g/cm³")
+_SMALL: Final = 1e-3
 
 
-def _cells(entry: Mapping[str, Any], scale: float) -> tuple[str, ...]:
-    ends = [
-        f"{scale * low:.4g} to {scale * high:.4g}" for low, high in (entry["hdi68"], entry["hdi95"])
-    ]
-    return (f"{scale * entry['mean']:.4g}", f"{scale * entry['sd']:.3g}", *ends)
+def _probability(value: float, error: float) -> str:
+    return f"{value:.4f} ± {error:.4f}" if value >= _SMALL else power(value)
+
+
+def _parameter(shown: Quantity, entry: Json) -> Row:
+    head = f"{shown.plain} [{shown.plain_unit}]" if shown.plain_unit else shown.plain
+    ends = (detailed_interval(entry, key, shown.scale) for key in ("hdi68", "hdi95"))
+    spread = deviation(entry, "sd", shown.scale)
+    return Row(head, (scaled(entry, "mean", shown.scale), spread, *ends))

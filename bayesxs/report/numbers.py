@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, SupportsFloat
 from bayesxs.types import Json
 
 MISSING: Final = "–"
+_PLAIN: Final = 6.0  # logs of numbers from 0.0025 to 400
 
 
 class Row(NamedTuple):
@@ -38,7 +39,20 @@ def power(value: float) -> str:
     if value == 0.0 or not math.isfinite(value):
         return "0" if value == 0.0 else MISSING
     mantissa, exponent = f"{value:.2e}".split("e")
-    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return _times_power(mantissa, int(exponent))
+
+
+def exponential(log: float) -> str:
+    """Return exp(log) to three digits, a power of ten where it is large or small, of any size."""
+    if abs(log) < _PLAIN:
+        return f"{math.exp(log):.3g}"
+    exponent = math.floor(log / math.log(10.0))
+    mantissa, carried = f"{math.exp(log - exponent * math.log(10.0)):.2e}".split("e")
+    return _times_power(mantissa, exponent + int(carried))
+
+
+def _times_power(mantissa: str, exponent: int) -> str:
+    raised = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"{mantissa} × 10{raised}"
 
 

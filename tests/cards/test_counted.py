@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import bayesxs
 from bayesxs.cards.build_counted import build_samples, build_truth
+from bayesxs.cards.card import load_card
 from bayesxs.cards.counted import counted_toml, is_counted, load_counted_card
 from bayesxs.cards.overrides import parse_overrides
 from bayesxs.errors import InputError
@@ -49,6 +51,13 @@ def test_mistakes_are_one_line(changes: str, message: str) -> None:
 def test_a_card_without_a_configuration_is_refused() -> None:
     with pytest.raises(InputError, match=r"card: configuration = \(missing\)"):
         load_counted_card({"seed": 1})
+
+
+@pytest.mark.parametrize("card", ["dune-four-samples", DUNE, load_counted_card(DUNE)])
+def test_a_run_of_a_learned_cross_section_names_what_takes_samples(card: object) -> None:
+    for take in (load_card, bayesxs.run, bayesxs.campaign):
+        with pytest.raises(InputError, match=r"configuration: a card of samples.*bayesxs\.infer"):
+            take(card)
 
 
 def test_exposure_multiplies_counts() -> None:

@@ -1,0 +1,99 @@
+"""The page of a posterior over orderings and octants: numbers with their units, of any size."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bayesxs.inference.summaries import summary_of
+from bayesxs.report.modes import render_modes
+from bayesxs.report.numbers import exponential
+from bayesxs.types import Json
+
+
+def drawn(name: str, mean: float, sd: float) -> Json:
+    values = np.random.default_rng(3).normal(mean, sd, (4, 500))
+    return summary_of(name, xr.DataArray(values, dims=("chain", "draw")), (68, 95))
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    invariant = {"mean": 2.8e-5, "interval68": [-5e-3, 4.8e-3], "interval95": [-9.8e-3, 9.8e-3]}
+    summary: Json = {
+        "modes": [
+            {
+                "ordering": ordering,
+                "octant": "upper",
+                "probability": probability,
+                "probability_error": 0.01 * probability,
+                "log_evidence": -781.75,
+                "log_evidence_error": 0.01,
+                "divergences": 0,
+                "ess_bulk_least": 1500.0,
+            }
+            for ordering, probability in (("normal", 1.0), ("inverted", 2e-75))
+        ],
+        "log_bayes_factor": {"normal_over_inverted": {"value": 2000.0, "error": 0.01}},
+        "jarlskog": {"flat_in_dcp": invariant | {"ess": 4000.0}},
+        "parameters": {
+            "density": drawn("density", 2.848, 0.057),
+            "dm21": drawn("dm21", 7.386e-5, 0.21e-5),
+            "dm31": drawn("dm31", 2.525e-3, 7e-6),
+            "dcp": drawn("dcp", np.pi - 0.05, 0.15),
+        },
+        "nuisances": [],
+        "divergences": 0,
+        "ess_bulk_least": 1500.0,
+        "r_hat_largest": 1.001,
+    }
+    return render_modes(summary, {}, "seed = 1", {}, "four")
+
+
+def row(page: str, head: str) -> list[str]:
+    found = re.search(rf"<tr><th>{re.escape(head)}</th>(.*?)</tr>", page)
+    assert found, head
+    return re.findall(r"<td>(.*?)</td>", found[1])
+
+
+@pytest.mark.parametrize(
+    ("head", "mean"),
+    [
+        ("matter density [g/cm³]", 2.848),
+        ("Δm²₂₁ [10⁻⁵ eV²]", 7.386),
+        ("Δm²₃₁ [10⁻³ eV²]", 2.525),
+        ("δ_CP [degrees]", np.degrees(np.pi - 0.05)),
+    ],
+)
+def test_parameters_have_their_units(page: str, head: str, mean: float) -> None:
+    # 2000 draws: a mean is off by a fifteenth of a standard deviation in one of 400 cases
+    shown, sd, *_ = row(page, head)
+    assert abs(float(shown) - mean) < 0.1 * float(sd)
+
+
+def test_a_phase_at_the_seam_has_an_interval_through_it(page: str) -> None:
+    # About 177 degrees, 8.6 wide
+    *_, one, two = row(page, "δ_CP [degrees]")
+    for text in (one, two):
+        low, high = re.match(r"(\S+) to (\S+), through the seam", text).groups()
+        assert 0.0 < float(low) < 180.0 and -180.0 <= float(high) < 0.0
+
+
+def test_small_numbers_are_shown(page: str) -> None:
+    assert row(page, "inverted ordering, upper octant")[0] == "2.00 × 10⁻⁷⁵"
+    assert row(page, "normal ordering, upper octant")[0].startswith("1.0000 ± ")
+    # Of 2.8e-5, in units of 1e-2
+    assert row(page, "prior flat in δ_CP")[:2] == ["0.0028", "-0.50 to 0.48"]
+
+
+@given(st.floats(-5000.0, 5000.0))
+def test_exponentials_of_any_size_are_three_digits(log: float) -> None:
+    digits = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+    mantissa, _, exponent = exponential(log).partition(" × 10")
+    shown = Decimal(mantissa) * Decimal(10) ** int((exponent or "⁰").translate(digits))
+    assert float(shown.ln()) == pytest.approx(log, abs=0.0051)
