@@ -287,8 +287,8 @@ def mixed_tree(
     coords["nuisance_name"] = [n.name for n in posterior.likelihood.nuisances]
     statistics = {n: (dims, v[chosen, rows, columns]) for n, v in draws.statistics.items()}
     mixed = xr.Dataset(variables, coords)
-    for name in mixed.data_vars:
-        described(str(name), mixed[name], (-np.pi, np.pi))
+    for variable, array in mixed.data_vars.items():
+        described(str(variable), array, (-np.pi, np.pi))
     return xr.DataTree.from_dict(
         {
             "posterior": mixed,
