@@ -17,6 +17,7 @@ far.log_prob(bayesxs.NUFIT_6_0)
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,9 @@ if TYPE_CHECKING:
         sensitivity as sensitivity,
     )
     from bayesxs.errors import InputError as InputError
+
+# In notebooks without ipywidgets tqdm warns when NumPyro imports it; its bars are not drawn here
+warnings.filterwarnings("ignore", "IProgress not found")
 
 # Where each public name lives. They are imported when first used: JAX takes a second to start, and
 # `bayesxs --help` does without it

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 type CardLike = str | os.PathLike[str] | Card | Mapping[str, object]
 
-# In notebooks without ipywidgets tqdm warns when NumPyro imports it; its bars are not drawn here
-warnings.filterwarnings("ignore", "IProgress not found")
-
 
 class Finished:
     """A folder whose last stage is done. Files are read when first asked for."""

@@ -1,9 +1,10 @@
-"""Draw the figures of the chapter on the method from a finished run, and those of the nucleus.
+"""Draw the figures of the chapters on the method, the nucleus and generators.
 
 bayesxs run models/dune-toy.toml --out runs/toy
 python docs/figures.py runs/toy
 python docs/figures.py --nucleus generator    # a folder with samples of NuWro and Achilles
 python docs/figures.py --ridges
+python docs/figures.py --generators bayesxs-runs/notebook-generators    # of notebook 05_generators
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from bayesxs.inputs.pdf import embedded_ct18nnlo
 from bayesxs.physics.cross_section import density_of_transfer, total_cross_section
 from bayesxs.physics.nucleus import ChannelName, Nucleus
 from bayesxs.physics.structure_functions import StructureFunctions
+from bayesxs.report.draws import posterior
+from bayesxs.report.hdr import Support, smooth
+from bayesxs.runs.files import ASIMOV
+from bayesxs.storage.netcdf import read_tree
 
 TRUTH, LEARNED, SHADE = "#2f3640", "#d9541e", "#9fb6cd"
 MUON, NUCLEON = 0.1056584, 0.9389187  # masses in GeV
@@ -185,6 +190,146 @@ def nucleus(folder: Path) -> Figure:
     return figure
 
 
+def shares(data: xr.Dataset, names: tuple[str, ...], axis: str) -> tuple[np.ndarray, ...]:
+    """Return edges of the lepton energy, and for each name its sum over the other variable."""
+    low, high = (data[axis].sel(side=side).values for side in ("low", "high"))
+    starts, bins = np.unique(low.round(9), return_inverse=True)
+    edges = np.append(starts, high.max())
+    return edges, *(np.bincount(bins, data[name].values) for name in names)
+
+
+def beside(axes: tuple[plt.Axes, plt.Axes], edges: np.ndarray, theirs, ours, error) -> None:
+    """Draw the generator's spectrum (dark) and the learned one, and the ratio of the two below."""
+    top, bottom = axes
+    width = np.diff(edges)
+    top.stairs(theirs / width, edges, color=TRUTH, lw=2.2, label="generated")
+    top.stairs(ours / width, edges, color=LEARNED, lw=1.2, label="learned")
+    seen = theirs > 2e-3 * theirs.max()
+    one = np.where(theirs > 0.0, theirs, 1.0)
+    wide = np.where(seen, error / one, 0.0)
+    step = [np.append(1.0 + sign * wide, 1.0 + sign * wide[-1]) for sign in (-1.0, 1.0)]
+    bottom.fill_between(edges, *step, step="post", color=SHADE, alpha=0.6, lw=0)
+    bottom.stairs(np.where(seen, ours / one, np.nan), edges, color=LEARNED, lw=1.2)
+    bottom.axhline(1.0, color=TRUTH, lw=0.8)
+    bottom.set(xlabel=r"muon energy $E_\ell$ (GeV)", xlim=(0.0, min(edges[1:][seen][-1], 8.0)))
+    bottom.set_ylabel("learned / generated")
+    top.set_ylim(0.0, None)
+    top.legend(frameon=False)
+
+
+def generated_spectra(near: xr.DataTree) -> Figure:
+    """Draw near counts and expected far shares over the muon's energy, with statistical errors."""
+    figure, axes = plt.subplots(
+        2, 2, figsize=(9, 4.6), height_ratios=(2.2, 1), sharex="col", layout="constrained"
+    )
+    edges, counts, expected = shares(near["near/mu"].dataset, ("counts", "expected"), "energy")
+    beside(axes[:, 0], edges, counts / 1e3, expected / 1e3, np.sqrt(counts) / 1e3)
+    far = near["far/mu_to_mu"].dataset
+    edges = np.append(far["low"].values, far["high"].values[-1])
+    generated, learned, statistical = (
+        far[n].values for n in ("generated", "learned", "statistical")
+    )
+    beside(axes[:, 1], edges, generated, learned, statistical)
+    axes[0, 0].set(ylabel="thousand events per GeV", title="near detector, half of the events")
+    axes[0, 1].set(ylabel="share per GeV", title="far detector, from the other half")
+    axes[1, 0].set_ylim(0.95, 1.05)
+    axes[1, 1].set_ylim(0.8, 1.2)
+    return figure
+
+
+def generated_total(near: xr.DataTree) -> Figure:
+    """Draw the learned total cross section over the generated one, with its 68 % and 95 % bands."""
+    total = near["total/mu"].dataset
+    energy, low, high = (total[n].values for n in ("energy", "low", "high"))
+    generated, learned, sd, error, flux = (
+        total[n].values for n in ("generated", "learned", "sd", "error", "flux")
+    )
+    figure, axes = plt.subplots(figsize=(7.4, 3.6), layout="constrained")
+    behind = axes.twinx()
+    rate = flux * generated
+    behind.fill_between(energy, rate / rate.max(), color=SHADE, alpha=0.35, lw=0)
+    behind.set(ylim=(0.0, 2.2), yticks=())
+    axes.set_zorder(behind.get_zorder() + 1)
+    axes.patch.set_visible(False)
+    ratio, relative = learned / generated, sd / generated
+    for factor, shade in ((1.96, 0.18), (1.0, 0.35)):
+        spread = (ratio - factor * relative, ratio + factor * relative)
+        axes.fill_between(energy, *spread, color=LEARNED, alpha=shade, lw=0)
+    axes.plot(energy, ratio, color=LEARNED, label="learned, with 68 % and 95 % bands")
+    span = (energy - low, high - energy)
+    size = error / generated
+    axes.errorbar(
+        energy,
+        np.ones(len(energy)),
+        size,
+        span,
+        fmt=".",
+        ms=3,
+        lw=0.9,
+        color=TRUTH,
+        label="generated",
+    )
+    for level in (0.95, 1.05):
+        axes.axhline(level, color=TRUTH, lw=0.7, ls=":")
+    axes.set(xscale="log", xlabel="neutrino energy (GeV)", ylabel=r"$\sigma$ learned / generated")
+    axes.set(xlim=(low[0], high[-1]), ylim=(0.6, 1.2))
+    axes.set_xticks((0.5, 1, 2, 3, 5, 10), ("0.5", "1", "2", "3", "5", "10"))
+    axes.minorticks_off()
+    axes.legend(frameon=False, loc="upper center")
+    return figure
+
+
+def region(axes: plt.Axes, draws: xr.Dataset, color: str, label: str) -> None:
+    """Draw the 68 % and 95 % regions of sin^2 2theta23 and dm31 that Asimov data leave."""
+    points = np.stack(
+        [draws["sin2_2theta23"].values.ravel(), 1e3 * draws["dm31"].values.ravel()], axis=1
+    )
+    found = smooth(points, (Support(None, 1.0), Support()))
+    levels = [found.level(0.95), found.level(0.68)]
+    axes.contourf(
+        *found.axes,
+        found.density.T,
+        [*levels, found.density.max() * 1.01],
+        colors=color,
+        alpha=0.22,
+    )
+    axes.contour(*found.axes, found.density.T, levels, colors=color, linewidths=1.3)
+    axes.plot([], [], color=color, label=label)
+
+
+def generated_posteriors(runs: list[bayesxs.Run]) -> Figure:
+    """Draw what expected far data tell with cross sections learned, generated and assumed."""
+    figure, axes = plt.subplots(
+        1, len(runs), figsize=(1.2 + 4.0 * len(runs), 3.9), layout="constrained", squeeze=False
+    )
+    for place, run in zip(axes[0], runs, strict=True):
+        tree, card = read_tree(run.path / ASIMOV), run.card
+        other = "another generator" if card.assumed.type == "events" else "partons"
+        for kind, color, label in (
+            ("assumed", "#2a6db0", f"{other} assumed"),
+            ("truth", TRUTH, "the generator's own"),
+            ("learned", LEARNED, "learned from near events"),
+        ):
+            region(place, posterior(tree[kind]), color, label)
+        channels = ", ".join(card.nature.channels) or "all"
+        place.set(xlabel=r"$\sin^2 2\theta_{23}$", title=f"channels: {channels}")
+        place.legend(frameon=False, loc="lower left")
+    axes[0, 0].set_ylabel(r"$\Delta m^2_{31}$ ($10^{-3}$ eV²)")
+    return figure
+
+
+def generators(folders: list[str]) -> None:
+    """Draw the figures of runs on a generator's events; spectra and total are the first one's."""
+    runs = [bayesxs.open_run(folder) for folder in folders]
+    near = runs[0].near_detector
+    for name, figure in (
+        ("spectra", generated_spectra(near)),
+        ("total", generated_total(near)),
+        ("posteriors", generated_posteriors(runs)),
+    ):
+        figure.savefig(FOLDER / f"generators_{name}.png", dpi=110)
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "--nucleus":
         jax.config.update("jax_enable_x64", True)
@@ -192,6 +337,8 @@ if __name__ == "__main__":
     elif sys.argv[1] == "--ridges":
         jax.config.update("jax_enable_x64", True)
         ridges().savefig(FOLDER / "ridges.png", dpi=130)
+    elif sys.argv[1] == "--generators":
+        generators(sys.argv[2:])
     else:
         tree = bayesxs.open_run(sys.argv[1]).near_detector
         for name, draw in {"fluxes": fluxes, "nodes": nodes}.items():

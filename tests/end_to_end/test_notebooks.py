@@ -42,7 +42,7 @@ def one_core() -> Iterator[None]:
         os.sched_setaffinity(0, cores)
 
 
-# Smaller numbers for a notebook that takes no card
+# Smaller numbers that no card has
 FEWER = {
     "04_own_model": {
         "gauss_newton_steps=20": "gauss_newton_steps=2",
@@ -50,7 +50,8 @@ FEWER = {
         "Grid(3, 40, 40, 24, 24)": "Grid(1, 12, 12, 12, 12)",
         "num_samples=200": "num_samples=10",
         "events=6200": "events=200",
-    }
+    },
+    "05_generators": {"number = 200_000": "number = 20_000"},
 }
 
 
