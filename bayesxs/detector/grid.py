@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -256,16 +257,43 @@ class NodeGrid:
                 out += weight * table[start_u + i, start_v + j]
         return out.reshape(*x.shape, -1)
 
-    def axes(self, x_max: float) -> tuple[Floats, Callable[[Floats], Floats]]:
-        """Return values of x, and a function that takes tables to them, from (u, v) to (x, Q^2).
+    def axes(self, x_max: float) -> Axes:
+        """Return axes in x and Q^2, and what takes tables of the nodes to them.
 
-        The nodes' own x where these are the same at every Q^2; else half as many, up to x_max.
+        Those of the nodes where x is the same at every Q^2; else half as many in x, up to x_max.
         """
-        if isinstance(self.chart, CubeRoot):
-            return self.u**3, lambda table: table
-        x = np.linspace(0.05, np.cbrt(x_max), len(self.u) // 2) ** 3
         q2 = self.q2[: len(self.v)]
-        return x, lambda table: self.interpolate(table.reshape(self.size, -1), x[:, None], q2)
+        if isinstance(self.chart, CubeRoot):
+            x = self.u**3
+            area = np.outer(np.gradient(x), np.gradient(q2))[..., None]
+            return Axes(x, q2, lambda table: table, lambda sums: sums / area)
+        x = np.linspace(0.05, np.cbrt(x_max), len(self.u) // 2) ** 3
+
+        def on_axes(table: Floats) -> Floats:
+            return self.interpolate(table.reshape(self.size, -1), x[:, None], q2)
+
+        step = 1e-5
+        (low, _), (high, _) = (self.chart.forward(x[:, None] * f, q2) for f in (1 - step, 1 + step))
+        (_, below), (_, above) = (self.chart.forward(x[:1], q2 * f) for f in (1 - step, 1 + step))
+        per_cell = np.abs(high - low) * (above - below) / (4.0 * step**2 * x[:, None] * q2)
+        per_cell /= (self.u[1] - self.u[0]) * (self.v[1] - self.v[0])
+        return Axes(x, q2, on_axes, lambda sums: on_axes(sums) * per_cell[..., None])
+
+
+class Axes(NamedTuple):
+    """Axes in x and Q^2 (GeV^2), and functions that take tables of shape (u, v, k) to them.
+
+    Attributes:
+        x: shape (n_x,).
+        q2: shape (n_q2,).
+        values: of functions on the nodes, to (n_x, n_q2, k).
+        densities: of sums that belong to nodes, to what there is per x and Q^2.
+    """
+
+    x: Floats
+    q2: Floats
+    values: Callable[[Floats], Floats]
+    densities: Callable[[Floats], Floats]
 
 
 def _even_stencil(nodes: Floats, points: ArrayLike, order: int) -> tuple[NDArray[np.int32], Floats]:

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from bayesxs.cards.card import dotted
+from bayesxs.detector.charts import CubeRoot
 from bayesxs.detector.density import Sample, density
 from bayesxs.detector.operator import Quadrature, build_operator, exact_cross_section
 from bayesxs.experiment.channels import Channels
@@ -47,6 +48,8 @@ from bayesxs.types import Floats as Float
 SUMMARY = "summary.json"
 # Share of the near rate that is none: CT18's antiquarks dip below zero where x is nearly one
 NO_SHARE = 1e-6
+# Smallest weight of a node of a nucleus that is shown, over the largest
+SEEN = 1e-4
 SLICE_ENERGIES = (1.0, 2.0, 3.0, 5.0)
 _SIDES = ("low", "high")
 
@@ -201,21 +204,19 @@ def _structure_functions(
     nodes = geometry.nodes
     shape = (len(nodes.u), len(nodes.v), 3)
     flux = geometry.target.near_flux * experiment.energies.weights
-    columns = geometry.total_operator.near_matrix(flux).sum(axis=0).reshape(shape)
-    x, q2 = (axis.reshape(shape[:2]) for axis in (nodes.x, nodes.q2))
-    area = np.abs(np.gradient(x, axis=0)) * np.gradient(q2[0])
+    columns = np.asarray(geometry.total_operator.near_matrix(flux).sum(axis=0)).reshape(shape)
+    least = 0.0 if isinstance(nodes.chart, CubeRoot) else SEEN * np.abs(columns).max()
+    seen = np.any(np.abs(columns) > least, axis=-1, keepdims=True)
     rate = geometry.true_total @ geometry.target.near_flux
-    weight = np.asarray(columns) / np.maximum(area, 1e-300)[..., None] / rate
-    seen = np.any(np.abs(columns) > 0.0, axis=-1, keepdims=True)
-    truth = np.nan_to_num(geometry.true_node_values).reshape(shape)
-    tables = {"truth": truth, "model": scale * values.reshape(shape), "weight": weight}
+    axes = nodes.axes(geometry.space.x_max)
+    truth = np.nan_to_num(geometry.node_values(geometry.true_functions)).reshape(shape)
+    tables = {"truth": truth, "model": scale * values.reshape(shape)}
+    tables = {name: axes.values(table) for name, table in tables.items()}
+    tables["weight"] = axes.densities(columns) / rate
+    kept = axes.values(seen.astype(float)) > 0.5
     dims = ("function", "x", "q2")
-    axis, on_axes = nodes.axes(x_max=geometry.space.x_max)
-    seen = on_axes(seen.astype(float)) > 0.5
-    data = {
-        n: (dims, np.where(seen, on_axes(t), np.nan).transpose(2, 0, 1)) for n, t in tables.items()
-    }
-    return xr.Dataset(data, {"function": ["b0", "b1", "b2"], "x": axis, "q2": q2[0]})
+    data = {n: (dims, np.where(kept, t, np.nan).transpose(2, 0, 1)) for n, t in tables.items()}
+    return xr.Dataset(data, {"function": ["b0", "b1", "b2"], "x": axes.x, "q2": axes.q2})
 
 
 def posterior_stage(

@@ -193,14 +193,22 @@ def test_the_chart_of_ridges_is_inverted_and_falls_with_x(x, log_q2, step):
 
 def test_tables_of_nodes_are_taken_to_axes_in_x_and_q2():
     for space in (NUCLEON, ARGON):
-        grid = node_grid(10.0, 24, 12, MUON_MASS, space=space)
-        x, on_axes = grid.axes(space.x_max)
-        q2 = grid.q2[: len(grid.v)]
+        grid = node_grid(10.0, 200, 80, MUON_MASS, space=space)
+        x, q2, on_axes, densities = grid.axes(space.x_max)
         assert x[-1] == pytest.approx(space.x_max)
         u, v = grid.chart.forward(x[:, None], q2)
         table = np.stack(np.broadcast_arrays(grid.u[:, None] ** 2, grid.v), axis=-1)
         expected = np.stack(np.broadcast_arrays(u**2, v), axis=-1)
         np.testing.assert_allclose(on_axes(table), expected, rtol=1e-9, atol=1e-9)
+        # The area in (x, Q^2) of the cell of each node, as a sum, has a density of one
+        corner = np.stack([grid.x, grid.q2]).reshape(2, len(grid.u), -1)
+        cells = np.abs(np.gradient(corner[0], axis=0)) * np.gradient(corner[1][0])
+        density = densities(cells[..., None])[..., 0]
+        inside = (u > grid.u[2]) & (u < grid.u[-3]) & (v > grid.v[2]) & (v < grid.v[-3])
+        inside &= x[:, None] < 0.9 * space.x_max
+        # but for cells that the end of the phase space cuts
+        assert np.count_nonzero(inside) > 1000
+        assert np.quantile(np.abs(density[inside] - 1.0), 0.9) < 0.1
 
 
 def test_nodes_without_an_x_stand_far_beyond_the_largest():
