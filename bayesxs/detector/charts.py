@@ -78,7 +78,7 @@ class Ridge:
     """
 
     x_max: float
-    q2_scale: float = 0.02
+    q2_scale: float = 0.006
     q2_high: float = 5.0
 
     def forward(self, x: Floats, q2: Floats) -> tuple[Floats, Floats]:

@@ -330,7 +330,7 @@ def node_grid(
 
 
 # Q^2 of the first nodes of `Ridge` in GeV^2: zero has no x
-LEAST_Q2 = 2e-4
+LEAST_Q2 = 1e-4
 
 
 def _ridge_grid(
