@@ -4,7 +4,10 @@ bayesxs run models/dune-toy.toml --out runs/toy
 python docs/figures.py runs/toy
 python docs/figures.py --nucleus generator    # a folder with samples of NuWro and Achilles
 python docs/figures.py --ridges
-python docs/figures.py --generators bayesxs-runs/notebook-generators    # of notebook 05_generators
+python docs/figures.py --generators runs/nuwro
+
+where runs/nuwro is models/nuwro-closure.toml with preset quick, uncertainty.modes = 16, 2 chains of
+200 + 500 steps; a second folder adds a panel of posteriors.
 """
 
 from __future__ import annotations
