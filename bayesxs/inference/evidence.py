@@ -65,6 +65,9 @@ class Proposal(NamedTuple):
         coefficients = np.linalg.lstsq(basis, z, rcond=None)[0]
         rest = z - basis @ coefficients
         covariance = np.atleast_2d(np.cov(rest, rowvar=False)) if z.shape[1] else np.eye(0)
+        if len(covariance) and np.linalg.matrix_rank(covariance, hermitian=True) < len(covariance):
+            # Few draws: of the width of the prior, one, as much as one draw more would add
+            covariance += np.eye(len(covariance)) / len(angle)
         step = max(1, len(angle) // _KERNELS)
         length = np.abs(np.mean(np.exp(1j * angle)))
         spread = np.sqrt(-2.0 * np.log(np.clip(length, 1e-12, 1.0 - 1e-12)))

@@ -32,7 +32,6 @@ _SIGNS: Final = {"normal": 1.0, "inverted": -1.0}
 _TRIANGLE: Final = ("dcp", "sin2_theta23", "sin2_theta13", "abs_dm31")
 _PAIRS: Final = (("dcp", "sin2_theta13"), ("sin2_theta23", "abs_dm31"))
 _MASSES: Final = (0.95, 0.68)
-_FEWEST: Final = 50  # draws of an ordering that make a region
 
 
 def _values(draws: xr.Dataset, name: str) -> Floats:
@@ -54,10 +53,8 @@ def _label(name: str) -> str:
 
 
 def _shown(trees: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    found = {k: d for k, d in trees.items() if d.sizes["chain"] * d.sizes["draw"] >= _FEWEST}
-    if not found:
-        raise ValueError("no ordering has draws")
-    return found
+    """Return the orderings whose chains moved: others have no density."""
+    return {k: d for k, d in trees.items() if all(np.ptp(_values(d, n)) > 0.0 for n in _TRIANGLE)}
 
 
 def triangle_figure(trees: Mapping[str, xr.Dataset], true: Point) -> Figure:
@@ -66,9 +63,6 @@ def triangle_figure(trees: Mapping[str, xr.Dataset], true: Point) -> Figure:
     Args:
         trees: posterior draws by ordering, "normal" or "inverted".
         true: true values in stored units, by name; empty where there are none.
-
-    Raises:
-        ValueError: no ordering has draws.
     """
     found, n = _shown(trees), len(_TRIANGLE)
     with style():
@@ -100,7 +94,7 @@ def triangle_figure(trees: Mapping[str, xr.Dataset], true: Point) -> Figure:
 def contour_figure(trees: Mapping[str, xr.Dataset], true: Point) -> Figure:
     """Draw dcp against sin^2 theta13, and sin^2 theta23 against |dm31|, by ordering.
 
-    Takes what `triangle_figure` takes, and raises the same error.
+    Takes what `triangle_figure` takes.
     """
     found = _shown(trees)
     with style():

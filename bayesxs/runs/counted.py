@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jax import Array
 
 from bayesxs.cards.build_counted import (
     build_chains,
@@ -19,6 +21,7 @@ from bayesxs.cards.build_counted import (
 )
 from bayesxs.cards.counted import CountedCard, ExpectedData, SimulatedData, counted_toml
 from bayesxs.detector.reconstructed import ReconstructedSamples
+from bayesxs.inference.counted import CountedLikelihood
 from bayesxs.inference.goodness import predictive_p_value
 from bayesxs.inference.mode_sampling import ModeDraws, mixed_tree, sample_modes
 from bayesxs.inference.mode_summaries import phase_density, predictive_counts, summarise_modes
@@ -26,6 +29,7 @@ from bayesxs.inference.modes import MODES, ModePosterior
 from bayesxs.inference.posterior import PUBLIC_NAMES
 from bayesxs.inference.priors import Flat, Gaussian, Prior
 from bayesxs.keys import Purpose, derive, generator
+from bayesxs.physics.oscillation import OscillationParameters
 from bayesxs.progress import Reporter
 from bayesxs.report.modes import render_modes
 from bayesxs.report.official import posterior_root
@@ -171,14 +175,21 @@ def _ellipses(posterior: ModePosterior, electrons: list[str]) -> xr.Dataset:
         other = (values["s2_23"] > 0.5) != bool(mode.upper)
         s2_23 = 1.0 - truth.s2_23 if other else truth.s2_23
         point = truth._replace(dm31=dm31, s2_23=s2_23)
-        rows = [posterior.likelihood.predict(point._replace(dcp=jnp.asarray(p))) for p in dcp]
+        rows = _around(posterior.likelihood, point, jnp.asarray(dcp))
         for name in electrons:
-            counts[name].append([float(jnp.sum(row[name])) for row in rows])
+            counts[name].append(np.asarray(rows[name]).sum(axis=1).tolist())
     kinds = dict(zip(("neutrino", "antineutrino"), electrons, strict=True))
     return xr.Dataset(
         {kind: (("mode", "dcp"), np.array(counts[name])) for kind, name in kinds.items()},
         {"mode": [mode.name for mode in MODES], "dcp": dcp},
     )
+
+
+@jax.jit
+def _around(
+    likelihood: CountedLikelihood, point: OscillationParameters, dcp: Array
+) -> dict[str, Array]:
+    return jax.lax.map(lambda phase: likelihood.predict(point._replace(dcp=phase)), dcp)
 
 
 def _priors(posterior: ModePosterior) -> dict[str, Prior]:
