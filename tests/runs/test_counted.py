@@ -10,6 +10,7 @@ import pytest
 import uproot
 
 import bayesxs
+from bayesxs.inference.mode_summaries import flat_in_sine
 from bayesxs.inputs.binned import read_counts
 
 CARD = {
@@ -61,6 +62,22 @@ def test_the_export_holds_the_same_draws(run: bayesxs.Inference) -> None:
     np.testing.assert_allclose(tree["DeltaCP"], draws["dcp"].values.ravel(), atol=1e-12)
     wanted = (draws["dm31"] - draws["dm21"]).values.ravel()
     np.testing.assert_allclose(tree["Deltam2_32"], wanted, rtol=1e-12)
+
+
+def test_the_official_tool_re_weights_the_export(run: bayesxs.Inference) -> None:
+    numcmctools = pytest.importorskip("numcmctools")
+    samples = numcmctools.MCMCSamples(str(run.root), "mcmc")
+    dcp = np.mod(run.posterior["posterior"]["dcp"].values.ravel(), 2.0 * np.pi)  # its branch
+    for prior, weights in (
+        ("Uniform:DeltaCP", np.ones_like(dcp)),
+        ("Uniform:sin(DeltaCP)", flat_in_sine(dcp)[0]),
+    ):
+        stack = numcmctools.PlotStack(samples)
+        stack.add_plot(["DeltaCP"], [prior], [], 12, [0.0, 2.0 * np.pi], False)
+        stack.fill_plots()
+        found = np.asarray(stack.plots[0].hist)
+        wanted, _ = np.histogram(dcp, np.linspace(0.0, 2.0 * np.pi, 13), weights=weights)
+        np.testing.assert_allclose(found / found.sum(), wanted / wanted.sum(), atol=1e-6)
 
 
 def table(path: Path, samples: object, change: dict[int, str] | None = None) -> Path:
