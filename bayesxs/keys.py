@@ -27,7 +27,7 @@ class Purpose(IntEnum):
     SMEARING = 7  # sample: reconstruction of far events
     BUDGET = 8  # chains of every row
     PRIOR = 9  # draws of the prior
-    REPLICA = 10  # target, network: resampled near-detector counts
+    REPLICA = 10  # target, network, and again sample: resampled near-detector counts
     TRUTH = 11  # pseudo-experiment: parameters
     DATA = 12  # pseudo-experiment: counts
     CHAIN = 13  # pseudo-experiment: its chain

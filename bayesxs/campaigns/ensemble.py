@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from bayesxs.cards.campaign import EnsembleCampaign
 from bayesxs.engine.results import Task
 from bayesxs.experiment.channels import Channels
 from bayesxs.experiment.judge import Judge
-from bayesxs.experiment.learn import Training, TrainingData, train_group, training_data
+from bayesxs.experiment.learn import Family, Training, families, train_group
 from bayesxs.experiment.weights import conditions, lepton_of, write_networks
 from bayesxs.learning.network import (
     Network,
@@ -32,16 +32,16 @@ from bayesxs.storage.run_folder import Stage
 
 @dataclass(frozen=True)
 class TrainingExperiment:
-    """Near data of every target, and how networks are trained.
+    """Near data, and how networks are trained.
 
     Attributes:
-        near: by name of the target.
+        families: targets that share networks, with their data.
         training: how networks are fitted.
         members: of one task.
         seed: of the card.
     """
 
-    near: Mapping[str, TrainingData]
+    families: Sequence[Family]
     training: Training
     members: int
     seed: int
@@ -55,11 +55,14 @@ class TrainingExperiment:
             "TARGET/WEIGHT", stacked over members.
         """
         out: dict[str, list[np.ndarray]] = {}
-        for number, (name, near) in enumerate(self.near.items()):
+        for family in self.families:
             for member in range(first, first + self.members):
-                (network,) = train_group(self.training, near, self.seed, number, [member])
-                for weight, values in network_arrays(network).items():
-                    out.setdefault(f"{name}/{weight}", []).append(np.asarray(values))
+                (network,) = train_group(
+                    self.training, family.data, self.seed, family.number, [member]
+                )
+                for name, own in family.apart(network).items():
+                    for weight, values in network_arrays(own).items():
+                        out.setdefault(f"{name}/{weight}", []).append(np.asarray(values))
         return {name: np.stack(values) for name, values in out.items()}
 
 
@@ -74,9 +77,9 @@ class NetworkEnsemble(Kind[EnsembleCampaign]):
 
     def shared(self) -> TrainingExperiment:
         """Return the near data and the recipe."""
-        training, detectors = self.settings.training, self.analysis.near.detectors
-        near = {name: training_data(d, training) for name, d in detectors.items()}
-        return TrainingExperiment(near, training, self.plan.batch, self.settings.seed)
+        training = self.settings.training
+        found = families(self.analysis.near, training)
+        return TrainingExperiment(found, training, self.plan.batch, self.settings.seed)
 
     def assemble(self, stored: Stored, stage: Stage) -> xr.Dataset:
         """Judge every network of the first sample's target, and fold it with the far flux.
@@ -115,7 +118,7 @@ class NetworkEnsemble(Kind[EnsembleCampaign]):
     def _networks(self, stored: Stored) -> tuple[dict[str, list[Network]], Int]:
         """Return the trained networks by target, and the members' numbers."""
         arrays, members = joined(stored, self.plan.members, self.plan.batch)
-        kind = self.settings.training.architecture.suited(self.experiment.space.x_max)
+        kind = self.settings.training.suited(self.experiment.space.x_max)
         networks: dict[str, list[Network]] = {}
         for target in self.experiment.unique_targets:
             own = starting_with(f"{target.name}/", arrays)

@@ -150,6 +150,7 @@ def build_training(card: Card) -> Training:
         t.floor,
         t.weight_sd,
         t.counted_steps,
+        n.share,
     )
 
 

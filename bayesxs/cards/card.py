@@ -153,6 +153,7 @@ class Card(Section):
         for found in (
             prior_conflict(self.priors, self.oscillation.given()),
             *_coverage_conflicts(self),
+            _samples_conflict(self),
             _uncertainty_conflict(self),
             _campaign_conflict(self),
         ):
@@ -170,9 +171,22 @@ def _campaign_conflict(card: Card) -> tuple[str, object, str] | None:
     return None
 
 
+def _samples_conflict(card: Card) -> tuple[str, object, str] | None:
+    """Return (key, value, allowed) where near samples are left out that nothing else replaces."""
+    if card.near.samples and card.network.share == "none":
+        return "near.samples", list(card.near.samples), 'none without network.share = "helicity"'
+    return None
+
+
 def _uncertainty_conflict(card: Card) -> tuple[str, object, str] | None:
     """Return (key, value, allowed) of the first choice that its source of modes cannot meet."""
     source, members = card.uncertainty, card.network.members
+    if card.network.share != "none" and not isinstance(source, CertainCard | EnsembleCard):
+        allowed = f'"none" or "ensemble" with network.share = "{card.network.share}"'
+        return "uncertainty.type", f'"{source.type}"', allowed
+    if card.near.samples and not isinstance(source, CertainCard):
+        allowed = '"none" where near.samples leaves near data out'
+        return "uncertainty.type", f'"{source.type}"', allowed
     if isinstance(source, EnsembleCard):
         if members < 2:
             allowed = 'at least 2 with uncertainty.type = "ensemble"'

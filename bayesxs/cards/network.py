@@ -36,6 +36,17 @@ class NetworkCard(Section):
     """Networks, each trained from its own initial weights; their mean is used."""
     precision: Literal["float64", "float32"] = "float64"
     """Floating-point precision of weights and training."""
+    share: Literal["none", "helicity"] = "none"
+    """`helicity`: one network of five functions for the cross sections of all leptons of neutrinos,
+    and one for antineutrinos, each fitted to its near samples together; `none`: a network for each
+    cross section."""
+
+    @model_validator(mode="after")
+    def _check(self) -> NetworkCard:
+        if self.share != "none" and self.head not in ("auto", "psd"):
+            allowed = f'must be "psd" with share = "{self.share}": only it serves every lepton'
+            raise conflict("head", f'"{self.head}"', allowed)
+        return self
 
 
 class TrainingCard(Section):

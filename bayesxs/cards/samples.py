@@ -37,6 +37,11 @@ class NearCard(Section):
     """
     impossible: Literal["refuse", "drop"] = "refuse"
     """Treatment of counts in bins that no neutrino of the beam can fill."""
+    samples: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Cross sections, such as `mu`, to whose near data networks are fitted; all if empty.
+
+    The others are predicted, by networks that leptons share (`network.share`).
+    """
 
     @property
     def counted(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -283,6 +283,7 @@ class Experiment:
         file: str | Path | None = None,
         counts: CountTable | Mapping[str, CountTable] | None = None,
         impossible: Literal["refuse", "drop"] = "refuse",
+        samples: Sequence[str] = (),
     ) -> NearData:
         """Return near-detector data, from which a cross section is learned.
 
@@ -295,14 +296,16 @@ class Experiment:
             file: CSV file of counts; with several targets, "{target}" stands for their names.
             counts: in arrays, see `bayesxs.near_counts`; by target if there are several.
             impossible: what becomes of counts in bins that no neutrino of the beam fills.
+            samples: targets whose data networks are fitted to, such as ("mu",); all if empty. The
+                others are predicted, by networks that leptons share (`bayesxs.Training.share`).
 
         Raises:
             InputError: more than one of events, file and counts; a target without counts; events
-                without a key.
+                without a key; a sample that is no target.
         """
         from bayesxs.experiment.near import make_near_data
 
-        return make_near_data(self, events, key, file, counts, impossible)
+        return make_near_data(self, events, key, file, counts, impossible, samples)
 
     def simulate(
         self,

@@ -1,23 +1,31 @@
-"""Networks that learn the structure functions of a target from its near-detector data."""
+"""Networks that learn structure functions from near-detector data: of a target, or of several."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
 
 from bayesxs.detector.grid import NodeGrid
-from bayesxs.experiment.near import NearDetector
+from bayesxs.errors import InputError
+from bayesxs.experiment.near import NearData, NearDetector
 from bayesxs.experiment.weights import lepton_of
 from bayesxs.keys import Purpose, derive, generator
 from bayesxs.learning.heads import Lepton
-from bayesxs.learning.near_problem import Loss, NearProblem, near_problem
-from bayesxs.learning.network import Architecture, Network, create_network
+from bayesxs.learning.near_problem import Loss, NearProblem, joint_problem, near_problem
+from bayesxs.learning.network import (
+    Architecture,
+    Network,
+    create_network,
+    network_arrays,
+    network_from_arrays,
+)
 from bayesxs.learning.training import Schedule, train, train_together
 from bayesxs.types import Floats as Float
 
@@ -47,6 +55,12 @@ class Training:
         weight_sd: prior standard deviation of weights about their initial values, where near data
             are counts.
         counted_steps: Gauss-Newton steps at most where near data are counts.
+        share: "helicity" for one network of five functions for all leptons of neutrinos, and one
+            for antineutrinos, each fitted to its near samples together; "none" for a network of
+            each target.
+
+    Raises:
+        InputError: a head of three functions that is to be shared.
 
     Example:
         >>> bayesxs.Training(members=8, weighting="uniform").members
@@ -60,8 +74,22 @@ class Training:
     floor: float = 0.02
     weight_sd: float = 0.5
     counted_steps: int = 14
+    share: Literal["none", "helicity"] = "none"
 
-    def schedule_for(self, data: TrainingData) -> Schedule:
+    def __post_init__(self) -> None:
+        """Check what no training could do."""
+        if self.share != "none" and self.architecture.head not in ("auto", "psd"):
+            allowed = f'"psd" with share = "{self.share}": only five functions serve every lepton'
+            raise InputError.at("Training", "architecture.head", self.architecture.head, allowed)
+
+    def suited(self, x_max: float) -> Architecture:
+        """Return the architecture, with nothing left open, for cross sections that end at x_max."""
+        kind = self.architecture
+        if self.share != "none":
+            kind = replace(kind, head="psd")
+        return kind.suited(x_max)
+
+    def schedule_for(self, data: TrainingData | SharedData) -> Schedule:
         """Return the schedule for what is learned from.
 
         The loss is twice -log L per event, and so is the anchor of the weights. Gauss-Newton is
@@ -132,10 +160,115 @@ class TrainingData:
         )
 
 
+@dataclass(frozen=True)
+class SharedData:
+    """Near samples that one network of five functions learns from (`joint_problem`).
+
+    Attributes:
+        samples: data of each; the size of the five functions is that of the first one's rate.
+    """
+
+    samples: tuple[TrainingData, ...]
+
+    @property
+    def events(self) -> float:
+        """Counted events of all samples; infinite for expected densities."""
+        return float(sum(own.events for own in self.samples))
+
+    @property
+    def architecture(self) -> Architecture:
+        """Architecture of the networks."""
+        return self.samples[0].architecture
+
+    @property
+    def lepton(self) -> Lepton:
+        """Lepton of the first sample."""
+        return self.samples[0].lepton
+
+    @property
+    def x_max(self) -> float:
+        """Upper end of Bjorken x."""
+        return self.samples[0].x_max
+
+    def problem(self, key: jax.Array, member: int) -> NearProblem:
+        """Return what the training of a network of an ensemble minimises.
+
+        Args:
+            key: of replicas of the data.
+            member: number of the network.
+        """
+        problems = [
+            own.problem(derive(key, Purpose.REPLICA, place), member)
+            for place, own in enumerate(self.samples)
+        ]
+        counted = np.isfinite(self.events)
+        shares = [own.events / self.events if counted else 1.0 for own in self.samples]
+        masses = [float(own.lepton.mass) for own in self.samples]
+        return joint_problem(problems, masses, [share / sum(shares) for share in shares])
+
+
+@dataclass(frozen=True)
+class Family:
+    """Targets whose cross sections one network gives.
+
+    Attributes:
+        data: that the network is fitted to.
+        targets: data of each target, by name, fitted or not.
+        numbers: of the targets among all.
+    """
+
+    data: TrainingData | SharedData
+    targets: Mapping[str, TrainingData]
+    numbers: Mapping[str, int]
+
+    @property
+    def number(self) -> int:
+        """Number that random keys are derived from: that of the first target."""
+        return min(self.numbers.values())
+
+    def apart(self, network: Network) -> dict[str, Network]:
+        """Return the network as the lepton of each target sees it, of unit rate near."""
+        if isinstance(self.data, TrainingData):
+            return dict.fromkeys(self.targets, network)
+        return {name: _seen(network, own) for name, own in self.targets.items()}
+
+
+def _seen(network: Network, data: TrainingData) -> Network:
+    arrays = network_arrays(network)
+    found = network_from_arrays(network.architecture, arrays, data.lepton)
+    total = data.matrix.sum(axis=0)
+    values = found(jnp.asarray(data.nodes.x), jnp.asarray(data.nodes.q2))
+    rate = (total / np.abs(total).max()) @ np.asarray(values, float).ravel()
+    found.scale[...] = found.scale[...] / rate
+    return found
+
+
+def families(near: NearData, training: Training) -> list[Family]:
+    """Return which targets share networks, and what these learn from.
+
+    Raises:
+        InputError: near samples are left out of which cross sections are learned.
+    """
+    data = {name: training_data(d, training) for name, d in near.detectors.items()}
+    numbers = {name: number for number, name in enumerate(data)}
+    if training.share == "none":
+        near.require_all_samples()
+        return [Family(own, {name: own}, {name: numbers[name]}) for name, own in data.items()]
+    found = []
+    for sign in sorted({own.lepton.sign for own in data.values()}, reverse=True):
+        targets = {name: own for name, own in data.items() if own.lepton.sign == sign}
+        fitted = tuple(own for name, own in targets.items() if name in near.fitted)
+        if not fitted:
+            raise near.at_fault(f"one of {', '.join(targets)} too: they share a network")
+        own_numbers = {name: numbers[name] for name in targets}
+        found.append(Family(SharedData(fitted), targets, own_numbers))
+    return found
+
+
 def training_data(near: NearDetector, training: Training) -> TrainingData:
     """Return what the networks of a target learn from."""
     geometry = near.geometry
-    kind = training.architecture.suited(geometry.space.x_max)
+    kind = training.suited(geometry.space.x_max)
     # The paper's recipe, in single precision, sees every row as it is
     small = near.source.counted or training.schedule.gauss_newton_steps > 0
     rank = None
@@ -179,20 +312,20 @@ def groups(members: int) -> list[range]:
 
 def train_group(
     training: Training,
-    data: TrainingData,
+    data: TrainingData | SharedData,
     seed: int | jax.Array,
     target: int,
     members: Sequence[int],
     resume: dict[str, Float] | None = None,
     record: Record | None = None,
 ) -> list[Network]:
-    """Train some networks of one target, side by side if there are several.
+    """Train some networks of one target or family, side by side if there are several.
 
     Args:
         training: how.
-        data: of the target.
+        data: that they learn from.
         seed: or a random key, of all networks.
-        target: number of the target.
+        target: number of the target, or of the family.
         members: numbers of the networks. One is the same alone and beside others.
         resume: state of an interrupted training of the same networks.
         record: called with step, losses, best networks and state from time to time.

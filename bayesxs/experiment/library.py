@@ -16,7 +16,7 @@ from bayesxs.errors import InputError
 from bayesxs.experiment.cross_section import LearnedCrossSection
 from bayesxs.experiment.cross_section import read_cross_section as read_learned
 from bayesxs.experiment.experiment import Experiment
-from bayesxs.experiment.learn import Training, groups, train_group, training_data
+from bayesxs.experiment.learn import Training, families, groups, train_group
 from bayesxs.experiment.near import NearData
 from bayesxs.experiment.uncertainty import (
     Certain,
@@ -192,7 +192,8 @@ def learn(
 
     Raises:
         InputError: double precision is off, an unknown source of modes, or a source that needs
-            other numbers of networks.
+            other numbers of networks or networks that are not shared; near samples that networks
+            are not fitted to.
 
     Example:
         >>> short = bayesxs.Training(schedule=bayesxs.Schedule(adam_steps=3, lbfgs_steps=0))
@@ -205,24 +206,42 @@ def learn(
     how = training or Training(members=8 if isinstance(source, Ensemble) else 1)
     if isinstance(source, Ensemble) and how.members < 2:
         raise InputError.at("learn", "training.members", how.members, "at least 2 for an ensemble")
+    if how.share != "none":
+        _require_shared(source, near)
     reporter = Reporter(progress)
-    networks: dict[str, Average] = {}
-    for number, (name, detector) in enumerate(near.detectors.items()):
-        data, members = training_data(detector, how), list[Network]()
+    networks: dict[str, list[Network]] = {name: [] for name in near.sources}
+    for family in families(near, how):
         for group in groups(how.members):
-            steps = how.schedule_for(data).steps
-            with reporter.bar(f"training {name}", steps) as update:
+            steps = how.schedule_for(family.data).steps
+            with reporter.bar(f"training {', '.join(family.targets)}", steps) as update:
 
                 def record(step: int, *_: object, update: Update = update) -> None:
                     update(step)
 
-                members += train_group(how, data, key, number, group, record=record)
-        networks[name] = Average(members)
+                found = train_group(how, family.data, key, family.number, group, record=record)
+            for network in found:
+                for name, own in family.apart(network).items():
+                    networks[name].append(own)
 
     def bar(name: str) -> AbstractContextManager[Update]:
         return reporter.bar(f"cross-section modes, {name}", STEPS)
 
-    return learned_cross_section(near, networks, source, bar)
+    averages = {name: Average(members) for name, members in networks.items()}
+    return learned_cross_section(near, averages, source, bar)
+
+
+def _require_shared(source: Uncertainty, near: NearData) -> None:
+    """Refuse sources of modes that would take each lepton's near data alone.
+
+    Raises:
+        InputError: it is one, or takes near data that networks are not fitted to.
+    """
+    allowed = '"none" or "ensemble" with training.share = "helicity"'
+    if not isinstance(source, Certain | Ensemble):
+        raise InputError.at("learn", "uncertainty", source.type, allowed)
+    if isinstance(source, Ensemble) and set(near.fitted) != set(near.sources):
+        allowed = '"none" where near_data has samples: modes take all near data'
+        raise InputError.at("learn", "uncertainty", source.type, allowed)
 
 
 def _uncertainty(chosen: Uncertainty | str) -> Uncertainty:

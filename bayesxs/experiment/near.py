@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -258,10 +258,41 @@ class NearData:
     Attributes:
         experiment: whose near detector it is.
         sources: where the data of each target come from, by its name.
+        samples: targets whose data networks are fitted to; empty for all. The others are
+            predicted, by networks that leptons share.
+
+    Raises:
+        InputError: a sample that is no target.
     """
 
     experiment: Experiment
     sources: Mapping[str, NearSource]
+    samples: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the names of samples."""
+        if not set(self.samples) <= set(self.sources):
+            raise self.at_fault(f"among {', '.join(self.sources)}")
+
+    def at_fault(self, allowed: str) -> InputError:
+        """Return the error of a choice of samples, with what is allowed."""
+        first = next(iter(self.sources.values()))
+        given = ", ".join(self.samples)
+        return InputError.at(first.source, f"{first.prefix}samples", given, allowed)
+
+    def require_all_samples(self) -> None:
+        """Refuse a choice of samples where networks are not shared.
+
+        Raises:
+            InputError: there is one.
+        """
+        if set(self.fitted) != set(self.sources):
+            raise self.at_fault("all, where leptons do not share networks")
+
+    @property
+    def fitted(self) -> tuple[str, ...]:
+        """Targets whose data networks are fitted to."""
+        return self.samples or tuple(self.sources)
 
     @cached_property
     def detectors(self) -> Mapping[str, NearDetector]:
@@ -287,6 +318,7 @@ def make_near_data(
     file: str | Path | None,
     counts: CountTable | Mapping[str, CountTable] | None,
     impossible: Literal["refuse", "drop"],
+    samples: Sequence[str] = (),
 ) -> NearData:
     """Return near data from one of three sources; see `Experiment.near_data`.
 
@@ -311,7 +343,8 @@ def make_near_data(
         allowed = f"a name with {{target}}, which stands for {', '.join(names)}"
         raise InputError.at("near_data", "file", file, allowed)
     if experiment.generated and not (file is not None or counts is not None):
-        return NearData(experiment, generated_sources(experiment, events, key, "near_data"))
+        generated = generated_sources(experiment, events, key, "near_data")
+        return NearData(experiment, generated, tuple(samples))
     tables = counts if isinstance(counts, Mapping) else dict.fromkeys(names, counts)
     missing = [name for name in names if name not in tables]
     if missing or (isinstance(counts, CountTable) and len(names) > 1):
@@ -330,6 +363,7 @@ def make_near_data(
             )
             for number, name in enumerate(names)
         },
+        tuple(samples),
     )
 
 

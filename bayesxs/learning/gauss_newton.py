@@ -31,6 +31,7 @@ from bayesxs.learning.near_problem import (
     density_floor,
     density_loss,
     near_density,
+    node_values,
     squared_error,
 )
 from bayesxs.learning.network import create_network
@@ -216,8 +217,8 @@ def _linearized(
 
 def _density_by_nodes(network: Any, density: Array, problem: NearProblem) -> Array:
     """Differentiate the density by the structure functions on the nodes, shape (r, 3 n)."""
-    rate = problem.total @ network(problem.x, problem.q2).ravel()
-    return (problem.matrix - density[:, None] * problem.total) / rate
+    rate = problem.total @ node_values(network, problem)
+    return (problem.matrix - density[:, None] * problem.total) / rate[..., None]
 
 
 def _by_weights(theta: Array, rows: Array, problem: NearProblem, network: Any) -> Array:
@@ -230,13 +231,12 @@ def _by_weights(theta: Array, rows: Array, problem: NearProblem, network: Any) -
         create_network(single, jax.random.key(0), network.lepton), nnx.Param, ...
     )  # type: ignore[misc]
     _, unravel = ravel_pytree(like)
-    x, q2 = problem.x.astype(jnp.float32), problem.q2.astype(jnp.float32)
+    points = jax.tree.map(lambda a: a.astype(jnp.float32), (problem.x, problem.q2, problem.mass))
+    where = problem._replace(x=points[0], q2=points[1], mass=points[2])
 
     def nodes(flat: Array) -> Array:
-        return (
-            network.scale[...].astype(jnp.float32)
-            * nnx.merge(graph, unravel(flat), rest)(x, q2).ravel()
-        )
+        scale = network.scale[...].astype(jnp.float32)
+        return scale * node_values(nnx.merge(graph, unravel(flat), rest), where)
 
     _, back = jax.vjp(nodes, theta.astype(jnp.float32))
     return jax.lax.map(lambda row: back(row)[0], rows.astype(jnp.float32), batch_size=ROWS)

@@ -26,9 +26,12 @@ type Head = Literal["helicity", "psd", "positive", "unconstrained"]
 
 @dataclass(frozen=True)
 class Lepton:
-    """What sees a tensor: a lepton's mass in GeV, and +1 for neutrinos or -1 for antineutrinos."""
+    """What sees a tensor: a lepton's mass in GeV, and +1 for neutrinos or -1 for antineutrinos.
 
-    mass: float = MUON_MASS
+    The mass may be an array, of another lepton at every point.
+    """
+
+    mass: float | Array = MUON_MASS
     sign: int = 1
 
 

@@ -4,11 +4,12 @@ For expected data the loss is the squared error of the normalised density,
 ||D (K w / sum(K w) - p)||^2, with w the network on the nodes; for a finite number of events it is
 the multinomial deviance, or chi-square. K is dense and projected on the row combinations that
 structure functions can reach, which is exact for the gradient to the accuracy of the projection
-(see `near_problem`).
+(see `near_problem`). Several samples of one helicity make one such problem (`joint_problem`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from jax import Array
 from jax.scipy.special import xlogy
 from numpy.typing import ArrayLike
 from scipy import sparse
+from scipy.linalg import block_diag
 from scipy.special import expit
 
 from bayesxs.constants import NUCLEON_MASS
@@ -39,10 +41,12 @@ class NearProblem(NamedTuple):
         x: Bjorken x of the active nodes, shape (n,).
         q2: Q^2 of the active nodes in GeV^2, shape (n,).
         matrix: projected, weighted near-detector operator, shape (r, 3 n).
-        total: column sums of the unweighted operator, shape (3 n,).
+        total: column sums of the unweighted operator, shape (3 n,); of several samples, those of
+            each row's sample, shape (r, 3 n).
         target: projected, weighted observed density, shape (r,).
         lift: takes a projected density back to the bins, shape (rows, r); None but for counts.
         counts: observed events in the bins over their sum, shape (rows,); None but for counts.
+        mass: of the lepton that sees each node in GeV, shape (n,); None for the network's own.
     """
 
     x: Array
@@ -52,6 +56,7 @@ class NearProblem(NamedTuple):
     target: Array
     lift: Array | None = None
     counts: Array | None = None
+    mass: Array | None = None
 
 
 def near_problem(
@@ -114,6 +119,39 @@ def near_problem(
     return NearProblem(x, q2, operator, sums, goal, lift, counts)
 
 
+def joint_problem(
+    problems: Sequence[NearProblem], masses: Sequence[float], shares: Sequence[float]
+) -> NearProblem:
+    """Stack the near data of several leptons that see one tensor of five functions.
+
+    Nodes are concatenated, and rows: each sample's operator acts on its own (b0, b1, b2) and is
+    normalised by its own rate. The loss is the samples' losses, summed with the shares. With shares
+    of the events it is for counts the deviance of all events, per event.
+
+    Args:
+        problems: of the samples, all for counts or none.
+        masses: of their leptons in GeV.
+        shares: positive, with the sum 1.
+    """
+    roots = [np.sqrt(share) for share in shares]
+    scaled = list(zip(problems, roots, strict=True))
+    lift = counts = None
+    if all(p.lift is not None and p.counts is not None for p in problems):
+        lift = jnp.asarray(block_diag(*(root * np.asarray(p.lift) for p, root in scaled)))
+        counts = jnp.concatenate([root**2 * jnp.asarray(p.counts) for p, root in scaled])
+    totals = [np.broadcast_to(np.asarray(p.total), p.matrix.shape) for p in problems]
+    return NearProblem(
+        jnp.concatenate([p.x for p in problems]),
+        jnp.concatenate([p.q2 for p in problems]),
+        jnp.asarray(block_diag(*(root * np.asarray(p.matrix) for p, root in scaled))),
+        jnp.asarray(block_diag(*totals)),
+        jnp.concatenate([root * p.target for p, root in scaled]),
+        lift,
+        counts,
+        jnp.concatenate([jnp.full(p.x.shape, m) for p, m in zip(problems, masses, strict=True)]),
+    )
+
+
 def smooth_functions(nodes: NodeGrid, active: np.ndarray, number: int, smoothing: float) -> Floats:
     """Return random smooth structure functions on the active nodes, shape (3 n_active, number)."""
 
@@ -150,8 +188,15 @@ def nuclear_size(x: Floats, q2: Floats) -> Floats:
 
 def near_density(network: Network, problem: NearProblem) -> Array:
     """Return a network's projected, weighted near density, shape (r,)."""
-    w = network(problem.x, problem.q2).ravel()
+    w = node_values(network, problem)
     return problem.matrix @ w / (problem.total @ w)
+
+
+def node_values(network: Network, problem: NearProblem) -> Array:
+    """Return (b0, b1, b2) on the nodes, as the lepton of each node sees them, shape (3 n,)."""
+    if problem.mass is None:
+        return network(problem.x, problem.q2).ravel()
+    return network.seen(problem.x, problem.q2, problem.mass).ravel()
 
 
 def density_loss(density: Array, problem: NearProblem) -> Array:

@@ -196,9 +196,26 @@ class Network(nnx.Module):
             x: Bjorken x.
             q2: Q^2 in GeV^2.
         """
+        return self._coefficients(x, q2, self.lepton)
+
+    def seen(self, x: ArrayLike, q2: ArrayLike, mass: Array | float) -> Array:
+        """Return what a lepton of another mass sees of the same five functions, shape (..., 3).
+
+        Args:
+            x: Bjorken x.
+            q2: Q^2 in GeV^2.
+            mass: of the charged lepton in GeV; one for each point, or for all.
+
+        Raises:
+            ValueError: the head is not that of five functions.
+        """
+        self._require_tensor()
+        return self._coefficients(x, q2, Lepton(mass, self.lepton.sign))
+
+    def _coefficients(self, x: ArrayLike, q2: ArrayLike, lepton: Lepton) -> Array:
         kind = self.architecture
         x, q2, raw = self._outputs(x, q2)
-        out = HEADS[kind.head].coefficients(raw, x, q2, self.lepton)
+        out = HEADS[kind.head].coefficients(raw, x, q2, lepton)
         if kind.inputs == "multi":  # the paper's plain network carries no factor, nor do nuclei
             out = out * (q2 / (q2 + Q2_CONSERVED)).astype(out.dtype)[..., None]
         return self.scale[...] * out
@@ -213,10 +230,16 @@ class Network(nnx.Module):
         Raises:
             ValueError: the head is not that of five functions.
         """
+        self._require_tensor()
+        x, q2, raw = self._outputs(x, q2)
+        size = self.scale[...]
+        if self.architecture.inputs == "multi":
+            size = size * (q2 / (q2 + Q2_CONSERVED)).astype(raw.dtype)
+        return Helicity(*(size * part for part in psd_tensor(raw, x)))
+
+    def _require_tensor(self) -> None:
         if self.architecture.head != "psd":
             raise ValueError(f"head {self.architecture.head} makes three functions, not a tensor")
-        x, _, raw = self._outputs(x, q2)
-        return Helicity(*(self.scale[...] * part for part in psd_tensor(raw, x)))
 
     def _outputs(self, x: ArrayLike, q2: ArrayLike) -> tuple[Array, Array, Array]:
         """Return x and Q^2, broadcast, and the outputs of the last layer."""

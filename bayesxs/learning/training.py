@@ -18,7 +18,7 @@ from flax import nnx
 from jax import Array
 
 from bayesxs.learning.gauss_newton import gauss_newton_step, initial_damping
-from bayesxs.learning.near_problem import NearProblem, near_loss
+from bayesxs.learning.near_problem import NearProblem, near_loss, node_values
 from bayesxs.learning.network import Network
 from bayesxs.storage.checkpoint import flatten, restore
 from bayesxs.types import Floats
@@ -335,8 +335,12 @@ def _advance_together(
 
 
 def normalized(network: Network, problem: NearProblem) -> Network:
-    """Return the network with unit near-detector rate, which fixes its size and its sign."""
+    """Return the network with unit near-detector rate, which fixes its size and its sign.
+
+    Of several samples it is that of the first one.
+    """
     network = nnx.clone(network)  # split and merge would share its variables with the caller's
-    rate = problem.total @ network(problem.x, problem.q2).ravel().astype(problem.total.dtype)
+    total = jnp.atleast_2d(problem.total)[0]
+    rate = total @ node_values(network, problem).astype(total.dtype)
     network.scale[...] = network.scale[...] / rate.astype(network.scale[...].dtype)
     return network

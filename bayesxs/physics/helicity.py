@@ -115,7 +115,9 @@ def lepton_coefficients(
     return Helicity(*(scale * part for part in parts))
 
 
-def bernstein_coefficients(x: ArrayLike, q2: ArrayLike, lepton_mass: float, sign: int) -> Helicity:
+def bernstein_coefficients(
+    x: ArrayLike, q2: ArrayLike, lepton_mass: float | Array, sign: int
+) -> Helicity:
     """Return the Bernstein coefficients (b0, b1, b2) of the five `lepton_coefficients`.
 
     At fixed (x, Q^2) these are quadratics in t = y/y_max. With w = Q^2/(Q^2 + m^2), over x:
@@ -152,7 +154,7 @@ def bernstein_coefficients(x: ArrayLike, q2: ArrayLike, lepton_mass: float, sign
 
 
 def bernstein_from_helicity(
-    helicity: Helicity, x: ArrayLike, q2: ArrayLike, lepton_mass: float, sign: int
+    helicity: Helicity, x: ArrayLike, q2: ArrayLike, lepton_mass: float | Array, sign: int
 ) -> Array:
     """Return the Bernstein coefficients (b0, b1, b2) of the bracket, shape (..., 3).
 

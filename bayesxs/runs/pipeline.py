@@ -174,7 +174,9 @@ class Analysis:
         self.reporter = reporter
         self.drawers = drawers or Drawers(0)
         self.experiment = build_experiment(card, source)
-        self.near = NearData(self.experiment, near_sources(card, self.experiment))
+        self.near = NearData(
+            self.experiment, near_sources(card, self.experiment), card.near.samples
+        )
         self.settings = run_settings(card)
         self.observed = self._read_observed()
         if not card.far.file:

@@ -11,7 +11,7 @@ import numpy as np
 
 from bayesxs.errors import InputError, words
 from bayesxs.experiment.judge import FitJudge, Judge
-from bayesxs.experiment.learn import Training, groups, train_group, training_data
+from bayesxs.experiment.learn import Family, Training, families, groups, train_group
 from bayesxs.experiment.near import NearData
 from bayesxs.experiment.weights import conditions, read_networks, write_networks
 from bayesxs.learning.network import Network
@@ -30,17 +30,15 @@ def train_stage(
     near: NearData, training: Training, seed: int, stage: Stage, reporter: Reporter
 ) -> None:
     """Learn every target's structure functions."""
-    networks: dict[str, list[Network]] = {}
+    networks: dict[str, list[Network]] = {name: [] for name in near.sources}
     rows: list[dict[str, Any]] = []
-    for number, (name, detector) in enumerate(near.detectors.items()):
-        clock = time.perf_counter()
-        data = training_data(detector, training)
-        judge = judge_of(near, name)
+    clock = time.perf_counter()
+    for family in families(near, training):
+        judges = {name: judge_of(near, name) for name in family.targets}
         stage.notes["operator_seconds"] = time.perf_counter() - clock
-        networks[name] = []
         for group in groups(training.members):
-            log = TrainingLog(stage, judge, name, group)
-            steps = training.schedule_for(data).steps
+            log = TrainingLog(stage, family, judges, group)
+            steps = training.schedule_for(family.data).steps
             with reporter.bar(f"training {log.label}", steps) as update:
 
                 def record(
@@ -53,10 +51,14 @@ def train_stage(
                 ) -> None:
                     update(step, log.remark(log.add(step, losses, best, state)))
 
-                networks[name] += train_group(
-                    training, data, seed, number, group, log.resume(), record
+                found = train_group(
+                    training, family.data, seed, family.number, group, log.resume(), record
                 )
-            rows += [{"target": number} | row for row in log.rows]
+            for network in found:
+                for name, own in family.apart(network).items():
+                    networks[name].append(own)
+            rows += log.rows
+        clock = time.perf_counter()
     write_networks(stage.output(NETWORK), networks, conditions(near.experiment))
     write_csv(stage.output(TRAINING), {name: [row[name] for row in rows] for name in rows[0]})
 
@@ -84,13 +86,27 @@ def judge_of(near: NearData, name: str) -> Judge | FitJudge:
 class TrainingLog:
     """The rows of training.csv of networks trained together, kept with their checkpoint."""
 
-    def __init__(self, stage: Stage, judge: Judge | FitJudge, target: str, members: range) -> None:
-        """Start an empty log."""
+    def __init__(
+        self,
+        stage: Stage,
+        family: Family,
+        judges: Mapping[str, Judge | FitJudge],
+        members: range,
+    ) -> None:
+        """Start an empty log.
+
+        Args:
+            stage: that holds the checkpoint.
+            family: targets that the networks are of.
+            judges: by target.
+            members: numbers of the networks.
+        """
         self.stage = stage
-        self.judge = judge
+        self.family = family
+        self.judges = judges
         self.members = members
         last = f"-{members[-1]}" if len(members) > 1 else ""
-        self.label = f"{target}-{members[0]}{last}"
+        self.label = f"{'-'.join(family.targets)}-{members[0]}{last}"
         self.rows: list[dict[str, Any]] = []
         self._clock = time.perf_counter()
 
@@ -129,12 +145,13 @@ class TrainingLog:
     ) -> list[dict[str, Any]]:
         """Judge the best networks so far, write a checkpoint, return the new rows."""
         seconds = time.perf_counter() - self._clock
-        rows = [
-            {"member": member, "step": step, "loss": float(loss)}
-            | self.judge.errors(self.judge.geometry.node_values(network))
-            | {"seconds": seconds}
-            for member, loss, network in zip(self.members, losses, best, strict=True)
-        ]
+        rows = []
+        for member, loss, network in zip(self.members, losses, best, strict=True):
+            for name, own in self.family.apart(network).items():
+                judge = self.judges[name]
+                place = {"target": self.family.numbers[name], "member": member, "step": step}
+                errors = judge.errors(judge.geometry.node_values(own))
+                rows.append(place | {"loss": float(loss)} | errors | {"seconds": seconds})
         self.rows += rows
         arrays = {f"state/{name}": value for name, value in state.items()}
         arrays |= {f"log/{name}": np.array([r[name] for r in self.rows]) for name in rows[0]}
