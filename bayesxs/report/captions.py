@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 
 class Caption(NamedTuple):
@@ -279,21 +279,23 @@ GENERATED: Final[dict[str, Caption]] = {
 }
 
 
-def caption(stem: str, measured: bool = False, generated: bool = False) -> Caption:
+# What data are made from: a nature whose cross section is known, files of data of which no truth is
+# known, or events of a generator, whose own template stands for the truth
+type Origin = Literal["simulated", "measured", "generated"]
+
+
+def caption(stem: str, origin: Origin = "simulated") -> Caption:
     """Return place and words of a figure; one that is not known stands last, under its own name.
 
     Args:
         stem: of the figure's file; after a double underscore it may name a target.
-        measured: whether data come from files, so that no truth is known.
-        generated: whether nature is a generator's events.
+        origin: of the data.
     """
     stem, _, sample = stem.partition(OF_SAMPLE)
     stem, _, target = stem.partition("__")
     found = FIGURES.get(stem, Caption(FURTHER, stem.replace("_", " "), ""))
-    if measured:
-        found = MEASURED.get(stem, found)
-    if generated:
-        found = GENERATED.get(stem, found)
+    if origin != "simulated":
+        found = (MEASURED if origin == "measured" else GENERATED).get(stem, found)
     if target:
         found = found._replace(title=f"{found.title} ({target.replace('_', ' ')})")
     return found._replace(title=f"{found.title}: {sample_words(sample)}") if sample else found

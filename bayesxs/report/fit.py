@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from bayesxs.report.captions import sample_words
+from bayesxs.report.captions import Origin, sample_words
 from bayesxs.report.numbers import Row, number, power
 from bayesxs.report.style import quantity
 from bayesxs.types import Json
@@ -129,11 +129,11 @@ def event_numbers(summary: Json) -> list[Row]:
     return rows
 
 
-def page_numbers(summary: Json, measured: bool, generated: bool) -> list[Row]:
+def page_numbers(summary: Json, origin: Origin) -> list[Row]:
     """Numbers of data that have no true cross section, or else of the learned and the true one."""
-    if measured:
-        return fit_numbers(summary)
-    return fit_numbers(summary) + event_numbers(summary) if generated else _numbers(summary)
+    if origin == "simulated":
+        return _numbers(summary)
+    return fit_numbers(summary) + (event_numbers(summary) if origin == "generated" else [])
 
 
 # Whether there are data of which no true cross section is known

@@ -16,6 +16,7 @@ from bayesxs.report.captions import (
     SECTIONS,
     SYSTEMATICS,
     Caption,
+    Origin,
     caption,
     place,
 )
@@ -71,8 +72,7 @@ def render_report(
     name: str = "",
     true_values: Mapping[str, float] | None = None,
     budget: Json | None = None,
-    measured: bool = False,
-    generated: bool = False,
+    origin: Origin = "simulated",
 ) -> str:
     """Return the report as one HTML page that fetches nothing.
 
@@ -86,11 +86,10 @@ def render_report(
             (eV^2, rad).
         budget: rows and nuisances, as `plots_systematics` draws them, for the section on
             systematics.
-        measured: whether data come from files: nothing is then called true.
-        generated: whether nature is a generator's events: its template stands for the truth.
+        origin: of the data; only where they are simulated is anything called true.
     """
     tables = None if budget is None else budget_tables(budget, ESS_LIMIT)
-    called = OF_EVENTS if generated else CROSS_SECTIONS
+    called = OF_EVENTS if origin == "generated" else CROSS_SECTIONS
     kinds = {k: words for k, words in called.items() if isinstance(summary.get(k), Mapping)}
     return render_page(
         "report.html.j2",
@@ -104,12 +103,12 @@ def render_report(
         verdicts=[verdict(summary[k], words) for k, words in kinds.items()],
         limits=(R_HAT_LIMIT, ESS_LIMIT),
         parameters=_parameter_tables(summary, kinds),
-        numbers=page_numbers(summary, measured, generated),
-        numbers_title=TITLES[measured or generated],
+        numbers=page_numbers(summary, origin),
+        numbers_title=TITLES[origin != "simulated"],
         kinds=listed([words.split()[0] for words in (kinds or called).values()]).capitalize(),
         result=RESULT,
         systematics=SYSTEMATICS,
-        sections=_sections(figures, tables, measured, generated),
+        sections=_sections(figures, tables, origin),
         budget=tables,
     )
 
@@ -120,8 +119,7 @@ def render_budget(
     config_text: str,
     figures: Mapping[str, bytes],
     name: str = "",
-    measured: bool = False,
-    generated: bool = False,
+    origin: Origin = "simulated",
 ) -> str:
     """Return the budget of uncertainties as one HTML page that fetches nothing.
 
@@ -131,8 +129,7 @@ def render_budget(
         config_text: the resolved card.
         figures: PNG images by file stem, such as budget and pulls.
         name: of the run or its card.
-        measured: whether data come from files: nothing is then called true.
-        generated: whether nature is a generator's events.
+        origin: of the data; only where they are simulated is anything called true.
     """
     return render_page(
         "budget.html.j2",
@@ -140,7 +137,7 @@ def render_budget(
         config_text,
         name,
         budget=budget_tables(budget, ESS_LIMIT),
-        sections=_sections(figures, measured=measured, generated=generated),
+        sections=_sections(figures, origin=origin),
     )
 
 
@@ -339,11 +336,10 @@ def _parameter_tables(summary: Json, kinds: Mapping[str, str]) -> list[tuple[str
 def _sections(
     figures: Mapping[str, bytes],
     budget: BudgetTables | None = None,
-    measured: bool = False,
-    generated: bool = False,
+    origin: Origin = "simulated",
 ) -> list[tuple[str, list[Picture]]]:
     """Figures by section, in the report's order; a budget has its section without figures too."""
-    words = {stem: caption(stem, measured, generated) for stem in figures}
+    words = {stem: caption(stem, origin) for stem in figures}
     order = sorted(figures, key=lambda stem: (SECTIONS.index(words[stem].section), place(stem)))
     pictures = [
         Picture(i, stem, words[stem], f"data:image/png;base64,{_base64(figures[stem])}")

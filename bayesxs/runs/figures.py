@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from bayesxs.cards.card import load_card
 from bayesxs.errors import InputError
-from bayesxs.report.captions import OF_SAMPLE
+from bayesxs.report.captions import OF_SAMPLE, Origin
 from bayesxs.report.plots_chains import predictive_figure, rank_figure, trace_figure
 from bayesxs.report.plots_data import learned_cross_section_figure, near_fit_figure
 from bayesxs.report.plots_density import (
@@ -49,15 +49,12 @@ MOST_DRAWS = 5_000
 UNDRAWN = ("/log_likelihood", "/log_prior", "/prior", "/posterior_predictive/events")
 
 
-def is_measured(folder: RunFolder) -> bool:
-    """Tell whether data come from files, so that no truth is known."""
-    return not load_card(folder.path / CONFIG).simulated
-
-
-def is_generated(folder: RunFolder) -> bool:
-    """Tell whether nature is a generator's events, whose template stands where the truth would."""
+def data_origin(folder: RunFolder) -> Origin:
+    """Return what a run's data are made from."""
     card = load_card(folder.path / CONFIG)
-    return card.simulated and card.nature.type == "events"
+    if not card.simulated:
+        return "measured"
+    return "generated" if card.nature.type == "events" else "simulated"
 
 
 def budget_figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
@@ -134,11 +131,9 @@ def _cross_section_figures(
 
 def figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """List the figures that a run's files allow, each by its stem and how to draw it."""
-    if is_measured(folder):
-        yield from _figures_of_data(folder)
-        return
-    if is_generated(folder):
-        yield from _figures_of_events(folder)
+    origin = data_origin(folder)
+    if origin != "simulated":
+        yield from (_figures_of_data if origin == "measured" else _figures_of_events)(folder)
         return
     near = read_tree(folder.path / NEAR)
     trees = {

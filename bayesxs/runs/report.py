@@ -12,9 +12,8 @@ from bayesxs.runs.figures import (
     MOST_DRAWS,
     UNDRAWN,
     budget_figures,
+    data_origin,
     figures,
-    is_generated,
-    is_measured,
     known_values,
 )
 from bayesxs.runs.files import BUDGET
@@ -37,7 +36,6 @@ def report_stage(folder: RunFolder, stage: Stage, reporter: Reporter, drawers: D
     for stem, image in images.items():
         write_bytes(stage.output(f"figures/{stem}.png"), image)
     summary = write_summary(folder, stage)
-    measured = is_measured(folder)
     posterior = read_tree(folder.path / "posterior_learned.nc", MOST_DRAWS, UNDRAWN)
     page = render_report(
         summary,
@@ -47,8 +45,7 @@ def report_stage(folder: RunFolder, stage: Stage, reporter: Reporter, drawers: D
         name=folder.path.name,
         true_values=known_values(posterior),
         budget=read_json(folder.path / BUDGET) if "budget" in folder.stages else None,
-        measured=measured,
-        generated=is_generated(folder),
+        origin=data_origin(folder),
     )
     write_text(stage.output("report.html"), page)
 
@@ -64,8 +61,7 @@ def write_budget_page(folder: RunFolder) -> Path:
         read_text(folder.path / CONFIG),
         images,
         name=folder.path.name,
-        measured=is_measured(folder),
-        generated=is_generated(folder),
+        origin=data_origin(folder),
     )
     write_text(folder.path / "budget.html", page)
     return folder.path / "budget.html"

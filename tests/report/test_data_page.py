@@ -34,7 +34,7 @@ def png() -> bytes:
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_captions_call_nothing_true(stem):
-    found = caption(stem, measured=True)
+    found = caption(stem, origin="measured")
     assert found.title
     assert not TRUTH.search(found.title + found.text)
     assert set(MEASURED) <= set(STEMS)
@@ -42,7 +42,7 @@ def test_captions_call_nothing_true(stem):
 
 @pytest.mark.parametrize("stem", sorted({*STEMS, "asimov", "far_spectrum"}))
 def test_captions_of_a_generator_s_events_know_its_template_only(stem):
-    found = caption(stem, generated=True)
+    found = caption(stem, origin="generated")
     assert found.title
     text = found.title + found.text
     assert not re.search(r"\btrue cross|\btruth\b|cross section that made", text)
@@ -50,7 +50,7 @@ def test_captions_of_a_generator_s_events_know_its_template_only(stem):
 
 
 def test_captions_name_the_target():
-    assert caption("near_fit__anti_mu", measured=True).title.endswith("(anti mu)")
+    assert caption("near_fit__anti_mu", origin="measured").title.endswith("(anti mu)")
     assert caption("posterior") == FIGURES["posterior"]
 
 
@@ -63,7 +63,7 @@ def without_truth(summary: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_page_says_how_well_data_are_fitted(summary, manifest):
     figures = {stem: png() for stem in STEMS}
-    page = render_report(without_truth(summary), manifest, "", figures, measured=True)
+    page = render_report(without_truth(summary), manifest, "", figures, origin="measured")
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
     body = text.split("Oscillation parameters with a cross section learned")[-1]
     assert not TRUTH.search(body)
@@ -82,7 +82,7 @@ def test_several_targets_have_a_line_each(summary, manifest):
     whole = without_truth(summary)
     own = {"chi2": 5.0, "bins": 7, "p_value": 0.5, "dropped": 0}
     whole["near"] |= {"mu": own, "anti_mu": own}
-    page = render_report(whole, manifest, "", {"near_fit__mu": png()}, measured=True)
+    page = render_report(whole, manifest, "", {"near_fit__mu": png()}, origin="measured")
     assert "Near-detector counts, anti mu" in page
     assert "(mu)" in page
 
