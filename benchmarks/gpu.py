@@ -132,8 +132,9 @@ def measure_training(settings: dict[str, Any]) -> dict[str, Any]:
     import jax
     import numpy as np
 
+    from bayesxs.detector.exact import exact_response
     from bayesxs.detector.grid import lepton_grid, node_grid
-    from bayesxs.detector.operator import build_operator, exact_response, row_quadrature
+    from bayesxs.detector.operator import build_operator, row_quadrature
     from bayesxs.experiment.learn import PROJECTION_RANK, SMALL_RANK
     from bayesxs.learning.near_problem import near_problem
     from bayesxs.learning.network import Architecture, Network, create_network
@@ -201,8 +202,9 @@ def far_detector(settings: dict[str, Any], binned: bool = False) -> Far:
     import numpy as np
 
     from bayesxs.detector.density import FoldedRows, Sample, simulate_events
+    from bayesxs.detector.exact import exact_response
     from bayesxs.detector.grid import lepton_grid
-    from bayesxs.detector.operator import exact_response, row_quadrature, total_quadrature
+    from bayesxs.detector.operator import row_quadrature, total_quadrature
     from bayesxs.inference.channel import far_channel
     from bayesxs.inference.compression import probability_span
     from bayesxs.inference.folded import Folded, Oscillation

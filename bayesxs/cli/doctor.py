@@ -38,7 +38,8 @@ def examine() -> list[Finding]:
         "software": _software,
         "devices": _devices,
         "PDF sets": _pdf_sets,
-        "folders": _folders,
+        "working folder": _working_folder,
+        "compilation cache": _cache,
     }
     findings = []
     for subject, look in subjects.items():
@@ -109,8 +110,8 @@ def _pdf_sets() -> list[Finding]:
     ]
 
 
-def _folders() -> list[Finding]:
-    return [_folder("working folder", Path.cwd()), _cache()]
+def _working_folder() -> list[Finding]:
+    return [_folder("working folder", Path.cwd())]
 
 
 def _folder(name: str, folder: Path, words: str = "") -> Finding:
@@ -120,18 +121,18 @@ def _folder(name: str, folder: Path, words: str = "") -> Finding:
     return Finding(name, f"{folder}{words if writable else ' cannot be written'}", writable)
 
 
-def _cache() -> Finding:
+def _cache() -> list[Finding]:
     """Tell where compiled programs are kept, how large they are, and how large they may become."""
     session.prepare_jax()
     import jax
 
     name, place = "compilation cache", jax.config.jax_compilation_cache_dir
     if not (place and jax.config.jax_enable_compilation_cache):
-        return Finding(name, f"off: see ${session.CACHE_SWITCH} and ${session.CACHE_VARIABLE}")
+        return [Finding(name, f"off: see ${session.CACHE_SWITCH} and ${session.CACHE_VARIABLE}")]
     if "://" in place:  # not on this machine
-        return Finding(name, place)
+        return [Finding(name, place)]
     own = session.CACHE_VARIABLE not in os.environ
     measured = session.compilation_cache().parent if own else Path(place)
     size = sum(size for _, size, _ in session.programs(measured))
     most = f"of at most {session.CACHE_BOUND / 1e6:.0f} MB" if own else "without a bound"
-    return _folder(name, Path(place), f": {size / 1e6:.1f} MB, {most}")
+    return [_folder(name, Path(place), f": {size / 1e6:.1f} MB, {most}")]

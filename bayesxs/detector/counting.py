@@ -17,8 +17,9 @@ from scipy import sparse
 
 from bayesxs.constants import NUCLEON_MASS
 from bayesxs.detector.density import FoldedRows
+from bayesxs.detector.exact import exact_response
 from bayesxs.detector.grid import EnergyGrid, NodeGrid
-from bayesxs.detector.operator import Quadrature, build_operator, exact_response, row_quadrature
+from bayesxs.detector.operator import Quadrature, build_operator, row_quadrature
 from bayesxs.physics.kinematics import (
     NUCLEON,
     PhaseSpace,

@@ -11,18 +11,16 @@ three kinematic coefficients. Nothing else about detector or cross section is ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
 
-import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from bayesxs.detector.grid import EnergyGrid, NodeGrid
 from bayesxs.detector.ridges import row_cuts, total_points
-from bayesxs.physics.cross_section import coefficients, differential_cross_section
+from bayesxs.physics.cross_section import coefficients
 from bayesxs.physics.kinematics import (
     NUCLEON,
     PhaseSpace,
@@ -33,7 +31,6 @@ from bayesxs.physics.kinematics import (
     x_min,
     y_range,
 )
-from bayesxs.physics.structure_functions import Positive, StructureFunctions
 from bayesxs.types import Floats
 
 # Points handled at once: bounds memory
@@ -287,7 +284,7 @@ def build_operator(quadrature: Quadrature, energies: EnergyGrid, nodes: NodeGrid
     start_u, weights_u, start_v, weights_v = nodes.stencil(x, q2)
     start_e, weights_e = energies.stencil(q.energy)
     coefficient = np.empty((len(q.row), 3))
-    for part, points in _padded(q):
+    for part, points in padded(q):
         coefficient[part] = np.asarray(coefficients(*points, q.lepton_mass))[: len(q.row[part])]
     weights_e = weights_e * q.weights[:, None]
     return Operator(
@@ -305,73 +302,7 @@ def build_operator(quadrature: Quadrature, energies: EnergyGrid, nodes: NodeGrid
     )
 
 
-def exact_cross_section(sf: StructureFunctions, quadrature: Quadrature) -> Floats:
-    """Evaluate d2s/dE_l dz at every quadrature point, in 1e-38 cm^2/GeV, without nodes; shape (p,).
-
-    The data that nature makes come from here, and tests compare the operator with it.
-    """
-    q = quadrature
-    evaluate = _evaluator(sf, q.lepton_mass, q.space)
-    cross_section = np.empty(len(q.row))
-    for part, points in _padded(q):
-        cross_section[part] = np.asarray(evaluate(*points))[: len(q.row[part])]
-    return cross_section
-
-
-def _evaluator(
-    sf: StructureFunctions, lepton_mass: float, space: PhaseSpace
-) -> Callable[..., jax.Array]:
-    """Return d2s/dE_l dz as a compiled function of E, E_l and z."""
-    leaves = jax.tree.leaves(sf)
-    if leaves and all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves):
-        # Such as a network: with its weights in a program, another seed would compile it anew
-        return partial(_of_arrays, sf, lepton_mass=lepton_mass, space=space)
-    if isinstance(sf, Positive):  # the truth of a target, evaluated in many quadratures
-        return _of_truth(_Same(sf), lepton_mass, space)
-    return _of_function(sf, lepton_mass, space)
-
-
-@partial(jax.jit, static_argnames=("lepton_mass", "space"))
-def _of_arrays(
-    sf: StructureFunctions,
-    energy: jax.Array,
-    lepton_energy: jax.Array,
-    z: jax.Array,
-    lepton_mass: float,
-    space: PhaseSpace,
-) -> jax.Array:
-    return differential_cross_section(sf, energy, lepton_energy, z, lepton_mass, space)
-
-
-def _of_function(
-    sf: StructureFunctions, lepton_mass: float, space: PhaseSpace
-) -> Callable[..., jax.Array]:
-    @jax.jit
-    def evaluate(energy: jax.Array, lepton_energy: jax.Array, z: jax.Array) -> jax.Array:
-        return differential_cross_section(sf, energy, lepton_energy, z, lepton_mass, space)
-
-    return evaluate
-
-
-class _Same:
-    """Structure functions as a key of a cache: they equal themselves alone."""
-
-    def __init__(self, sf: StructureFunctions) -> None:
-        self.sf = sf
-
-    def __hash__(self) -> int:
-        return id(self.sf)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.sf is self.sf
-
-
-@lru_cache(maxsize=8)
-def _of_truth(sf: _Same, lepton_mass: float, space: PhaseSpace) -> Callable[..., jax.Array]:
-    return _of_function(sf.sf, lepton_mass, space)
-
-
-def _padded(quadrature: Quadrature) -> Iterator[tuple[slice, tuple[Floats, Floats, Floats]]]:
+def padded(quadrature: Quadrature) -> Iterator[tuple[slice, tuple[Floats, Floats, Floats]]]:
     """Cut the points of a quadrature into pieces of few lengths: which points, and E, E_l and z.
 
     The last point fills a piece up.
@@ -398,11 +329,6 @@ def fold(quadrature: Quadrature, energies: EnergyGrid, cross_section: Floats) ->
     return _accumulate(
         q.row, start_e, weights_e * q.weights[:, None], cross_section, q.n_rows, energies
     )
-
-
-def exact_response(sf: StructureFunctions, quadrature: Quadrature, energies: EnergyGrid) -> Floats:
-    """Return T[row, E] of structure functions evaluated at every point, without nodes."""
-    return fold(quadrature, energies, exact_cross_section(sf, quadrature))
 
 
 def _accumulate(

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from bayesxs.detector.density import FoldedRows
+from bayesxs.detector.exact import exact_response
 from bayesxs.detector.grid import EnergyGrid, NodeGrid
-from bayesxs.detector.operator import Operator, Quadrature, build_operator, exact_response
+from bayesxs.detector.operator import Operator, Quadrature, build_operator
 from bayesxs.physics.structure_functions import StructureFunctions
 from bayesxs.types import Floats
 

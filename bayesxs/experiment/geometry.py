@@ -13,12 +13,12 @@ from scipy import sparse
 
 from bayesxs.detector.bins import points_of_bins, sum_of_points
 from bayesxs.detector.density import FoldedRows, Sample
+from bayesxs.detector.exact import exact_cross_section
 from bayesxs.detector.grid import EnergyGrid, LeptonGrid, NodeGrid, lepton_grid, node_grid
 from bayesxs.detector.operator import (
     Operator,
     Quadrature,
     build_operator,
-    exact_cross_section,
     fold,
     row_quadrature,
     total_quadrature,

@@ -13,7 +13,8 @@ import xarray as xr
 from bayesxs.cards.card import dotted
 from bayesxs.detector.charts import CubeRoot
 from bayesxs.detector.density import Sample, density
-from bayesxs.detector.operator import Quadrature, build_operator, exact_cross_section
+from bayesxs.detector.exact import exact_cross_section
+from bayesxs.detector.operator import Quadrature, build_operator
 from bayesxs.experiment.channels import Channels
 from bayesxs.experiment.closure import compare_with_template
 from bayesxs.experiment.experiment import Experiment

@@ -11,8 +11,9 @@ import scipy.constants
 import scipy.integrate
 
 from bayesxs.constants import MUON_MASS
+from bayesxs.detector.exact import exact_response
 from bayesxs.detector.grid import EnergyGrid, node_grid
-from bayesxs.detector.operator import build_operator, exact_response, total_quadrature
+from bayesxs.detector.operator import build_operator, total_quadrature
 from bayesxs.inputs.pdf import embedded_ct18nnlo
 from bayesxs.physics.structure_functions import PartonFunctions
 

@@ -10,9 +10,9 @@ from scipy import sparse, stats
 from bayesxs.constants import MUON_MASS, NUCLEON_MASS
 from bayesxs.detector.counting import Axis, CountedBins, CountedSpectrum, points_in_bins
 from bayesxs.detector.density import Events, simulate_events
+from bayesxs.detector.exact import exact_cross_section as exact
 from bayesxs.detector.grid import energy_grid, lepton_grid, node_grid
 from bayesxs.detector.operator import build_operator, fold, row_quadrature, total_quadrature
-from bayesxs.detector.operator import exact_cross_section as exact
 from bayesxs.inputs.pdf import embedded_ct18nnlo
 from bayesxs.physics.kinematics import (
     NUCLEON,

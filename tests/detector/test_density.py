@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from bayesxs.constants import ELECTRON_MASS, MUON_MASS, NUCLEON_MASS, TAU_MASS
 from bayesxs.detector.density import Events, FoldedRows, Sample, density, simulate_events
+from bayesxs.detector.exact import exact_response
 from bayesxs.detector.grid import EnergyGrid, lepton_grid
-from bayesxs.detector.operator import exact_response, row_quadrature, total_quadrature
+from bayesxs.detector.operator import row_quadrature, total_quadrature
 from bayesxs.errors import InputError
 from bayesxs.physics.kinematics import is_physical, lepton_momentum
 from bayesxs.physics.nufit import nufit_6_0

@@ -14,13 +14,9 @@ from hypothesis import strategies as st
 from bayesxs.constants import MUON_MASS, NUCLEON_MASS, TAU_MASS
 from bayesxs.detector import operator as module
 from bayesxs.detector.charts import CubeRoot
+from bayesxs.detector.exact import exact_response
 from bayesxs.detector.grid import EnergyGrid, NodeGrid, energy_grid, lepton_grid, node_grid
-from bayesxs.detector.operator import (
-    build_operator,
-    exact_response,
-    row_quadrature,
-    total_quadrature,
-)
+from bayesxs.detector.operator import build_operator, row_quadrature, total_quadrature
 from bayesxs.inputs.pdf import embedded_ct18nnlo
 from bayesxs.physics.cross_section import differential_cross_section
 from bayesxs.physics.kinematics import (

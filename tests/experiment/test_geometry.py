@@ -12,7 +12,8 @@ from bayesxs.cards.build import build_experiment
 from bayesxs.cards.card import load_card
 from bayesxs.cards.overrides import parse_overrides
 from bayesxs.constants import MUON_MASS
-from bayesxs.detector.operator import exact_cross_section, fold, row_quadrature
+from bayesxs.detector.exact import exact_cross_section
+from bayesxs.detector.operator import fold, row_quadrature
 from bayesxs.detector.reco import true_cells
 from bayesxs.experiment.channels import Channels
 from bayesxs.inference.bootstrap import bootstrap

@@ -14,8 +14,9 @@ from jax.typing import ArrayLike
 
 from bayesxs.constants import MUON_MASS
 from bayesxs.detector.density import Events, FoldedRows, Sample, simulate_events
+from bayesxs.detector.exact import exact_response
 from bayesxs.detector.grid import EnergyGrid, energy_grid
-from bayesxs.detector.operator import exact_response, row_quadrature, total_quadrature
+from bayesxs.detector.operator import row_quadrature, total_quadrature
 from bayesxs.inference.channel import FarChannel, far_channel
 from bayesxs.inference.compression import probability_span
 from bayesxs.inference.far_data import FarBins, FarData

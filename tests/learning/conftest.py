@@ -9,8 +9,9 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from bayesxs.constants import MUON_MASS
+from bayesxs.detector.exact import exact_response
 from bayesxs.detector.grid import EnergyGrid, NodeGrid, energy_grid, lepton_grid, node_grid
-from bayesxs.detector.operator import Operator, build_operator, exact_response, row_quadrature
+from bayesxs.detector.operator import Operator, build_operator, row_quadrature
 from bayesxs.inputs.flux import embedded_dune_flux
 
 
