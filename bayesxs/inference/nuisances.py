@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import numpyro
-from jax import Array
-from numpyro import distributions as dist
+if TYPE_CHECKING:
+    from jax import Array
 
 # Groups of nuisances and their words, in the order in which they stand
 GROUPS: Final[dict[str, str]] = {
@@ -56,6 +55,10 @@ def sample_nuisances(nuisances: Iterable[Nuisance]) -> dict[str, Array]:
 
     Each is a site of its own name; the site's entry ``infer["group"]`` names its group.
     """
+    # Here, as processes that draw figures take labels from this module and do without JAX
+    import numpyro
+    from numpyro import distributions as dist
+
     return {
         n.name: numpyro.sample(n.name, dist.Normal(0.0, 1.0), infer={"group": n.group})
         for n in nuisances

@@ -85,7 +85,8 @@ def open_and_close(run: Path) -> Callable[[], None]:
 
 
 def test_the_words_of_manifests_are_the_stages_of_the_pipeline() -> None:
-    assert frozenset(STAGES) == STAGE_NAMES
+    # Sensitivities are scanned from cards of samples, which the pipeline does not run
+    assert frozenset(STAGES) | {"sensitivity"} == STAGE_NAMES
 
 
 @pytest.mark.parametrize(
