@@ -17,7 +17,7 @@ from bayesxs.cards.beam import FluxShapeFile, NoFluxShape, ParametricFluxShape
 from bayesxs.cards.bundled import find_card
 from bayesxs.cards.cardfile import Table, merge, read_toml
 from bayesxs.cards.faults import one_line
-from bayesxs.cards.oscillation import Dm21, Dm31, Phase, Sin2
+from bayesxs.cards.oscillation import MixingCard
 from bayesxs.cards.overrides import nested, plain_table
 from bayesxs.cards.section import TYPED, Section, conflict
 from bayesxs.errors import InputError
@@ -61,7 +61,7 @@ class GlobesConfiguration(Section):
     """Exposure over that of the file."""
 
 
-class TruthCard(Section):
+class TruthCard(MixingCard):
     """True oscillation parameters; one given here overrides the named set's."""
 
     parameters: Literal["dune-tdr", "nufit-6.0-ic24", "nufit-6.0-ic19"] = "dune-tdr"
@@ -71,18 +71,6 @@ class TruthCard(Section):
     """
     ordering: Literal["normal", "inverted"] = "normal"
     """True mass ordering."""
-    s2_12: Sin2 | None = None
-    """True sin²θ₁₂."""
-    s2_13: Sin2 | None = None
-    """True sin²θ₁₃."""
-    s2_23: Sin2 | None = None
-    """True sin²θ₂₃."""
-    dcp_deg: Phase | None = None
-    """True CP phase [degrees]."""
-    dm21: Dm21 | None = None
-    """True Δm²₂₁ [eV²]."""
-    dm31: Dm31 | None = None
-    """True Δm²₃₁, negative for the inverted ordering [eV²]."""
     density_g_cm3: Annotated[float, Field(ge=0, le=20)] | None = None
     """Density of the matter on the way; that of the configuration if none [g/cm³]."""
 
@@ -92,12 +80,6 @@ class TruthCard(Section):
             sign = "above 0" if self.ordering == "normal" else "below 0"
             raise conflict("dm31", self.dm31, f'must be {sign} with ordering = "{self.ordering}"')
         return self
-
-    def given(self) -> dict[str, float]:
-        """Return the parameters written in the card, in card units (dcp in degrees)."""
-        names = {"s2_12", "s2_13", "s2_23", "dm21", "dm31"}
-        values = {name: getattr(self, name) for name in names} | {"dcp": self.dcp_deg}
-        return {name: value for name, value in values.items() if value is not None}
 
 
 class ScanCard(Section):

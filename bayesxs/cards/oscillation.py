@@ -34,11 +34,11 @@ Dm21 = Annotated[float, _within("dm21")]
 Dm31 = Annotated[float, _within("dm31")]
 
 
-class OscillationCard(Section):
-    """True oscillation parameters, and the baseline; one given here overrides the named set's."""
+class MixingCard(Section):
+    """True oscillation parameters; one given here overrides the named set's."""
 
-    parameters: Literal["nufit-6.0-ic24", "nufit-6.0-ic19"] = "nufit-6.0-ic24"
-    """Global fit for what is not written here. NuFit-6.0 with the IceCube-24 data, or without."""
+    parameters: str
+    """Values of what is not written here."""
     s2_12: Sin2 | None = None
     """True sin²θ₁₂."""
     s2_13: Sin2 | None = None
@@ -51,6 +51,25 @@ class OscillationCard(Section):
     """True Δm²₂₁ [eV²]."""
     dm31: Dm31 | None = None
     """True Δm²₃₁, negative for the inverted ordering [eV²]."""
+
+    def given(self) -> dict[Parameter, float]:
+        """Return the parameters written in the card, in card units (dcp in degrees)."""
+        values: dict[Parameter, float | None] = {
+            "s2_12": self.s2_12,
+            "s2_13": self.s2_13,
+            "s2_23": self.s2_23,
+            "dcp": self.dcp_deg,
+            "dm21": self.dm21,
+            "dm31": self.dm31,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class OscillationCard(MixingCard):
+    """True oscillation parameters, and the baseline; one given here overrides the named set's."""
+
+    parameters: Literal["nufit-6.0-ic24", "nufit-6.0-ic19"] = "nufit-6.0-ic24"
+    """Global fit for what is not written here. NuFit-6.0 with the IceCube-24 data, or without."""
     baseline_km: Annotated[float, Field(gt=0, le=20_000)] = 1300.0
     """Distance from the source to the far detector [km]."""
     density_g_cm3: Annotated[float, Field(ge=0, le=20)] = 2.848
@@ -73,15 +92,3 @@ class OscillationCard(Section):
         if self.dm31 == 0.0:
             raise conflict("dm31", self.dm31, "must not be zero")
         return self
-
-    def given(self) -> dict[Parameter, float]:
-        """Return the parameters written in the card, in card units (dcp in degrees)."""
-        values: dict[Parameter, float | None] = {
-            "s2_12": self.s2_12,
-            "s2_13": self.s2_13,
-            "s2_23": self.s2_23,
-            "dcp": self.dcp_deg,
-            "dm21": self.dm21,
-            "dm31": self.dm31,
-        }
-        return {name: value for name, value in values.items() if value is not None}

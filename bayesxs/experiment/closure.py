@@ -80,12 +80,12 @@ def total_of_panels(experiment: Experiment, channels: Channels, target: Target) 
         return found * energies.weights
 
     mean = total(learned.mean, True)
-    mean *= (generated @ flux) / (mean @ flux)
+    scale = (generated @ flux) / (mean @ flux)
+    mean *= scale
     nominal = _of_panels(mean, energies)
     changes = []
     for mode in learned.modes:
-        change = total(mode, False)
-        change *= (generated @ flux) / (total(learned.mean, True) @ flux)
+        change = scale * total(mode, False)
         # Of unit rate: a mode that changes the rate changes nothing that is seen
         changes.append(_of_panels(change - mean * (change @ flux) / (mean @ flux), energies))
     sd = np.sqrt(np.sum(np.square(changes), axis=0)) if changes else np.zeros(len(nominal))
