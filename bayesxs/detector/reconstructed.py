@@ -13,18 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
-from jax import Array
-from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from bayesxs.detector.rates import Part, Rates, make_rates
+from bayesxs.detector.samples import Component, CountedSamples
 from bayesxs.errors import InputError
 from bayesxs.inputs.flux import COLUMNS, NEUTRINOS
 from bayesxs.inputs.globes.configuration import Channel, Configuration
-from bayesxs.physics.oscillation import Baseline, OscillationParameters
+from bayesxs.physics.oscillation import Baseline
 
 Float = NDArray[np.float64]
 
@@ -33,138 +30,14 @@ CrossSection = Callable[[int, Float], Float]
 
 
 @dataclass(frozen=True, eq=False)
-class Component:
-    """Part of a sample with one probability and one normalisation.
+class ReconstructedSamples(CountedSamples):
+    """Samples in bins of reconstructed energy; true energies are centers of bins.
 
     Attributes:
-        sample: its place among the samples.
-        flavor_in: flavor that leaves the source.
-        flavor_out: flavor that interacts.
-        antineutrino: whether of antineutrinos.
-        oscillates: False where P = 1.
-        errors: names of its normalisations.
-        channels: names of what was added.
-        events: T_ij, (bins, true energies).
-        flux: place of its flux among those of uncertain shape.
-    """
-
-    sample: int
-    flavor_in: str
-    flavor_out: str
-    antineutrino: bool
-    oscillates: bool
-    errors: tuple[str, ...]
-    channels: tuple[str, ...]
-    events: Float
-    flux: int = 0
-
-    @property
-    def kind(self) -> tuple[str, str, bool] | None:
-        """Which probability it takes; none where it is 1."""
-        return (self.flavor_in, self.flavor_out, self.antineutrino) if self.oscillates else None
-
-
-@dataclass(frozen=True, eq=False)
-class ReconstructedSamples:
-    """Samples in bins of reconstructed energy, and their expected counts.
-
-    Attributes:
-        names: of the samples.
         edges: of the bins, GeV, one more than bins.
-        inside: which bins are analysed, (samples, bins).
-        energy: centers of the true bins, GeV.
-        components: their parts.
-        errors: standard deviation of each normalisation.
-        baseline: of the neutrinos.
-        modes: of the shape of each flux, relative, by its name, (m, true energies).
     """
 
-    names: tuple[str, ...]
-    edges: Float
-    inside: NDArray[np.bool_]
-    energy: Float
-    components: tuple[Component, ...]
-    errors: Mapping[str, float]
-    baseline: Baseline
-    modes: Mapping[str, Float] = field(default_factory=dict)
-
-    @property
-    def nuisances(self) -> tuple[str, ...]:
-        """Names of the nuisances, in the order of pulls: normalisations, then modes of fluxes."""
-        shapes = (f"{name}_{k}" for name, modes in self.modes.items() for k in range(len(modes)))
-        return (*self.errors, *shapes)
-
-    def rates(self, all_bins: bool = False) -> Rates:
-        """Return the expected counts as a pytree of arrays.
-
-        Bins from the first that any sample analyses to the last are held.
-
-        Args:
-            all_bins: hold those that no sample analyses too, and analyse all.
-        """
-        used = np.flatnonzero(self.inside.any(axis=0))
-        bins = slice(None) if all_bins else slice(int(used[0]), int(used[-1]) + 1)
-        inside = np.ones_like(self.inside) if all_bins else self.inside[:, bins]
-        parts = [Part(c.sample, c.kind, c.flux) for c in self.components]
-        widths = [
-            [sd * (name in c.errors) for name, sd in self.errors.items()] for c in self.components
-        ]
-        return make_rates(
-            self.energy,
-            [c.events[bins] for c in self.components],
-            parts,
-            np.array(widths, float).reshape(len(parts), -1),
-            inside,
-            self.baseline,
-            np.stack(list(self.modes.values())) if self.modes else None,
-        )
-
-    @cached_property
-    def _all(self) -> Rates:
-        return self.rates(all_bins=True)
-
-    @cached_property
-    def _expected(self) -> Rates:
-        return self.rates()
-
-    def by_component(
-        self, params: OscillationParameters, density: ArrayLike | None = None
-    ) -> Array:
-        """Return the expected counts of each component, all bins, (components, bins).
-
-        Args:
-            params: scalars.
-            density: of the matter in g/cm^3; that of `baseline` if not given.
-        """
-        return self._all.by_component(params, density)
-
-    def counts(
-        self,
-        params: OscillationParameters,
-        density: ArrayLike | None = None,
-        pulls: ArrayLike | None = None,
-    ) -> Array:
-        """Return the expected counts of every sample, all bins, (samples, bins).
-
-        Args:
-            params: scalars.
-            density: of the matter in g/cm^3; that of `baseline` if not given.
-            pulls: nuisances in standard deviations, in the order of `nuisances`; zero if not
-                given.
-        """
-        return self._all.counts(params, density, pulls)
-
-    def expected(
-        self,
-        params: OscillationParameters,
-        density: ArrayLike | None = None,
-        pulls: ArrayLike | None = None,
-    ) -> Array:
-        """Return the counts of all analysed bins, one sample after the other.
-
-        Takes what `counts` takes.
-        """
-        return self._expected(params, density, pulls)
+    edges: Float = field(kw_only=True)
 
 
 def reconstructed_samples(
@@ -218,8 +91,8 @@ def reconstructed_samples(
     inside = (centers >= windows[:, :1]) & (centers <= windows[:, 1:])
     baseline = Baseline(configuration.length, configuration.density)
     return ReconstructedSamples(
-        *(names, configuration.reconstructed, inside, energy, components),
-        *(configuration.errors, baseline, modes),
+        *(names, inside, energy, components, configuration.errors, baseline, modes),
+        edges=configuration.reconstructed,
     )
 
 

@@ -16,6 +16,7 @@ from bayesxs.detector.reconstructed import (
     ReconstructedSamples,
     reconstructed_samples,
 )
+from bayesxs.detector.samples import CountedSamples
 from bayesxs.inference.counted import CountedLikelihood
 from bayesxs.inference.counted import counted_likelihood as likelihood_of
 from bayesxs.inference.nuisances import Nuisance
@@ -77,7 +78,7 @@ def globes_samples(
 
 
 def counted_likelihood(
-    samples: ReconstructedSamples,
+    samples: CountedSamples,
     counts: ArrayLike | None = None,
     *,
     parameters: OscillationParameters = NUFIT_6_0,

@@ -1,0 +1,150 @@
+"""Samples that are sums of components: what they expect, whatever their bins are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+from bayesxs.detector.rates import Part, Rates, make_rates
+from bayesxs.physics.oscillation import Baseline, OscillationParameters
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Component:
+    """Part of a sample with one probability and one normalisation.
+
+    Attributes:
+        sample: its place among the samples.
+        flavor_in: flavor that leaves the source.
+        flavor_out: flavor that interacts.
+        antineutrino: whether of antineutrinos.
+        oscillates: False where P = 1.
+        errors: names of its normalisations.
+        channels: names of what was added.
+        events: T_ij, (bins, true energies).
+        flux: place of its flux among those of uncertain shape.
+    """
+
+    sample: int
+    flavor_in: str
+    flavor_out: str
+    antineutrino: bool
+    oscillates: bool
+    errors: tuple[str, ...]
+    channels: tuple[str, ...]
+    events: Float
+    flux: int = 0
+
+    @property
+    def kind(self) -> tuple[str, str, bool] | None:
+        """Which probability it takes; none where it is 1."""
+        return (self.flavor_in, self.flavor_out, self.antineutrino) if self.oscillates else None
+
+
+@dataclass(frozen=True, eq=False)
+class CountedSamples:
+    """Samples in bins of any kind, and their expected counts.
+
+    Attributes:
+        names: of the samples.
+        inside: which bins are analysed, (samples, bins).
+        energy: true energies, GeV.
+        components: their parts.
+        errors: standard deviation of each normalisation.
+        baseline: of the neutrinos.
+        modes: of the shape of each flux, relative, by its name, (m, true energies).
+    """
+
+    names: tuple[str, ...]
+    inside: NDArray[np.bool_]
+    energy: Float
+    components: tuple[Component, ...]
+    errors: Mapping[str, float]
+    baseline: Baseline
+    modes: Mapping[str, Float] = field(default_factory=dict)
+
+    @property
+    def nuisances(self) -> tuple[str, ...]:
+        """Names of the nuisances, in the order of pulls: normalisations, then modes of fluxes."""
+        shapes = (f"{name}_{k}" for name, modes in self.modes.items() for k in range(len(modes)))
+        return (*self.errors, *shapes)
+
+    def rates(self, all_bins: bool = False) -> Rates:
+        """Return the expected counts as a pytree of arrays.
+
+        Bins from the first that any sample analyses to the last are held.
+
+        Args:
+            all_bins: hold those that no sample analyses too, and analyse all.
+        """
+        used = np.flatnonzero(self.inside.any(axis=0))
+        bins = slice(None) if all_bins else slice(int(used[0]), int(used[-1]) + 1)
+        inside = np.ones_like(self.inside) if all_bins else self.inside[:, bins]
+        parts = [Part(c.sample, c.kind, c.flux) for c in self.components]
+        widths = [
+            [sd * (name in c.errors) for name, sd in self.errors.items()] for c in self.components
+        ]
+        return make_rates(
+            self.energy,
+            [c.events[bins] for c in self.components],
+            parts,
+            np.array(widths, float).reshape(len(parts), -1),
+            inside,
+            self.baseline,
+            np.stack(list(self.modes.values())) if self.modes else None,
+        )
+
+    @cached_property
+    def _all(self) -> Rates:
+        return self.rates(all_bins=True)
+
+    @cached_property
+    def _expected(self) -> Rates:
+        return self.rates()
+
+    def by_component(
+        self, params: OscillationParameters, density: ArrayLike | None = None
+    ) -> Array:
+        """Return the expected counts of each component, all bins, (components, bins).
+
+        Args:
+            params: scalars.
+            density: of the matter in g/cm^3; that of `baseline` if not given.
+        """
+        return self._all.by_component(params, density)
+
+    def counts(
+        self,
+        params: OscillationParameters,
+        density: ArrayLike | None = None,
+        pulls: ArrayLike | None = None,
+    ) -> Array:
+        """Return the expected counts of every sample, all bins, (samples, bins).
+
+        Args:
+            params: scalars.
+            density: of the matter in g/cm^3; that of `baseline` if not given.
+            pulls: nuisances in standard deviations, in the order of `nuisances`; zero if not
+                given.
+        """
+        return self._all.counts(params, density, pulls)
+
+    def expected(
+        self,
+        params: OscillationParameters,
+        density: ArrayLike | None = None,
+        pulls: ArrayLike | None = None,
+    ) -> Array:
+        """Return the counts of all analysed bins, one sample after the other.
+
+        Takes what `counts` takes.
+        """
+        return self._expected(params, density, pulls)
