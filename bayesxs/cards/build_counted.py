@@ -59,8 +59,9 @@ def build_samples(card: CountedCard) -> ReconstructedSamples:
         InputError: a file is missing or wrong.
     """
     shape = card.flux_shape
+    configuration, scale = _configuration(card), card.energy_scale
     if isinstance(shape, NoFluxShape):
-        return reconstructed_samples(_configuration(card))
+        return reconstructed_samples(configuration, scale_error=scale)
 
     def modes(energy: Float) -> Float:
         if isinstance(shape, FluxShapeFile):
@@ -68,7 +69,7 @@ def build_samples(card: CountedCard) -> ReconstructedSamples:
         covariance = parametric_covariance(energy, shape.amplitude, shape.correlation_length)
         return flux_modes(covariance, energy, 1.0 - shape.share)
 
-    return reconstructed_samples(_configuration(card), flux_modes=modes)
+    return reconstructed_samples(configuration, flux_modes=modes, scale_error=scale)
 
 
 def build_asimov(card: CountedCard, samples: ReconstructedSamples) -> Asimov:

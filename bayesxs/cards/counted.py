@@ -195,6 +195,11 @@ class CountedCard(Section):
         NoFluxShape | ParametricFluxShape | FluxShapeFile, Field(discriminator="type"), TYPED
     ] = NoFluxShape()
     """Uncertainty of the shape of every flux, each on its own."""
+    energy_scale: Annotated[float, Field(ge=0, le=0.2)] = 0.0
+    """Relative error of the scale of reconstructed energy, for the samples of each lepton.
+
+    Of each of three terms at 2.5 GeV: a constant, a root and an inverse root of the energy.
+    """
     scan: ScanCard = ScanCard()
     """Scans of `bayesxs sensitivity`."""
     data: Annotated[

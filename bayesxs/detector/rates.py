@@ -6,7 +6,8 @@ A sample is a sum of components c. Of a row i, such as a bin, with nuisances eta
 
 where T is any response times flux and cross section, P the probability of the component, or one,
 w the errors of its normalisations, and f the modes of the shape of its flux, which each flux has
-for itself. The vector of nuisances is eta, then b of the first flux, of the second, and so on.
+for itself. The vector of nuisances is eta, then b of the first flux, of the second, and so on, then
+those of the energy scale, which move events between the bins of a sample (`energy_scale`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
+from bayesxs.detector.energy_scale import EnergyScale
 from bayesxs.physics.joint import probabilities_of_both
 from bayesxs.physics.oscillation import Baseline, OscillationParameters
 
@@ -49,7 +51,7 @@ class Part(NamedTuple):
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["energy", "events", "folded", "widths", "modes", "rows", "baseline"],
+    data_fields=["energy", "events", "folded", "widths", "modes", "scale", "rows", "baseline"],
     meta_fields=["samples", "parts"],
 )
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Rates:
         folded: the same by sample, (bins, components of the sample times e).
         widths: w, (components, k).
         modes: f, (fluxes, m, e).
+        scale: how counts follow the energy scale; None where it is known.
         rows: which of all samples' bins are analysed; None for all.
         baseline: of the neutrinos.
         samples: their number.
@@ -73,6 +76,7 @@ class Rates:
     folded: tuple[Array, ...]
     widths: Array
     modes: Array
+    scale: EnergyScale | None
     rows: Array | None
     baseline: Baseline
     samples: int
@@ -81,6 +85,12 @@ class Rates:
     @property
     def nuisances(self) -> int:
         """Number of nuisances."""
+        scales = 0 if self.scale is None else len(self.scale.shifts)
+        return self._unmoved + scales
+
+    @property
+    def _unmoved(self) -> int:
+        """Number of nuisances beside those of the energy scale."""
         return self.widths.shape[1] + self.modes.shape[0] * self.modes.shape[1]
 
     def __call__(
@@ -109,9 +119,12 @@ class Rates:
         if eta is not None:
             scale, shape = self._effects(jnp.asarray(eta))
             spectra = spectra * (scale[:, None] if shape is None else scale[:, None] * shape)
-        return jnp.stack(
+        counts = jnp.stack(
             [t @ spectra[own].ravel() for t, own in zip(self.folded, self._members, strict=True)]
         )
+        if eta is None or self.scale is None:
+            return counts
+        return self.scale.moved(counts, jnp.asarray(eta)[self._unmoved :])
 
     def by_component(
         self, params: OscillationParameters, density: ArrayLike | None = None
@@ -153,6 +166,12 @@ class Rates:
             in_b = jnp.einsum("sc,fc,cmb->fmsb", of_sample, of_flux, bent * scale[:, None, None])
             in_eta = jnp.concatenate([in_eta, in_b.reshape(-1, *in_b.shape[2:])])
         counts = jnp.asarray(of_sample) @ (parts * scale[:, None])
+        if self.scale is not None:
+            moves, own = self.scale, eta[self._unmoved :]
+            in_scale = jax.jacfwd(moves.moved, argnums=1)(counts, own)
+            in_x, in_eta = moves.moved(in_x, own), moves.moved(in_eta, own)
+            in_eta = jnp.concatenate([in_eta, jnp.moveaxis(in_scale, -1, 0)])
+            counts = moves.moved(counts, own)
         return self._analysed(counts), self._analysed(in_x).T, self._analysed(in_eta).T
 
     @property
@@ -195,7 +214,7 @@ class Rates:
         scale = 1.0 + self.widths @ eta[:own]
         if not self.modes.size:
             return scale, None
-        bends = eta[own:].reshape(self.modes.shape[:2])
+        bends = eta[own : self._unmoved].reshape(self.modes.shape[:2])
         return scale, (1.0 + jnp.einsum("fm,fme->fe", bends, self.modes))[self._fluxes]
 
     def _fold(self, spectra: Array) -> Array:
@@ -215,6 +234,7 @@ def make_rates(
     inside: NDArray[np.bool_],
     baseline: Baseline,
     modes: ArrayLike | None = None,
+    scale: EnergyScale | None = None,
 ) -> Rates:
     """Return expected counts of components that share true energies and bins.
 
@@ -226,6 +246,7 @@ def make_rates(
         inside: which bins are analysed, (samples, bins).
         baseline: of the neutrinos.
         modes: relative, of each flux, (fluxes, m, e); none if not given.
+        scale: of the reconstructed energy of all bins; known if not given.
     """
     stacked, samples = np.stack(events), len(inside)
     folded = tuple(
@@ -239,6 +260,7 @@ def make_rates(
         folded,
         jnp.asarray(widths, dtype=float),
         jnp.asarray(bends, dtype=float),
+        scale,
         None if inside.all() else jnp.asarray(np.flatnonzero(inside)),
         Baseline(*(jnp.asarray(value, dtype=float) for value in baseline)),
         samples,

@@ -6,7 +6,7 @@ Of a channel, the events of true energies E_j that are reconstructed in bin i, w
 
 are constants; a sample counts n_i = sum over channels of (1 + sum of sd x pull) sum_j T_ij P(E_j).
 Channels that share sample, probability and normalisation are added once and for all; where fluxes
-have uncertain shapes, those of one flux only.
+have uncertain shapes, those of one flux only. Uncertain energy scales move events between bins.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from bayesxs.detector.energy_scale import EnergyScale, energy_scale, scale_shifts
 from bayesxs.detector.samples import Component, CountedSamples
 from bayesxs.errors import InputError
 from bayesxs.inputs.flux import COLUMNS, NEUTRINOS
@@ -35,15 +36,31 @@ class ReconstructedSamples(CountedSamples):
 
     Attributes:
         edges: of the bins, GeV, one more than bins.
+        shifts: of the reconstructed energy at the edges by a unit of a nuisance, by its name, GeV,
+            (samples, bins + 1).
     """
 
     edges: Float = field(kw_only=True)
+    shifts: Mapping[str, Float] = field(kw_only=True, default_factory=dict)
+
+    @property
+    def scales(self) -> tuple[str, ...]:
+        """Names of the nuisances of the energy scale."""
+        return tuple(self.shifts)
+
+    def scale(self, bins: slice) -> EnergyScale | None:
+        """Return how counts of some bins follow the energy scale; None where it is known."""
+        if not self.shifts:
+            return None
+        ends = slice(bins.start, None if bins.stop is None else bins.stop + 1)
+        return energy_scale(np.stack(list(self.shifts.values()))[..., ends], self.edges[ends])
 
 
 def reconstructed_samples(
     configuration: Configuration,
     cross_sections: Mapping[str, CrossSection] | None = None,
     flux_modes: Callable[[Float], Float] | None = None,
+    scale_error: float = 0.0,
 ) -> ReconstructedSamples:
     """Fold the tables of a configuration to what its samples expect.
 
@@ -55,6 +72,7 @@ def reconstructed_samples(
         cross_sections: by name, in place of those of the configuration: learned ones for "CC".
         flux_modes: from true energies in GeV, (e,), the modes of the shape of a flux, relative and
             of unit width, (m, e). Each flux, of one beam and one kind of neutrino, has its own.
+        scale_error: relative, of the energy scale of the samples of each lepton.
 
     Raises:
         InputError: a cross section of a name that the configuration has not, or nothing is
@@ -90,10 +108,22 @@ def reconstructed_samples(
     windows = np.array([configuration.windows[name] for name in names])
     inside = (centers >= windows[:, :1]) & (centers <= windows[:, 1:])
     baseline = Baseline(configuration.length, configuration.density)
+    edges = configuration.reconstructed
+    leptons = _leptons(components, len(names))
     return ReconstructedSamples(
         *(names, inside, energy, components, configuration.errors, baseline, modes),
-        edges=configuration.reconstructed,
+        edges=edges,
+        shifts=scale_shifts(edges, leptons, scale_error) if scale_error > 0.0 else {},
     )
+
+
+def _leptons(components: Sequence[Component], samples: int) -> list[str]:
+    """Return the lepton that each sample selects: of the largest component without oscillation."""
+    found = []
+    for sample in range(samples):
+        own = [c for c in components if c.sample == sample]
+        found.append(max(own, key=lambda c: float(np.sum(c.events)) * c.oscillates).flavor_out)
+    return found
 
 
 def _events(

@@ -11,6 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
+from bayesxs.detector.energy_scale import EnergyScale
 from bayesxs.detector.rates import Part, Rates, make_rates
 from bayesxs.physics.oscillation import Baseline, OscillationParameters
 
@@ -73,9 +74,22 @@ class CountedSamples:
 
     @property
     def nuisances(self) -> tuple[str, ...]:
-        """Names of the nuisances, in the order of pulls: normalisations, then modes of fluxes."""
-        shapes = (f"{name}_{k}" for name, modes in self.modes.items() for k in range(len(modes)))
-        return (*self.errors, *shapes)
+        """Names of the nuisances, in the order of pulls: normalisations, fluxes, energy scales."""
+        return (*self.errors, *self.shapes, *self.scales)
+
+    @property
+    def shapes(self) -> tuple[str, ...]:
+        """Names of the modes of fluxes."""
+        return tuple(f"{name}_{k}" for name, own in self.modes.items() for k in range(len(own)))
+
+    @property
+    def scales(self) -> tuple[str, ...]:
+        """Names of the nuisances of the energy scale."""
+        return ()
+
+    def scale(self, bins: slice) -> EnergyScale | None:
+        """Return how counts of some bins follow the energy scale; None where it is known."""
+        return None
 
     def rates(self, all_bins: bool = False) -> Rates:
         """Return the expected counts as a pytree of arrays.
@@ -100,6 +114,7 @@ class CountedSamples:
             inside,
             self.baseline,
             np.stack(list(self.modes.values())) if self.modes else None,
+            self.scale(bins),
         )
 
     @cached_property

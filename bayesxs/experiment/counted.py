@@ -34,6 +34,7 @@ def dune_samples(
     *,
     cross_sections: Mapping[str, CrossSection] | None = None,
     flux_modes: Callable[[Float], Float] | None = None,
+    scale_error: float = 0.0,
 ) -> ReconstructedSamples:
     """Return DUNE's published far detector (arXiv:2103.04797): four samples, nine normalisations.
 
@@ -43,6 +44,8 @@ def dune_samples(
         cross_sections: total ones in 1e-38 cm^2, of a PDG id and energies in GeV, in place of
             the tables "CC" and "NC".
         flux_modes: from energies in GeV, shape (e,), modes of the shape of each flux, shape (m, e).
+        scale_error: relative, of each of three terms of the energy scale of a lepton's samples:
+            a constant, a root and an inverse root of the energy, at 2.5 GeV.
 
     Raises:
         InputError: years below zero, or an unknown cross section.
@@ -52,7 +55,7 @@ def dune_samples(
         ('nue_app', 'nuebar_app', 'numu_dis', 'numubar_dis')
     """
     configuration = embedded_dune(years, antineutrino_years)
-    return reconstructed_samples(configuration, cross_sections, flux_modes)
+    return reconstructed_samples(configuration, cross_sections, flux_modes, scale_error)
 
 
 def globes_samples(
@@ -60,6 +63,7 @@ def globes_samples(
     *,
     cross_sections: Mapping[str, CrossSection] | None = None,
     flux_modes: Callable[[Float], Float] | None = None,
+    scale_error: float = 0.0,
 ) -> ReconstructedSamples:
     """Return the samples of a GLoBES experiment: an AEDL file and the files that it names.
 
@@ -74,7 +78,7 @@ def globes_samples(
             ...
         bayesxs.errors.InputError: ...
     """
-    return reconstructed_samples(read_globes(path), cross_sections, flux_modes)
+    return reconstructed_samples(read_globes(path), cross_sections, flux_modes, scale_error)
 
 
 def counted_likelihood(
@@ -108,7 +112,8 @@ def counted_likelihood(
         if key is not None:
             counts = jax.random.poisson(key, jnp.asarray(counts)).astype(float)
     names = samples.nuisances
-    groups = ["normalisation" if name in samples.errors else "flux" for name in names]
+    groups = ["normalisation"] * len(samples.errors) + ["flux"] * len(samples.shapes)
+    groups += ["response"] * len(samples.scales)
     return likelihood_of(
         rates,
         counts,

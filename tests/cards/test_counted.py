@@ -72,6 +72,12 @@ def test_exposure_multiplies_counts() -> None:
     assert modes["nuebar_app"] == pytest.approx(1.0)
 
 
+def test_the_card_of_nuisances_has_sixty() -> None:
+    samples = build_samples(load_counted_card("dune-four-nuisances"))
+    groups = len(samples.errors), len(samples.shapes), len(samples.scales)
+    assert groups == (9, 48, 6) and sum(groups) == samples.rates().nuisances
+
+
 def test_each_flux_has_modes_of_its_own() -> None:
     shape = {"flux_shape": {"type": "parametric", "amplitude": 0.1, "share": 0.98}}
     card = load_counted_card({**DUNE, **shape})

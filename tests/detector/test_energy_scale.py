@@ -1,0 +1,93 @@
+"""Energy scales: moved spectra against spectra that are integrated at moved ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.special import erf
+
+from bayesxs.detector.energy_scale import PIVOT, energy_scale, scale_shifts
+from bayesxs.detector.rates import Part, make_rates
+from bayesxs.experiment.counted import counted_likelihood, dune_samples
+from bayesxs.inference.asimov import DENSITY, coordinates, parameters
+from bayesxs.physics.nufit import NUFIT_6_0
+from bayesxs.physics.oscillation import Baseline, OscillationParameters
+
+EDGES = np.array([0.5, 0.7, 0.8, 1.1, 1.5, 1.6, 2.0, 2.2])
+
+
+def test_linear_spectra_move_exactly() -> None:
+    # C of n = 3 + 2 E; in bins of any widths, the outermost ends aside
+    cumulative = 3.0 * EDGES + EDGES**2
+    shifts = np.array([[0.1 * EDGES, 0.05 + 0.0 * EDGES], [-0.03 * EDGES**2, 0.0 * EDGES]])
+    eta = np.array([0.4, 0.7])
+    moved = energy_scale(shifts, EDGES).moved(jnp.tile(jnp.diff(cumulative), (2, 1)), eta)
+    ends = EDGES - np.einsum("k,kse->se", eta, shifts)
+    wanted = np.diff(3.0 * ends + ends**2)
+    np.testing.assert_allclose(moved[:, 1:-1], wanted[:, 1:-1], rtol=1e-12)
+
+
+def test_smooth_spectra_move_as_their_integrals_do() -> None:
+    edges = np.linspace(0.0, 6.0, 49)  # 0.125 GeV, as DUNE's; a dip as wide as its resolution
+
+    def cumulative(e: np.ndarray) -> np.ndarray:
+        return np.asarray(1000.0 * (e - 0.9 * 0.4 * np.sqrt(np.pi / 2) * erf((e - 2.6) / 0.566)))
+
+    counts = jnp.diff(cumulative(edges))[None]
+    for size in (0.025, 0.05, -0.05):
+        shifts = size * edges[None, None]
+        moved = energy_scale(shifts, edges).moved(counts, jnp.ones(1))[0]
+        wanted = np.diff(cumulative(edges - size * edges))
+        inner = slice(1, -1)
+        error = np.abs(moved - wanted)[inner].max()
+        assert error < 0.03 * np.abs(wanted - counts[0])[inner].max()
+
+
+def test_terms_are_the_same_at_the_pivot_and_each_lepton_has_its_own() -> None:
+    edges = np.array([1.0, PIVOT, 10.0])
+    shifts = scale_shifts(edges, ["e", "mu", "e"], 0.02)
+    assert list(shifts) == [f"scale_{lepton}_{k}" for lepton in ("e", "mu") for k in range(3)]
+    for name, v in shifts.items():
+        own = np.array([1.0, 0.0, 1.0]) if "_e_" in name else np.array([0.0, 1.0, 0.0])
+        np.testing.assert_allclose(v[:, 1], 0.02 * PIVOT * own)
+    np.testing.assert_allclose(shifts["scale_e_1"][0, 2], 0.02 * 10.0 * 2.0)
+    np.testing.assert_allclose(shifts["scale_e_2"][0, 2], 0.02 * 10.0 / 2.0)
+
+
+def test_slopes_are_the_automatic_ones() -> None:
+    rng = np.random.default_rng(1)
+    parts = (Part(0, ("mu", "e", False)), Part(1, None))
+    shifts = 0.02 * rng.random((2, 2, len(EDGES)))
+    rates = make_rates(
+        *(np.linspace(0.6, 6.0, 5), list(rng.random((2, 7, 5))), parts, rng.random((2, 2)) / 10.0),
+        *(np.ones((2, 7), bool), Baseline(), 0.1 * rng.normal(size=(1, 3, 5))),
+        energy_scale(shifts, EDGES),
+    )
+    eta = jnp.asarray(rng.normal(size=rates.nuisances))
+    x = jnp.asarray(coordinates(NUFIT_6_0, 2.9))
+
+    def point(x: jax.Array) -> tuple[OscillationParameters, jax.Array]:
+        return parameters(x), x[DENSITY]
+
+    found = rates.linearised(point, x, eta)
+    slopes = jax.jacfwd(lambda x, eta: rates(*point(x), eta), argnums=(0, 1))(x, eta)
+    np.testing.assert_allclose(found[0], rates(*point(x), eta), rtol=1e-12)
+    for ours, automatic in zip(found[1:], slopes, strict=True):
+        np.testing.assert_allclose(ours, automatic, rtol=1e-9, atol=1e-12)
+    known = replace(rates, scale=None)
+    np.testing.assert_allclose(rates(*point(x)), known(*point(x), eta[:-2] * 0.0), rtol=1e-14)
+
+
+def test_scales_are_nuisances_of_the_response_that_move_their_samples() -> None:
+    likelihood = counted_likelihood(dune_samples(scale_error=0.02))
+    assert [n.name for n in likelihood.nuisances if n.group == "response"] == [
+        f"scale_{lepton}_{k}" for lepton in ("e", "mu") for k in range(3)
+    ]
+    before, after = likelihood.predict({}), likelihood.predict({}, {"scale_mu_0": 1.0})
+    np.testing.assert_array_equal(before["nue_app"], after["nue_app"])
+    # Events move, few of them out of the window
+    assert np.max(np.abs(after["numu_dis"] / before["numu_dis"] - 1.0)) > 0.05
+    np.testing.assert_allclose(after["numu_dis"].sum(), before["numu_dis"].sum(), rtol=5e-3)
