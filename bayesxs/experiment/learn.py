@@ -249,20 +249,40 @@ def families(near: NearData, training: Training) -> list[Family]:
     Raises:
         InputError: near samples are left out of which cross sections are learned.
     """
-    data = {name: training_data(d, training) for name, d in near.detectors.items()}
+    return families_of_beams((near,), training)
+
+
+def families_of_beams(near: Sequence[NearData], training: Training) -> list[Family]:
+    """Return the same of the near data of several beams, whose targets have names of `in_beam`.
+
+    Raises:
+        InputError: near samples are left out of which cross sections are learned.
+    """
+    several = len(near) > 1
+    data, kept = {}, set()
+    for beam, own in enumerate(near):
+        for name, detector in own.detectors.items():
+            data[in_beam(name, beam, several)] = training_data(detector, training)
+        kept |= {in_beam(name, beam, several) for name in own.fitted}
     numbers = {name: number for number, name in enumerate(data)}
     if training.share == "none":
-        near.require_all_samples()
+        for own in near:
+            own.require_all_samples()
         return [Family(own, {name: own}, {name: numbers[name]}) for name, own in data.items()]
     found = []
     for sign in sorted({own.lepton.sign for own in data.values()}, reverse=True):
         targets = {name: own for name, own in data.items() if own.lepton.sign == sign}
-        fitted = tuple(own for name, own in targets.items() if name in near.fitted)
+        fitted = tuple(own for name, own in targets.items() if name in kept)
         if not fitted:
-            raise near.at_fault(f"one of {', '.join(targets)} too: they share a network")
+            raise near[0].at_fault(f"one of {', '.join(targets)} too: they share a network")
         own_numbers = {name: numbers[name] for name in targets}
         found.append(Family(SharedData(fitted), targets, own_numbers))
     return found
+
+
+def in_beam(name: str, beam: int, several: bool) -> str:
+    """Return the name of a target among those of several beams, such as "mu, beam 1"."""
+    return f"{name}, beam {beam + 1}" if several else name
 
 
 def training_data(near: NearDetector, training: Training) -> TrainingData:

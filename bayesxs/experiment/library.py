@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import jax
 import numpy as np
@@ -13,21 +12,17 @@ import xarray as xr
 from jax.typing import ArrayLike
 
 from bayesxs.errors import InputError
+from bayesxs.experiment.beams import learn_together
 from bayesxs.experiment.cross_section import LearnedCrossSection
 from bayesxs.experiment.cross_section import read_cross_section as read_learned
 from bayesxs.experiment.experiment import Experiment
-from bayesxs.experiment.learn import Training, families, groups, train_group
+from bayesxs.experiment.learn import Training
 from bayesxs.experiment.near import NearData
 from bayesxs.experiment.uncertainty import (
-    Certain,
-    Ensemble,
-    GaussianProcess,
-    Laplace,
     Uncertainty,
-    learned_cross_section,
 )
 from bayesxs.inference.bootstrap import bootstrap as fit_bootstrap
-from bayesxs.inference.likelihood import Likelihood, require_double_precision
+from bayesxs.inference.likelihood import Likelihood
 from bayesxs.inference.model import initial_values
 from bayesxs.inference.posterior import add_bootstrap, posterior_tree
 from bayesxs.inference.priors import Prior
@@ -52,14 +47,8 @@ from bayesxs.inputs.pdf import (
     with_heavy_flavors,
 )
 from bayesxs.keys import Purpose, derive
-from bayesxs.learning.gaussian_process import STEPS
-from bayesxs.learning.network import Average, Network
 from bayesxs.physics.structure_functions import PARTONS
-from bayesxs.progress import Reporter, Update
-
-UNCERTAINTIES: Final[Mapping[str, type[Uncertainty]]] = {
-    kind.type: kind for kind in (Certain, GaussianProcess, Laplace, Ensemble)
-}
+from bayesxs.progress import Reporter
 
 
 def flux(energy: ArrayLike, values: Mapping[str, ArrayLike], source: str = "own flux") -> Flux:
@@ -201,56 +190,9 @@ def learn(
         >>> learned.structure_functions()(0.3, 2.0).shape
         (3,)
     """
-    require_double_precision()
-    source = _uncertainty(uncertainty)
-    how = training or Training(members=8 if isinstance(source, Ensemble) else 1)
-    if isinstance(source, Ensemble) and how.members < 2:
-        raise InputError.at("learn", "training.members", how.members, "at least 2 for an ensemble")
-    if how.share != "none":
-        _require_shared(source, near)
-    reporter = Reporter(progress)
-    networks: dict[str, list[Network]] = {name: [] for name in near.sources}
-    for family in families(near, how):
-        for group in groups(how.members):
-            steps = how.schedule_for(family.data).steps
-            with reporter.bar(f"training {', '.join(family.targets)}", steps) as update:
-
-                def record(step: int, *_: object, update: Update = update) -> None:
-                    update(step)
-
-                found = train_group(how, family.data, key, family.number, group, record=record)
-            for network in found:
-                for name, own in family.apart(network).items():
-                    networks[name].append(own)
-
-    def bar(name: str) -> AbstractContextManager[Update]:
-        return reporter.bar(f"cross-section modes, {name}", STEPS)
-
-    averages = {name: Average(members) for name, members in networks.items()}
-    return learned_cross_section(near, averages, source, bar)
-
-
-def _require_shared(source: Uncertainty, near: NearData) -> None:
-    """Refuse sources of modes that would take each lepton's near data alone.
-
-    Raises:
-        InputError: it is one, or takes near data that networks are not fitted to.
-    """
-    allowed = '"none" or "ensemble" with training.share = "helicity"'
-    if not isinstance(source, Certain | Ensemble):
-        raise InputError.at("learn", "uncertainty", source.type, allowed)
-    if isinstance(source, Ensemble) and set(near.fitted) != set(near.sources):
-        allowed = '"none" where near_data has samples: modes take all near data'
-        raise InputError.at("learn", "uncertainty", source.type, allowed)
-
-
-def _uncertainty(chosen: Uncertainty | str) -> Uncertainty:
-    if isinstance(chosen, Uncertainty):
-        return chosen
-    if chosen not in UNCERTAINTIES:
-        allowed = f"one of {', '.join(UNCERTAINTIES)}, or an object"
-        raise InputError.at("learn", "uncertainty", chosen, allowed)
-    return UNCERTAINTIES[chosen]()
+    return learn_together(
+        (near,), training=training, uncertainty=uncertainty, key=key, progress=progress
+    )[0]
 
 
 def read_cross_section(path: str | Path, experiment: Experiment) -> LearnedCrossSection:

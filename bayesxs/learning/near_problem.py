@@ -124,8 +124,9 @@ def joint_problem(
 ) -> NearProblem:
     """Stack the near data of several leptons that see one tensor of five functions.
 
-    Nodes are concatenated, and rows: each sample's operator acts on its own (b0, b1, b2) and is
-    normalised by its own rate. The loss is the samples' losses, summed with the shares. With shares
+    Nodes are concatenated, and rows: each sample's operator acts on the (b0, b1, b2) of its own
+    lepton and is normalised by its own rate. Samples of one lepton, such as of two beams, share
+    their nodes. The loss is the samples' losses, summed with the shares. With shares
     of the events it is for counts the deviance of all events, per event.
 
     Args:
@@ -139,17 +140,40 @@ def joint_problem(
     if all(p.lift is not None and p.counts is not None for p in problems):
         lift = jnp.asarray(block_diag(*(root * np.asarray(p.lift) for p, root in scaled)))
         counts = jnp.concatenate([root**2 * jnp.asarray(p.counts) for p, root in scaled])
-    totals = [np.broadcast_to(np.asarray(p.total), p.matrix.shape) for p in problems]
+    leptons = _leptons(problems, masses)
+    own = [
+        [i for i, lepton in enumerate(leptons) if lepton == number]
+        for number in range(max(leptons) + 1)
+    ]
+    order = [i for samples in own for i in samples]
+    firsts = [problems[samples[0]] for samples in own]
+
+    def placed(rows: Sequence[Floats]) -> Array:
+        blocks = block_diag(*(np.concatenate([rows[i] for i in samples]) for samples in own))
+        sizes = [len(row) for row in rows]
+        ends = np.split(np.arange(sum(sizes)), np.cumsum([sizes[i] for i in order])[:-1])
+        return jnp.asarray(blocks[np.concatenate([ends[i] for i in np.argsort(order)])])
+
     return NearProblem(
-        jnp.concatenate([p.x for p in problems]),
-        jnp.concatenate([p.q2 for p in problems]),
-        jnp.asarray(block_diag(*(root * np.asarray(p.matrix) for p, root in scaled))),
-        jnp.asarray(block_diag(*totals)),
+        jnp.concatenate([p.x for p in firsts]),
+        jnp.concatenate([p.q2 for p in firsts]),
+        placed([root * np.asarray(p.matrix) for p, root in scaled]),
+        placed([np.broadcast_to(np.asarray(p.total), p.matrix.shape) for p in problems]),
         jnp.concatenate([root * p.target for p, root in scaled]),
         lift,
         counts,
-        jnp.concatenate([jnp.full(p.x.shape, m) for p, m in zip(problems, masses, strict=True)]),
+        jnp.concatenate([jnp.full(problems[i[0]].x.shape, masses[i[0]]) for i in own]),
     )
+
+
+def _leptons(problems: Sequence[NearProblem], masses: Sequence[float]) -> list[int]:
+    """Return the number of the lepton of each sample: one where mass and nodes are the same."""
+    keys = [
+        (mass, np.asarray(p.x).tobytes(), np.asarray(p.q2).tobytes())
+        for p, mass in zip(problems, masses, strict=True)
+    ]
+    distinct = list(dict.fromkeys(keys))
+    return [distinct.index(key) for key in keys]
 
 
 def smooth_functions(nodes: NodeGrid, active: np.ndarray, number: int, smoothing: float) -> Floats:

@@ -124,6 +124,22 @@ def test_losses_and_slopes_add(problems) -> None:
     np.testing.assert_allclose(slope, expected_slope, rtol=1e-7, atol=1e-10)
 
 
+def test_beams_of_one_lepton_share_its_nodes(problems) -> None:
+    """In any order: the loss is that of blocks of their own."""
+    mu, e = (problems[name] for name in MASSES)
+    other = mu._replace(matrix=1.5 * mu.matrix[::-1], total=2.0 * mu.total)
+    shares, network = (0.5, 0.2, 0.3), create_network(KIND, jax.random.key(4))
+    samples, masses = [mu, e, other], [MUON_MASS, ELECTRON_MASS, MUON_MASS]
+    joint = joint_problem(samples, masses, shares)
+    assert joint.x.shape == (len(mu.x) + len(e.x),)
+    found = near_density(network, joint)
+    parts = [
+        np.sqrt(share) * near_density(network, joint_problem([own], [mass], [1.0]))
+        for own, mass, share in zip(samples, masses, shares, strict=True)
+    ]
+    np.testing.assert_allclose(found, np.concatenate(parts), rtol=1e-10, atol=1e-14)
+
+
 def test_counts_have_the_deviance_of_all_events(samples) -> None:
     """2 sum n log(n/m) over the bins of both samples, m of each scaled to its events."""
     network = create_network(KIND, jax.random.key(4))
