@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
@@ -69,4 +69,16 @@ def relative_constraints(truth: Float, parts: Mapping[int, float]) -> Float:
     for place, part in parts.items():
         value = np.abs(truth[..., place])
         sd[..., place] = np.where(value > 0.0, value, 1.0) * part if np.isfinite(part) else np.inf
+    return sd
+
+
+def without_theta23(constraints: Callable[[Float], Float], truth: Float) -> Float:
+    """Return other constraints with theta23 free.
+
+    Args:
+        constraints: standard deviations from true coordinates.
+        truth: coordinates, (..., 7).
+    """
+    sd = np.array(constraints(truth), float)
+    sd[..., THETA23] = np.inf
     return sd

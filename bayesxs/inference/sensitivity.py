@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jax.tree_util import Partial
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
@@ -35,10 +36,13 @@ from bayesxs.inference.asimov import (
     minimise,
     parameters,
 )
-from bayesxs.inference.constraints import published_constraints
+from bayesxs.inference.constraints import published_constraints, without_theta23
 from bayesxs.physics.oscillation import DUNE, OscillationParameters
 
 Float = NDArray[np.float64]
+
+# Counts of all bins from parameters and matter density in g/cm^3, such as `Rates`: a pytree
+Counts = Callable[[OscillationParameters, ArrayLike], jax.Array]
 
 _MAXIMAL: Final = 0.25 * pi
 _PHASES: Final = (-0.5 * pi, 0.0, 0.5 * pi, pi)
@@ -56,21 +60,31 @@ class Asimov(NamedTuple):
         expected: counts of all bins from parameters, density in g/cm^3 and pulls.
         n_pulls: number of pulls, each of unit width.
         constraints: standard deviations of the coordinates, at their true values, from these.
+        nature: counts from parameters and density where others make the data than are fitted to
+            them; the same if not given.
     """
 
     expected: Expected
     n_pulls: int
     constraints: Callable[[Float], Float] = published_constraints
+    nature: Counts | None = None
 
     def counts(self, truth: Float) -> Float:
         """Return the data of each truth, (truths, bins)."""
-        return np.asarray(_counts(self.expected, self.n_pulls, jnp.asarray(truth)))
+        nature: Counts = Partial(_without_pulls, self.expected, jnp.zeros(self.n_pulls))
+        return np.asarray(_counts(self.nature or nature, jnp.asarray(truth)))
 
 
-@partial(jax.jit, static_argnums=1)
-def _counts(expected: Expected, n_pulls: int, truth: jax.Array) -> jax.Array:
+def _without_pulls(
+    expected: Expected, pulls: jax.Array, params: OscillationParameters, density: ArrayLike
+) -> jax.Array:
+    return expected(params, density, pulls)
+
+
+@jax.jit
+def _counts(nature: Counts, truth: jax.Array) -> jax.Array:
     def of_one(x: jax.Array) -> jax.Array:
-        return expected(parameters(x), x[DENSITY], jnp.zeros(n_pulls))
+        return nature(parameters(x), x[DENSITY])
 
     return jax.lax.map(of_one, truth, batch_size=_BATCH)
 
@@ -97,6 +111,16 @@ class Exclusion(NamedTuple):
 def true_coordinates(params: OscillationParameters, density: ArrayLike = DUNE.density) -> Float:
     """Return the coordinates of truths, (truths, 7), from parameters whose fields broadcast."""
     return np.atleast_2d(coordinates(params, density))
+
+
+def best_fit(asimov: Asimov, truth: Float) -> Exclusion:
+    """Return the smallest chi2 of all, in either ordering and octant.
+
+    Args:
+        asimov: the experiment.
+        truth: coordinates, (truths, 7).
+    """
+    return _exclusion(asimov, truth, _Hypothesis(_starts((None, *_PHASES), _BOTH, _BOTH)))
 
 
 def cp_violation(asimov: Asimov, truth: Float) -> Exclusion:
@@ -131,7 +155,7 @@ def wrong_octant(asimov: Asimov, truth: Float) -> Exclusion:
         asimov: the experiment.
         truth: coordinates, (truths, 7).
     """
-    asimov = asimov._replace(constraints=partial(_without_theta23, asimov.constraints))
+    asimov = asimov._replace(constraints=partial(without_theta23, asimov.constraints))
     starts = _starts((None, *_PHASES[::2]), _BOTH, (True,))
     maximal = tuple(start._replace(theta23=_MAXIMAL) for start in starts)
     return _exclusion(
@@ -251,12 +275,6 @@ _EXCLUSIONS: Final = {
     "ordering": wrong_ordering,
     "octant": wrong_octant,
 }
-
-
-def _without_theta23(constraints: Callable[[Float], Float], truth: Float) -> Float:
-    sd = np.array(constraints(truth), float)
-    sd[..., THETA23] = np.inf
-    return sd
 
 
 class _Start(NamedTuple):

@@ -1,0 +1,104 @@
+"""What expected counts that are wrong make of data: biases of parameters, ordering and octant.
+
+Data are what nature expects (Asimov data); what is fitted to them are other counts, of another
+cross section say. Where both are the same no parameter moves.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from bayesxs.inference.asimov import DCP, DENSITY, NAMES, Expected, parameters
+from bayesxs.inference.circle import TURN
+from bayesxs.inference.constraints import without_theta23
+from bayesxs.inference.sensitivity import Asimov, best_fit, wrong_octant, wrong_ordering
+
+Float = NDArray[np.float64]
+
+
+class Biases(NamedTuple):
+    """Best fits of data that another nature made.
+
+    Attributes:
+        shift: of the best fit from the truth, (truths, 7), in the order of `asimov.NAMES`; that of
+            dcp is the shorter way around the circle.
+        sigma: standard errors at the truth, (truths, 7).
+        chi2: of the best fit, (truths,).
+        ordering: by how much chi2 is larger in the other ordering than at the best fit, (truths,).
+        octant: the same in the other octant, theta23 having no constraint of its own, (truths,).
+        converged: whether all are minima, (truths,).
+    """
+
+    shift: Float
+    sigma: Float
+    chi2: Float
+    ordering: Float
+    octant: Float
+    converged: NDArray[np.bool_]
+
+    @property
+    def pulls(self) -> Float:
+        """Shifts over standard errors, (truths, 7)."""
+        return self.shift / self.sigma
+
+
+def biases(asimov: Asimov, truth: Float) -> Biases:
+    """Return what the expected counts of an experiment make of the data of its nature.
+
+    Args:
+        asimov: the experiment, with its nature.
+        truth: coordinates, (truths, 7).
+    """
+    best, other = best_fit(asimov, truth), wrong_ordering(asimov, truth)
+    unknown = asimov._replace(constraints=partial(without_theta23, asimov.constraints))
+    free, octant = best_fit(unknown, truth), wrong_octant(asimov, truth)
+    shift = best.x - truth
+    shift[:, DCP] = (shift[:, DCP] + 0.5 * TURN) % TURN - 0.5 * TURN
+    return Biases(
+        shift,
+        standard_errors(asimov, truth),
+        best.chi2,
+        other.chi2 - best.chi2,
+        octant.chi2 - free.chi2,
+        best.converged & other.converged & free.converged & octant.converged,
+    )
+
+
+def standard_errors(asimov: Asimov, truth: Float) -> Float:
+    """Return standard errors of the coordinates, (truths, 7), from the curvature at the truth.
+
+    Those of the inverse of J^T diag(1/mu) J + diag(1/s^2), with constraints s and pulls.
+
+    Args:
+        asimov: the experiment; its own expectation, not that of its nature.
+        truth: coordinates, (truths, 7).
+    """
+    sd = np.concatenate([asimov.constraints(truth), np.ones((len(truth), asimov.n_pulls))], axis=1)
+    return np.asarray(_errors(asimov.expected, jnp.asarray(truth), jnp.asarray(sd)))
+
+
+@jax.jit
+def _errors(expected: Expected, truth: jax.Array, sd: jax.Array) -> jax.Array:
+    n_x = len(NAMES)
+
+    def counts(v: jax.Array) -> jax.Array:
+        return expected(parameters(v[:n_x]), v[DENSITY], v[n_x:])
+
+    def of_one(given: tuple[jax.Array, jax.Array]) -> jax.Array:
+        x, own = given
+        v = jnp.concatenate([x, jnp.zeros(len(own) - n_x)])
+        mu, slope = counts(v), jax.jacfwd(counts)(v)
+        weight = jnp.where(mu > 0.0, 1.0 / jnp.where(mu > 0.0, mu, 1.0), 0.0)
+        # In units of constraints, or of what the data tell, the matrix has numbers near one
+        curvature = (slope.T * weight) @ slope + jnp.diag(1.0 / own**2)
+        size = jnp.sqrt(jnp.diag(curvature))
+        inverse = jnp.linalg.inv(curvature / jnp.outer(size, size))
+        return (jnp.sqrt(jnp.diag(inverse)) / size)[:n_x]
+
+    return jax.lax.map(of_one, (truth, sd))
