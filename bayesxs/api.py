@@ -287,9 +287,7 @@ def campaign(
     return Campaign(folder)
 
 
-def places(
-    card: CardLike | None, out: str | os.PathLike[str] | None, name: str
-) -> tuple[Path, str]:
+def places(card: object, out: str | os.PathLike[str] | None, name: str) -> tuple[Path, str]:
     """Return the folder to work in, and what messages call the card; the name is of no file."""
     source = os.fspath(card) if isinstance(card, str | os.PathLike) else ""
     folder = Path(out) if out is not None else Path("bayesxs-runs") / (Path(source).stem or name)

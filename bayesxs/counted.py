@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
@@ -15,6 +16,9 @@ from bayesxs.api import Finished, places
 from bayesxs.cards.counted import CountedCard, CountedCardLike, load_counted_card
 from bayesxs.session import available_cores, prepare_jax, prepare_run
 from bayesxs.storage.run_folder import CONFIG
+
+if TYPE_CHECKING:
+    from bayesxs.inference.reweighting import OtherPrior, Reweighted
 
 
 class Sensitivity(Finished):
@@ -87,8 +91,7 @@ def sensitivity(
     prepare_jax(available_cores())
     from bayesxs.runs.sensitivity import run_sensitivity
 
-    path = card if isinstance(card, str | os.PathLike) else None
-    folder, _ = places(path, out, "sensitivity")
+    folder, _ = places(card, out, "sensitivity")
     return Sensitivity(run_sensitivity(resolved, folder, resume=True, progress=progress))
 
 
@@ -102,7 +105,7 @@ class Inference(Finished):
         bayesxs.errors.InputError: ...
     """
 
-    last_stage = "posterior"
+    last_stage = "report"
     summary_file = "summary.json"
     report_file = "report.html"
 
@@ -117,6 +120,42 @@ class Inference(Finished):
         from bayesxs.storage.netcdf import read_tree
 
         return read_tree(self._folder.output("posterior.nc"))
+
+    @cached_property
+    def modes(self) -> xr.DataTree:
+        """Draws of each ordering and octant on its own, over mode, however improbable it is."""
+        from bayesxs.storage.netcdf import read_tree
+
+        return read_tree(self._folder.output("modes.nc"))
+
+    def reweighted(self, priors: Mapping[str, OtherPrior], *, seed: int = 0) -> Reweighted:
+        """Return the posterior under other priors, by new weights of the draws.
+
+        Its `ess` is the effective number of draws: where it is small, sample with the other priors.
+
+        Args:
+            priors: by the names of the posterior, e.g. {"sin2_theta13": Gaussian(0.0222, 0.0006)},
+                in place of those that were sampled; a `Flat`, a `Gaussian`, or a function that
+                returns the log density at an array of values, up to a constant. That of dm31 is one
+                of its size, |dm31 - s2_12 dm21|, in either ordering.
+            seed: of the choice of draws.
+
+        Raises:
+            InputError: a parameter that was not free, or a flat prior beyond the sampled range.
+        """
+        from bayesxs.inference.reweighting import reweighted
+
+        return reweighted(self.modes, priors, np.random.default_rng(seed))
+
+    def figure(self, name: str = "triangle") -> Figure:
+        """Draw one of the report's figures.
+
+        Raises:
+            InputError: there is no such figure; the message lists those there are.
+        """
+        from bayesxs.runs.counted_report import counted_figures
+
+        return self._draw(name, dict(counted_figures(self._folder)))
 
     @property
     def root(self) -> Path:
@@ -153,8 +192,7 @@ def infer(
     prepare_run(resolved.sampler.chains)
     from bayesxs.runs.counted import run_counted
 
-    path = card if isinstance(card, str | os.PathLike) else None
-    folder, _ = places(path, out, "inference")
+    folder, _ = places(card, out, "inference")
     run_counted(resolved, folder, resume=True, progress=progress)
     return Inference(folder)
 

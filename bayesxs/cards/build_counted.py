@@ -116,24 +116,37 @@ def build_likelihood(card: CountedCard, samples: ReconstructedSamples) -> Counte
 
 def build_modes(card: CountedCard, likelihood: CountedLikelihood, density: float) -> ModePosterior:
     """Return priors and likelihood: constraints of other experiments, flat ranges elsewhere."""
-    truth = likelihood.parameters
+    known = _gaussians(likelihood.parameters, density, card.constraints)
+    priors: dict[str, Prior] = {
+        name: known.get(name) or Flat(*getattr(card.ranges, name))
+        for name in RangesCard.model_fields
+    }
+    return mode_posterior(likelihood, priors, known["density"])
+
+
+def reactor_prior(truth: OscillationParameters) -> Gaussian:
+    """Return the constraint of reactor experiments on s2_13, around the truth."""
+    return _gaussians(truth, 0.0, "reactor")["s2_13"]
+
+
+def _gaussians(
+    truth: OscillationParameters, density: float, constraints: str
+) -> dict[str, Gaussian]:
+    """Return the Gaussian constraints that a card names, of the parameters that have one."""
     values = {name: float(np.asarray(value)) for name, value in truth._asdict().items()}
     x = true_coordinates(OscillationParameters(**values), density)
-    sd = dict(zip(NAMES, _CONSTRAINTS[card.constraints](x)[0], strict=True))
-    at = dict(zip(NAMES, x[0], strict=True))
-    priors: dict[str, Prior] = {}
-    for name in RangesCard.model_fields:
-        coordinate = name.replace("s2_", "theta")
-        width, value = float(sd[coordinate]), values[name]
-        if not np.isfinite(width):
-            priors[name] = Flat(*getattr(card.ranges, name))
+    found = {}
+    for coordinate, at, sd in zip(NAMES, x[0], _CONSTRAINTS[constraints](x)[0], strict=True):
+        if not np.isfinite(sd):
             continue
+        name, width = coordinate.replace("theta", "s2_"), float(sd)
+        value = density if name == "density" else values[name]
         if coordinate != name:  # d sin^2 theta = sin(2 theta) d theta
-            width *= float(np.sin(2.0 * at[coordinate]))
+            width *= float(np.sin(2.0 * at))
         if name == "dm31":
             value = abs(value - values["s2_12"] * values["dm21"])
-        priors[name] = Gaussian(value, width)
-    return mode_posterior(likelihood, priors, Gaussian(density, float(sd["density"])))
+        found[name] = Gaussian(value, width)
+    return found
 
 
 def build_chains(card: CountedCard) -> SamplerSettings:

@@ -93,3 +93,26 @@ def run_samples(
         from bayesxs.runs.counted import run_counted
 
         return run_counted(resolved, folder, resume=resume, progress=not quiet)
+
+
+def continue_samples(folder: Path, stage: str, quiet: bool) -> None:
+    """Carry out `bayesxs sample` or `report` in the folder of a run of samples.
+
+    Raises:
+        InputError: another command, or nothing that it could go on from.
+    """
+    if stage not in ("sample", "report"):
+        allowed = "sample or report: the folder is of a card of samples in reconstructed energy"
+        raise InputError.at(folder, "command", stage, allowed)
+    from bayesxs.cards.counted import load_counted_card
+    from bayesxs.session import prepare_run
+    from bayesxs.storage.run_folder import CONFIG, RunFolder
+
+    card = load_counted_card(RunFolder.view(folder).path / CONFIG)
+    prepare_run(card.sampler.chains)
+    from bayesxs.runs.counted import report_counted, run_counted
+
+    if stage == "report":
+        report_counted(folder, progress=not quiet)
+    else:
+        run_counted(card, folder, resume=True, progress=not quiet)

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from bayesxs.cli.counted import is_of_samples, run_samples, sensitivity
+from bayesxs.cli.counted import continue_samples, is_of_samples, run_samples, sensitivity
 from bayesxs.cli.events import decompose, events_app
 from bayesxs.cli.options import (
     RUNS,
@@ -368,6 +368,10 @@ def _card_of(
 def _continue(folder: Path, stage: str, quiet: bool) -> None:
     """Run one stage in an existing run folder."""
     with interruptible(f"bayesxs {stage} {shlex.quote(str(folder))}"):
+        if is_of_samples(None, folder, resume=True):
+            continue_samples(folder, stage, quiet)
+            return
+
         from bayesxs.cards.card import load_card
         from bayesxs.storage.run_folder import CONFIG, RunFolder
 

@@ -43,6 +43,13 @@ class Evidence(NamedTuple):
     error: float
 
 
+def normalised(log_weights: Float, errors: Float) -> tuple[Float, Float]:
+    """Return weights that add up to one, and errors that follow from those of their logarithms."""
+    p = np.exp(log_weights - logsumexp(log_weights))
+    slopes = p[:, None] * (np.eye(len(p)) - p)
+    return p, np.sqrt((slopes**2) @ errors**2)
+
+
 class Proposal(NamedTuple):
     """An angle from wrapped normal kernels, and normal numbers whose mean follows the angle.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from math import pi
 from typing import Final
@@ -11,7 +11,6 @@ from typing import Final
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 from jax import Array
 from numpy.typing import NDArray
 from scipy.special import logsumexp
@@ -26,11 +25,9 @@ from bayesxs.inference.asimov import (
     coordinates,
     minimise,
 )
-from bayesxs.inference.evidence import Evidence, bridge
+from bayesxs.inference.evidence import Evidence, bridge, normalised
 from bayesxs.inference.modes import MODES, Mode, ModePosterior, mode_model, stacked, wrapped
-from bayesxs.inference.posterior import PUBLIC_NAMES
-from bayesxs.inference.sampling import Draws, NutsSampler, SamplerSettings, joined
-from bayesxs.inference.summaries import described
+from bayesxs.inference.sampling import Draws, NutsSampler, Piece, SamplerSettings, joined
 from bayesxs.physics.oscillation import OscillationParameters
 
 Float = NDArray[np.float64]
@@ -70,15 +67,16 @@ class ModeDraws:
     @property
     def probabilities(self) -> Float:
         """Posterior probability of each mode."""
-        log = self.log_weights
-        return np.exp(log - logsumexp(log))
+        return self._normalised[0]
 
     @property
     def errors(self) -> Float:
         """Monte Carlo error of each probability."""
-        p, sd = self.probabilities, np.array([e.error for e in self.evidences])
-        slopes = p[:, None] * (np.eye(len(p)) - p)
-        return np.sqrt((slopes**2) @ sd**2)
+        return self._normalised[1]
+
+    @property
+    def _normalised(self) -> tuple[Float, Float]:
+        return normalised(self.log_weights, np.array([e.error for e in self.evidences]))
 
     def log_bayes_factor(self, chosen: Callable[[Mode], bool]) -> Evidence:
         """Return log of the Bayes factor of some modes over the others, and its error."""
@@ -163,44 +161,52 @@ def _constraints(posterior: ModePosterior) -> tuple[Float, Float]:
     return truth, widths
 
 
-def sample_modes(
-    posterior: ModePosterior,
-    settings: SamplerSettings,
-    key: Array,
-    update: Callable[[float], object] = lambda done: None,
-) -> ModeDraws:
+def sample_modes(posterior: ModePosterior, settings: SamplerSettings, key: Array) -> ModeDraws:
     """Sample every mode with NUTS and find its evidence by bridge sampling.
 
     Args:
         posterior: from `mode_posterior`.
         settings: chains, and their lengths, of each mode.
         key: random key.
-        update: told the steps that are done.
     """
-    modes = MODES if "s2_23" in posterior.names else tuple(m for m in MODES if not m.upper)
+    pieces = (piece.draws for piece in mode_pieces(posterior, settings, key))
+    return weighed(posterior, joined(draws for draws in pieces if draws is not None), key)
+
+
+def mode_pieces(
+    posterior: ModePosterior,
+    settings: SamplerSettings,
+    key: Array,
+    resume: Mapping[str, np.ndarray] | None = None,
+) -> Iterator[Piece]:
+    """Sample every mode with NUTS, `record_every` steps at a time; `weighed` takes all draws.
+
+    Args:
+        posterior: from `mode_posterior`.
+        settings: chains, and their lengths, of each mode.
+        key: random key.
+        resume: state of a piece of an interrupted run, after which the others follow.
+    """
+    modes = modes_of(posterior)
     z0, dcp0 = mode_starts(posterior, modes)
     each = settings.chains
     starts = {
         "z": jnp.repeat(jnp.asarray(z0), each, axis=0),
         "dcp_unwrapped": jnp.repeat(jnp.asarray(dcp0), each),
     }
-    every = SamplerSettings(
-        *(each * len(modes), settings.warmup, settings.draws, settings.target_accept),
-        record_every=settings.record_every,
-    )
+    every = replace(settings, chains=each * len(modes))
     sampler = NutsSampler(mode_model, every, own_arguments=1, own_starts=True)
-    pieces = []
-    for piece in sampler.pieces((stacked(modes, each), posterior), key, starts):
-        update(piece.done)
-        if piece.draws is not None:
-            pieces.append(piece.draws)
-    return weighed(posterior, modes, joined(pieces), key)
+    return sampler.pieces((stacked(modes, each), posterior), key, starts, resume=resume)
 
 
-def weighed(
-    posterior: ModePosterior, modes: tuple[Mode, ...], draws: Draws, key: Array
-) -> ModeDraws:
+def modes_of(posterior: ModePosterior) -> tuple[Mode, ...]:
+    """Return the modes that are sampled: without a free s2_23 one stands for both octants."""
+    return MODES if "s2_23" in posterior.names else tuple(m for m in MODES if not m.upper)
+
+
+def weighed(posterior: ModePosterior, draws: Draws, key: Array) -> ModeDraws:
     """Return draws of all modes' chains, one mode after the other, with the modes' evidences."""
+    modes = modes_of(posterior)
     shape = len(modes), -1, draws.sites["z"].shape[1]
     z = draws.sites["z"].reshape(*shape, posterior.size)
     dcp = wrapped(draws.sites["dcp_unwrapped"]).reshape(shape)
@@ -224,74 +230,3 @@ def _log_densities(posterior: ModePosterior, mode: Mode, z: Array, dcp: Array) -
         return posterior.log_density(mode, *pair)
 
     return jax.lax.map(one, (z, dcp), batch_size=_BATCH)
-
-
-def parameter_draws(posterior: ModePosterior, draws: ModeDraws) -> list[dict[str, Float]]:
-    """Return, of each mode, public names and values of its draws, each (chains, draws, ...)."""
-    found = []
-    for mode, z, dcp in zip(draws.modes, draws.z, draws.dcp, strict=True):
-        values, eta = _values(posterior, Mode(*map(jnp.asarray, mode)), jnp.asarray(z))
-        own = {PUBLIC_NAMES.get(n, n): np.asarray(v) for n, v in values.items()}
-        shape = dcp.shape
-        own = {n: np.broadcast_to(v, shape) for n, v in own.items()} | {"dcp": dcp}
-        own["jarlskog"] = jarlskog(own)
-        own["ordering"] = np.full(shape, float(mode.ordering))
-        found.append(own | {"nuisance": np.asarray(eta)})
-    return found
-
-
-@jax.jit
-def _values(posterior: ModePosterior, mode: Mode, z: Array) -> tuple[dict[str, Array], Array]:
-    return jax.vmap(jax.vmap(lambda z: posterior.values(mode, z)))(z)
-
-
-def jarlskog(values: dict[str, Float]) -> Float:
-    """Return J = s12 c12 s23 c23 s13 c13^2 sin(dcp) (Jarlskog 1985, Phys. Rev. Lett. 55, 1039)."""
-    s12, s13, s23 = (values[f"sin2_theta{pair}"] for pair in ("12", "13", "23"))
-    product_of = s12 * (1.0 - s12) * s23 * (1.0 - s23) * s13
-    return np.sqrt(product_of) * (1.0 - s13) * np.sin(values["dcp"])
-
-
-def mixed_tree(
-    posterior: ModePosterior,
-    draws: ModeDraws,
-    rng: np.random.Generator,
-    ordering: float | None = None,
-) -> xr.DataTree:
-    """Return the posterior over all modes, or given an ordering, as ArviZ takes it.
-
-    Of each chain and draw, the mode is drawn with its probability; what is taken is that mode's
-    draw of the same chain and number. Groups: posterior, and sample_stats with the statistics of
-    what was taken.
-
-    Args:
-        posterior: what was sampled.
-        draws: of the modes.
-        rng: for the modes.
-        ordering: +1 or -1, the one that is given, however improbable; both if None.
-    """
-    found = parameter_draws(posterior, draws)
-    shape = draws.dcp.shape[1:]
-    log = draws.log_weights
-    if ordering is not None:
-        log = np.where([bool(m.ordering == ordering) for m in draws.modes], log, -np.inf)
-    chosen = rng.choice(len(draws.modes), size=shape, p=np.exp(log - logsumexp(log)))
-    rows, columns = np.indices(shape)
-    dims = ("chain", "draw")
-    variables = {}
-    for name in found[0]:
-        stack = np.stack([own[name] for own in found])
-        axes = (*dims, "nuisance_name") if stack.ndim > 3 else dims
-        variables[name] = axes, stack[chosen, rows, columns]
-    coords: dict[str, object] = {d: np.arange(n) for d, n in zip(dims, shape, strict=True)}
-    coords["nuisance_name"] = [n.name for n in posterior.likelihood.nuisances]
-    statistics = {n: (dims, v[chosen, rows, columns]) for n, v in draws.statistics.items()}
-    mixed = xr.Dataset(variables, coords)
-    for variable, array in mixed.data_vars.items():
-        described(str(variable), array, (-np.pi, np.pi))
-    return xr.DataTree.from_dict(
-        {
-            "posterior": mixed,
-            "sample_stats": xr.Dataset(statistics, {d: coords[d] for d in dims}),
-        }
-    )

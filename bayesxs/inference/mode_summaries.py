@@ -1,4 +1,4 @@
-"""What the posterior over orderings and octants says, with Monte Carlo errors."""
+"""Results of a posterior over orderings and octants, with Monte Carlo errors."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from bayesxs.inference.circle import TURN
 from bayesxs.inference.evidence import Evidence
 from bayesxs.inference.mode_sampling import ModeDraws
 from bayesxs.inference.modes import Mode, ModePosterior
+from bayesxs.inference.reweighting import Reweighted, flat_in_sine, kish
 from bayesxs.inference.summaries import summary_of
 from bayesxs.physics.oscillation import OscillationParameters
 
@@ -86,15 +87,6 @@ def savage_dickey(phases: xr.Dataset, dcp: float) -> Evidence:
     return Evidence(float(np.log(max(value, 1e-300) * TURN)), error / max(value, 1e-300))
 
 
-def flat_in_sine(dcp: Float) -> tuple[Float, float]:
-    """Return weights that make a prior flat in dcp one flat in sin(dcp), and their ESS.
-
-    The weight is |cos dcp|; the effective size (sum w)^2 / sum w^2 (Kish 1965) is in draws.
-    """
-    weights = np.abs(np.cos(dcp))
-    return weights, float(weights.sum() ** 2 / np.sum(weights**2))
-
-
 def weighted_interval(values: Float, weights: Float, mass: float) -> list[float]:
     """Return the shortest interval that holds a part of weighted draws."""
     order = np.argsort(values)
@@ -119,8 +111,7 @@ def summarise_modes(
     """
     chosen = tree["posterior"].to_dataset()
     jarlskog, dcp = chosen["jarlskog"].values.ravel(), chosen["dcp"].values.ravel()
-    sine, effective = flat_in_sine(dcp)
-    even = np.ones_like(dcp)
+    sine, even = np.exp(flat_in_sine(dcp)), np.ones_like(dcp)
     return {
         "modes": [_mode(draws, i) for i in range(len(draws.modes))],
         "log_bayes_factor": {
@@ -135,7 +126,7 @@ def summarise_modes(
         },
         "jarlskog": {
             "flat_in_dcp": _intervals(jarlskog, even) | {"ess": float(len(dcp))},
-            "flat_in_sin_dcp": _intervals(jarlskog, sine) | {"ess": effective},
+            "flat_in_sin_dcp": _intervals(jarlskog, sine) | {"ess": kish(sine)},
         },
         "parameters": {
             name: summary_of(str(name), chosen[name], _PERCENTS)
@@ -153,6 +144,19 @@ def summarise_modes(
         "divergences": int(draws.statistics["diverging"].sum()),
         "ess_bulk_least": min(_mode(draws, i)["ess_bulk_least"] for i in range(len(draws.modes))),
         "r_hat_largest": max(_mode(draws, i)["r_hat_largest"] for i in range(len(draws.modes))),
+    }
+
+
+def summarise_reweighted(found: Reweighted) -> dict[str, Any]:
+    """Return probabilities, intervals of dcp and the effective number of draws, under a prior."""
+    share = found.probabilities["probability"].to_series()
+    dcp = found.posterior["posterior"].dataset["dcp"]
+    own = summary_of("dcp", dcp, _PERCENTS)
+    return {
+        "normal": float(share[[n.startswith("normal") for n in share.index]].sum()),
+        "upper": float(share[[n.endswith("upper") for n in share.index]].sum()),
+        "ess": found.ess,
+        "dcp": {n: v for n, v in own.items() if n in ("unit", "mean", "hdi68", "hdi95")},
     }
 
 
@@ -197,15 +201,22 @@ def _intervals(values: Float, weights: Float) -> dict[str, Any]:
 
 def predictive_counts(
     posterior: ModePosterior, tree: xr.DataTree, rng: np.random.Generator, number: int = 200
-) -> Float:
-    """Return replicated counts of all analysed bins from draws of the posterior, (number, bins)."""
-    chosen = tree["posterior"].to_dataset().stack(sample=("chain", "draw"))
-    rows = rng.choice(chosen.sizes["sample"], size=number, replace=True)
-    picked = chosen.isel(sample=rows)
+) -> xr.DataArray:
+    """Return replicated counts of all analysed bins, over chain, draw and bin.
+
+    They are those of about `number` evenly spaced draws of the posterior.
+    """
+    chosen = tree["posterior"].to_dataset()
+    step = max(1, chosen.sizes["chain"] * chosen.sizes["draw"] // number)
+    chosen = chosen.isel(draw=slice(None, None, step))
+    flat = chosen.stack(sample=("chain", "draw"))
     names = ("sin2_theta12", "sin2_theta13", "sin2_theta23", "dcp", "dm21", "dm31", "density")
-    values = jnp.asarray(np.stack([picked[name].values for name in names], axis=1))
-    eta = jnp.asarray(picked["nuisance"].transpose("sample", "nuisance_name").values)
-    return rng.poisson(np.asarray(_replicated(posterior, values, eta))).astype(float)
+    values = jnp.asarray(np.stack([flat[name].values for name in names], axis=1))
+    eta = jnp.asarray(flat["nuisance"].transpose("sample", "nuisance_name").values)
+    counts = rng.poisson(np.asarray(_replicated(posterior, values, eta)))
+    shape = chosen.sizes["chain"], chosen.sizes["draw"], -1
+    places = {"chain": chosen["chain"], "draw": chosen["draw"]}
+    return xr.DataArray(counts.reshape(shape), places, ("chain", "draw", "bin"))
 
 
 @jax.jit

@@ -98,6 +98,14 @@ class ModePosterior:
         """Numbers beside the phase."""
         return len(self.names) + len(self.likelihood.nuisances)
 
+    @property
+    def priors(self) -> dict[str, Prior]:
+        """Priors of the free parameters but dcp; that of dm31 is of the size |dm31 - center|."""
+        ends = zip(self.low.tolist(), self.high.tolist(), strict=True)
+        normal = zip(self.mean.tolist(), self.sd.tolist(), strict=True)
+        both = zip(self.names, self.flat, ends, normal, strict=True)
+        return {name: Flat(*e) if flat else Gaussian(*n) for name, flat, e, n in both}
+
     def values(self, mode: Mode, z: Array) -> tuple[dict[str, Array], Array]:
         """Return oscillation parameters and density by name, without dcp, and the nuisances."""
         out = dict(self.fixed)

@@ -14,6 +14,7 @@ from bayesxs.report.numbers import (
     detailed_interval,
     deviation,
     exponential,
+    interval,
     power,
     scaled,
 )
@@ -21,6 +22,7 @@ from bayesxs.report.style import Quantity, quantity
 from bayesxs.types import Json
 
 _SECTION: Final = "Posterior"
+_CHAINS: Final = "Chains"
 FIGURES: Final = {
     "triangle": Caption(
         _SECTION,
@@ -31,12 +33,13 @@ FIGURES: Final = {
         _SECTION,
         "Contours by ordering",
         "The CP phase against reactor mixing, atmospheric mixing against mass splitting, given "
-        "each mass ordering.",
+        "each mass ordering. Points of the lines are in contours_*.csv, and in hepdata.zip.",
     ),
     "phase": Caption(
         _SECTION,
         "Density of the CP phase",
-        "Averaged over conditional densities of the draws; the parts of the orderings add up.",
+        "Averaged over conditional densities of the draws; the parts of the orderings and octants, "
+        "with their probabilities, are stacked.",
     ),
     "biprobability": Caption(
         _SECTION,
@@ -55,7 +58,36 @@ FIGURES: Final = {
         "Nuisances",
         "Mean and standard deviation in units of the prior's width, whose 68 % is shaded.",
     ),
+    "trace": Caption(
+        _CHAINS,
+        "Marginals and traces of each chain",
+        "Chains of one ordering and octant. They should lie over one another, and wander about "
+        "without a trend.",
+    ),
+    "rank": Caption(
+        _CHAINS,
+        "Ranks of each chain",
+        "Departures of the ranks of each chain's draws among those of all chains from uniform "
+        "ones, with their 94 % band.",
+    ),
+    "energy": Caption(
+        _CHAINS,
+        "Energies",
+        "Where changes from draw to draw are much narrower than the energies (E-BFMI below 0.3), "
+        "chains do not reach the tails.",
+    ),
 }
+_OF_MODE: Final = "-"  # between a stem and the ordering and octant that its figure shows
+
+
+def _caption(stem: str) -> Caption:
+    """Return the words on a figure; of chains, with their ordering and octant."""
+    kind, _, mode = stem.partition(_OF_MODE)
+    own = FIGURES[kind]
+    if not mode:
+        return own
+    ordering, _, octant = mode.partition("_")
+    return own._replace(title=f"{own.title}: {ordering} ordering, {octant} octant")
 
 
 def render_modes(
@@ -74,14 +106,16 @@ def render_modes(
         images: PNG images by file stem, those in FIGURES.
         name: of the run or its card.
     """
+    order = list(FIGURES)
+    stems = sorted(images, key=lambda stem: order.index(stem.partition(_OF_MODE)[0]))
     pictures = [
         Picture(
             number,
             stem,
-            FIGURES[stem],
+            _caption(stem),
             f"data:image/png;base64,{base64.b64encode(images[stem]).decode()}",
         )
-        for number, stem in enumerate((s for s in FIGURES if s in images), start=1)
+        for number, stem in enumerate(stems, start=1)
     ]
     return render_page(
         "modes.html.j2",
@@ -91,7 +125,8 @@ def render_modes(
         reasons=_reasons(summary),
         sound=f"At least {summary['ess_bulk_least']:.0f} effective draws of every number.",
         tables=_tables(summary),
-        pictures=pictures,
+        pictures=[p for p in pictures if p.words.section == _SECTION],
+        chains=[p for p in pictures if p.words.section == _CHAINS],
     )
 
 
@@ -145,23 +180,48 @@ def _tables(summary: Json) -> list[Table]:
         )
         for key, v in summary["jarlskog"].items()
     ]
+    others = [
+        Row(
+            _OTHER_PRIORS[key],
+            (
+                _share(v["normal"]),
+                _share(v["upper"]),
+                *(interval(v["dcp"], i, quantity("dcp").scale) for i in ("hdi68", "hdi95")),
+                f"{v['ess']:.0f}",
+            ),
+        )
+        for key, v in summary.get("other_priors", {}).items()
+    ]
     columns = ("", "log Bayes factor", "Bayes factor")
     return [
         Table(("", "probability", "log evidence", "divergences", "ESS"), modes),
         Table(columns, factors, "By bridge sampling, and the ratio of Savage and Dickey."),
         Table(("", "mean", "sd", "68 %", "95 %"), parameters, "Over both orderings and octants."),
         Table(("Jarlskog invariant [10⁻²]", "mean", "68 %", "95 %", "ESS"), jarlskog, _JARLSKOG),
+        Table(_OTHER_COLUMNS, others, "Draws of all modes with new weights."),
     ]
 
 
 _INTERVALS: Final = ("interval68", "interval95")
 _JARLSKOG: Final = "s₁₂c₁₂ s₂₃c₂₃ s₁₃c₁₃² sin δ_CP; ESS: effective number of draws under the prior."
+_OTHER_COLUMNS: Final = (
+    *("other prior", "normal ordering", "upper octant", "δ_CP, 68 % [degrees]"),
+    *("δ_CP, 95 % [degrees]", "ESS"),
+)
+_OTHER_PRIORS: Final = {
+    "flat_in_sin_dcp": "flat in sin δ_CP",
+    "with_reactor": "with the reactor constraint on θ₁₃",
+}
 _DENSITY: Final = Quantity("", "matter density", "matter density", plain_unit="g/cm³")
 _SMALL: Final = 1e-3
 
 
 def _probability(value: float, error: float) -> str:
-    return f"{value:.4f} ± {error:.4f}" if value >= _SMALL else power(value)
+    return f"{_share(value)} ± {error:.4f}" if value >= _SMALL else _share(value)
+
+
+def _share(probability: float) -> str:
+    return f"{probability:.4f}" if probability >= _SMALL else power(probability)
 
 
 def _parameter(shown: Quantity, entry: Json) -> Row:

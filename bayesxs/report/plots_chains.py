@@ -13,7 +13,17 @@ from matplotlib.ticker import MaxNLocator
 
 from bayesxs.inference.pointwise import reported
 from bayesxs.report.draws import COLORS, parameters, posterior
-from bayesxs.report.style import CHAINS, CROSS_SECTIONS, GUIDE, TRUTH, Plate, quantity, style
+from bayesxs.report.style import (
+    CHAINS,
+    CROSS_SECTIONS,
+    GUIDE,
+    LEARNED,
+    SHADE,
+    TRUTH,
+    Plate,
+    quantity,
+    style,
+)
 from bayesxs.types import Floats
 
 if TYPE_CHECKING:
@@ -86,6 +96,45 @@ def rank_figure(tree: xr.DataTree) -> Figure:
                 note.set_text(note.get_text().replace("(", "  ("))
         for ax in used[::columns]:
             ax.set_ylabel(r"$\Delta$ ECDF")
+    return figure
+
+
+def energy_figure(trees: Mapping[str, xr.DataTree]) -> Figure:
+    """Draw energies and their changes from draw to draw, of several posteriors.
+
+    Where changes are much narrower, chains walk slowly between levels of the density (Betancourt,
+    arXiv:1604.00695). The ratio of mean squares is the fraction of missing information, E-BFMI.
+
+    Args:
+        trees: by name, each with group sample_stats.
+    """
+    import arviz as az
+
+    columns = min(len(trees), 2)
+    rows = -(-len(trees) // columns)
+    with style():
+        figure = Plate(figsize=(4.6 * columns, 2.7 * rows + 0.3))
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        for ax, (name, tree) in zip(axes, trees.items(), strict=False):
+            energy = np.asarray(tree["sample_stats"]["energy"].transpose("chain", "draw"), float)
+            level, change = (energy - energy.mean()).ravel(), np.diff(energy, axis=1).ravel()
+            both: Floats = np.concatenate([level, change])
+            edges = np.linspace(
+                float(np.quantile(both, 0.001)), float(np.quantile(both, 0.999)), 41
+            )
+            for values, color, words in (
+                (level, SHADE, "energy"),
+                (change, LEARNED, "change from draw to draw"),
+            ):
+                held = np.histogram(values, edges, density=True)[0]
+                ax.stairs(held, edges, color=color, fill=words == "energy", lw=1.4, label=words)
+            least = float(np.min(np.asarray(az.bfmi(energy))))
+            ax.set_title(f"{name}: E-BFMI {least:.2f}")
+            ax.set_xlabel("energy about its mean")
+            ax.set_yticks([])
+        for ax in axes[len(trees) :]:
+            ax.set_axis_off()
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
 

@@ -7,11 +7,14 @@ from typing import Final
 
 import numpy as np
 import xarray as xr
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from bayesxs.report.hdr import Support, smooth
+from bayesxs.report.contours import PLANES, SPLITTING, contours, shown, support, values
+from bayesxs.report.hdr import smooth
 from bayesxs.report.style import (
     ASSUMED,
     GUIDE,
@@ -19,6 +22,7 @@ from bayesxs.report.style import (
     SHADE,
     STAR,
     TRUTH,
+    Dashes,
     Plate,
     quantity,
     style,
@@ -28,33 +32,13 @@ from bayesxs.types import Floats
 type Point = Mapping[str, float]
 
 ORDERINGS: Final = {"normal": LEARNED, "inverted": ASSUMED}
-_SIGNS: Final = {"normal": 1.0, "inverted": -1.0}
-_TRIANGLE: Final = ("dcp", "sin2_theta23", "sin2_theta13", "abs_dm31")
-_PAIRS: Final = (("dcp", "sin2_theta13"), ("sin2_theta23", "abs_dm31"))
-_MASSES: Final = (0.95, 0.68)
+_TRIANGLE: Final = ("dcp", "sin2_theta23", "sin2_theta13", SPLITTING)
+_DASHES: Final[dict[int, Dashes]] = {68: "solid", 95: (0, (4, 2))}
 
 
-def _values(draws: xr.Dataset, name: str) -> Floats:
-    """Return draws in the shown unit; |dm31| lays both orderings over one another."""
-    stored = "dm31" if name == "abs_dm31" else name
-    values = np.asarray(draws[stored], float).ravel() * quantity(stored).scale
-    return np.abs(values) if name == "abs_dm31" else values
-
-
-def _support(name: str) -> Support:
-    return Support(-180.0, 180.0, True) if name == "dcp" else Support()
-
-
-def _label(name: str) -> str:
-    if name != "abs_dm31":
-        return quantity(name).axis
-    shown = quantity("dm31")
-    return rf"$|\Delta m^2_{{31}}|$ [{shown.unit}]"
-
-
-def _shown(trees: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+def _moved(trees: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
     """Return the orderings whose chains moved: others have no density."""
-    return {k: d for k, d in trees.items() if all(np.ptp(_values(d, n)) > 0.0 for n in _TRIANGLE)}
+    return {k: d for k, d in trees.items() if all(np.ptp(values(d, n)) > 0.0 for n in _TRIANGLE)}
 
 
 def triangle_figure(trees: Mapping[str, xr.Dataset], true: Point) -> Figure:
@@ -64,7 +48,7 @@ def triangle_figure(trees: Mapping[str, xr.Dataset], true: Point) -> Figure:
         trees: posterior draws by ordering, "normal" or "inverted".
         true: true values in stored units, by name; empty where there are none.
     """
-    found, n = _shown(trees), len(_TRIANGLE)
+    found, n = _moved(trees), len(_TRIANGLE)
     with style():
         figure = Plate(figsize=(9.0, 9.0))
         axes = figure.subplots(n, n, sharex="col", squeeze=False)
@@ -75,19 +59,19 @@ def triangle_figure(trees: Mapping[str, xr.Dataset], true: Point) -> Figure:
                     ax.set_axis_off()
                 elif column == row:
                     for ordering, draws in found.items():
-                        density = smooth(_values(draws, horizontal), [_support(horizontal)])
+                        density = smooth(values(draws, horizontal), [support(horizontal)])
                         ax.plot(density.axes[0], density.density, color=ORDERINGS[ordering])
                     ax.set_yticks([])
                     ax.set_ylim(bottom=0.0)
                 else:
                     _plane(ax, found, horizontal, vertical, true)
                 if row == n - 1:
-                    ax.set_xlabel(_label(horizontal))
+                    ax.set_xlabel(shown(horizontal).axis)
                 if column == 0 and row > 0:
-                    ax.set_ylabel(_label(vertical))
+                    ax.set_ylabel(shown(vertical).axis)
                 ax.locator_params(axis="x", nbins=4)
                 ax.label_outer(remove_inner_ticks=False)
-        figure.legend(handles=_handles(found), loc="outside upper right")
+        figure.legend(handles=_handles(found, true), loc="upper right", fontsize=12)
     return figure
 
 
@@ -96,14 +80,14 @@ def contour_figure(trees: Mapping[str, xr.Dataset], true: Point) -> Figure:
 
     Takes what `triangle_figure` takes.
     """
-    found = _shown(trees)
+    found = _moved(trees)
     with style():
         figure = Plate(figsize=(9.6, 4.4))
-        for ax, (horizontal, vertical) in zip(figure.subplots(1, 2), _PAIRS, strict=True):
+        for ax, (horizontal, vertical) in zip(figure.subplots(1, 2), PLANES, strict=True):
             _plane(ax, found, horizontal, vertical, true)
-            ax.set_xlabel(_label(horizontal))
-            ax.set_ylabel(_label(vertical))
-        figure.legend(handles=_handles(found), loc="outside upper center", ncols=2)
+            ax.set_xlabel(shown(horizontal).axis)
+            ax.set_ylabel(shown(vertical).axis)
+        figure.legend(handles=_handles(found, true), loc="outside upper center", ncols=5)
     return figure
 
 
@@ -111,19 +95,10 @@ def _plane(
     ax: Axes, trees: Mapping[str, xr.Dataset], horizontal: str, vertical: str, true: Point
 ) -> None:
     for ordering, draws in trees.items():
-        pair = np.column_stack([_values(draws, horizontal), _values(draws, vertical)])
-        density = smooth(pair, [_support(horizontal), _support(vertical)])
-        ax.contour(
-            *density.axes,
-            density.density.T,
-            levels=[density.level(mass) for mass in _MASSES],
-            colors=ORDERINGS[ordering],
-            linestyles=[(0, (4, 2)), "solid"],
-        )
-    names = ["dm31" if name == "abs_dm31" else name for name in (horizontal, vertical)]
-    if all(name in true for name in names):
-        x, y = (true[name] * quantity(name).scale for name in names)
-        y = abs(y) if names[1] == "dm31" else y
+        for line in contours(draws, (horizontal, vertical), ordering):
+            ax.plot(line.x, line.y, color=ORDERINGS[ordering], ls=_DASHES[line.percent], lw=1.4)
+    if true:
+        x, y = (values(true, name) for name in (horizontal, vertical))
         ax.scatter(x, y, marker="*", s=70, c=STAR, ec=TRUTH, lw=0.8, zorder=5)
     if horizontal == "dcp":
         ax.set_xlim(-180.0, 180.0)
@@ -131,8 +106,16 @@ def _plane(
         ax.set_ylim(-180.0, 180.0)
 
 
-def _handles(found: Mapping[str, xr.Dataset]) -> list[Patch]:
-    return [Patch(color=ORDERINGS[name], label=f"{name} ordering") for name in found]
+def _handles(found: Mapping[str, xr.Dataset], true: Point) -> list[Artist]:
+    """Return entries of a legend: orderings, masses, and the truth if it is known."""
+    handles: list[Artist] = [
+        Patch(color=ORDERINGS[name], label=f"{name} ordering") for name in found
+    ]
+    handles += [Line2D([], [], color=GUIDE, ls=d, label=f"{p} %") for p, d in _DASHES.items()]
+    if true:
+        star = {"marker": "*", "ms": 10, "mfc": STAR, "mec": TRUTH, "mew": 0.8, "ls": ""}
+        handles.append(Line2D([], [], label="true", **star))  # type: ignore[arg-type]
+    return handles
 
 
 def phase_figure(phases: xr.Dataset, probabilities: Sequence[float], true: Point) -> Figure:
@@ -145,7 +128,7 @@ def phase_figure(phases: xr.Dataset, probabilities: Sequence[float], true: Point
     """
     dcp = np.degrees(np.append(phases["dcp"].values, np.pi))
     with style():
-        figure = Plate(figsize=(7.0, 4.0))
+        figure = Plate(figsize=(7.6, 4.0))
         ax = figure.subplots()
         below = np.zeros(len(dcp))
         for number, name in enumerate(phases["mode"].values.tolist()):
@@ -153,53 +136,69 @@ def phase_figure(phases: xr.Dataset, probabilities: Sequence[float], true: Point
             top = below + np.append(part, part[0])
             color = ORDERINGS[str(name).split(",", maxsplit=1)[0]]
             alpha = 0.75 if "upper" in str(name) else 0.4
-            ax.fill_between(dcp, below, top, color=color, alpha=alpha, lw=0, label=str(name))
+            words = f"{name}: {_percent(probabilities[number])}"
+            ax.fill_between(dcp, below, top, color=color, alpha=alpha, lw=0, label=words)
             below = top
-        ax.axhline(1.0 / 360.0, color=GUIDE, lw=0.9, ls=(0, (4, 2)))
+        ax.axhline(1.0 / 360.0, color=GUIDE, lw=0.9, ls=(0, (4, 2)), label="prior")
         if "dcp" in true:
-            at = (np.degrees(true["dcp"]) + 180.0) % 360.0 - 180.0
-            ax.axvline(at, color=TRUTH, lw=0.9, ls=(0, (1, 2)))
+            at = float(values(true, "dcp")[0])
+            ax.axvline(at, color=TRUTH, lw=0.9, ls=(0, (1, 2)), label="true")
         ax.set_xlim(-180.0, 180.0)
+        ax.set_xticks(np.arange(-180, 181, 60))
         ax.set_ylim(bottom=0.0)
         ax.set_xlabel(quantity("dcp").axis)
         ax.set_ylabel("density per degree")
-        ax.legend()
+        figure.legend(loc="outside right upper")
     return figure
 
 
+def _percent(probability: float) -> str:
+    return f"{100.0 * probability:.1f} %" if probability > 5e-4 else "< 0.1 %"
+
+
 def biprobability_figure(curves: xr.Dataset, data: tuple[float, float]) -> Figure:
-    """Draw electron-like counts of both beam modes around the circle of dcp.
+    """Draw electron-like counts in both beam modes: data, and ellipses of dcp.
 
     Args:
-        curves: over mode and dcp: neutrino and antineutrino, counts.
+        curves: over mode and dcp (rad, around the circle): neutrino and antineutrino, counts.
         data: counts of both.
     """
     with style():
-        figure = Plate(figsize=(6.0, 5.4))
+        figure = Plate(figsize=(7.6, 5.4))
         ax = figure.subplots()
         for number, name in enumerate(curves["mode"].values.tolist()):
             x, y = (curves[kind].values[number] for kind in ("neutrino", "antineutrino"))
             ordering, _, octant = str(name).partition(", ")
             dashes = "solid" if octant == "upper" else (0, (4, 2))
-            ax.plot(
-                np.append(x, x[0]),
-                np.append(y, y[0]),
-                color=ORDERINGS[ordering],
-                ls=dashes,
-                label=str(name),
-            )
-        ax.errorbar(
-            *data,
-            xerr=np.sqrt(data[0]),
-            yerr=np.sqrt(data[1]),
-            color=TRUTH,
-            marker="o",
-            label="data",
-        )
+            color = ORDERINGS[ordering]
+            ax.plot(np.append(x, x[0]), np.append(y, y[0]), color=color, ls=dashes, label=str(name))
+            for marker, (_, phase) in _MARKED.items():
+                at = int(np.argmin(np.abs(np.exp(1j * curves["dcp"].values) - np.exp(1j * phase))))
+                ax.plot(x[at], y[at], marker, color=color, mfc="white", ms=6)
+        for marker, (words, _) in _MARKED.items():
+            ax.plot([], [], marker, color=GUIDE, mfc="white", ms=6, label=words)
+        errors = np.sqrt(data)
+        ax.errorbar(*data, errors[1], errors[0], color=TRUTH, marker="o", ls="", label="data")
         ax.set_xlabel(r"$\nu_e$-like events, neutrino mode")
-        ax.set_ylabel(r"$\nu_e$-like events, antineutrino mode")
-        ax.legend()
+        ax.set_ylabel(r"$\bar\nu_e$-like events, antineutrino mode")
+        figure.legend(loc="outside right upper")
     return figure
+
+
+_MARKED: Final = {
+    "o": (r"$\delta_\mathrm{CP} = 0$", 0.0),
+    "s": (r"$\delta_\mathrm{CP} = \pi$", np.pi),
+    "^": (r"$\delta_\mathrm{CP} = +\pi/2$", 0.5 * np.pi),
+    "v": (r"$\delta_\mathrm{CP} = -\pi/2$", -0.5 * np.pi),
+}
+
+# Samples of DUNE's configuration; others are called by their names
+_SAMPLES: Final = {
+    "nue_app": r"$\nu_e$-like, neutrino mode",
+    "nuebar_app": r"$\bar\nu_e$-like, antineutrino mode",
+    "numu_dis": r"$\nu_\mu$-like, neutrino mode",
+    "numubar_dis": r"$\bar\nu_\mu$-like, antineutrino mode",
+}
 
 
 def spectra_figure(
@@ -213,32 +212,26 @@ def spectra_figure(
         p_values: by sample.
     """
     with style():
-        rows = -(-len(spectra) // 2)
-        figure = Plate(figsize=(9.6, 3.3 * rows))
-        axes = figure.subplots(rows, 2, squeeze=False).ravel()
+        columns = min(len(spectra), 2)
+        rows = -(-len(spectra) // columns)
+        figure = Plate(figsize=(4.9 * columns, 3.3 * rows + 0.3))
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for ax, (name, (edges, data, many)) in zip(axes, spectra.items(), strict=False):
             width = np.diff(edges)
             low, high = np.quantile(many, [0.16, 0.84], axis=0) / width
             ax.stairs(high, edges, baseline=low, fill=True, color=SHADE, label="predicted, 68 %")
             ax.stairs(many.mean(axis=0) / width, edges, color=LEARNED, label="predicted, mean")
-            ax.errorbar(
-                0.5 * (edges[1:] + edges[:-1]),
-                data / width,
-                np.sqrt(data) / width,
-                color=TRUTH,
-                ls="",
-                marker=".",
-                lw=0.8,
-                label="data",
-            )
+            middles, errors = 0.5 * (edges[1:] + edges[:-1]), np.sqrt(data) / width
+            ax.errorbar(middles, data / width, errors, color=TRUTH, fmt=".", lw=0.8, label="data")
             ax.set_xlim(edges[0], min(edges[-1], 10.0))
             ax.set_ylim(bottom=0.0)
-            ax.set_title(f"{name.replace('_', ' ')}, p = {p_values[name]:.2f}")
+            title = _SAMPLES.get(name, name.replace("_", " "))
+            ax.set_title(f"{title}: $p$ = {p_values[name]:.2f}")
             ax.set_xlabel("reconstructed energy [GeV]")
             ax.set_ylabel("events per GeV")
         for ax in axes[len(spectra) :]:
             ax.set_axis_off()
-        axes[0].legend()
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 
@@ -249,14 +242,17 @@ def nuisance_figure(nuisances: Sequence[Mapping[str, object]]) -> Figure:
         nuisances: each with name, mean and sd.
     """
     with style():
-        figure = Plate(figsize=(7.0, 1.2 + 0.22 * max(len(nuisances), 1)))
+        figure = Plate(figsize=(7.0, 1.5 + 0.24 * max(len(nuisances), 1)))
         ax = figure.subplots()
         places = np.arange(len(nuisances))[::-1]
         means, sds = (np.array([float(str(n[key])) for n in nuisances]) for key in ("mean", "sd"))
-        ax.axvspan(-1.0, 1.0, color=SHADE, alpha=0.35, lw=0)
+        ax.axvspan(-1.0, 1.0, color=SHADE, alpha=0.35, lw=0, label="prior, 68 %")
         ax.axvline(0.0, color=GUIDE, lw=0.9)
-        ax.errorbar(means, places, xerr=sds, color=LEARNED, ls="", marker="o", ms=3.5)
+        ax.errorbar(means, places, xerr=sds, color=LEARNED, fmt="o", ms=3.5, label="posterior")
         ax.set_yticks(places, [str(n["name"]).replace("_", " ") for n in nuisances], fontsize=8)
         ax.set_xlabel("nuisance [prior standard deviations]")
-        ax.set_xlim(-2.0, 2.0)
+        reach = float(np.max(np.abs(means) + sds, initial=0.0))
+        ax.set_xlim(-max(2.0, 1.1 * reach), max(2.0, 1.1 * reach))
+        ax.set_ylim(-0.7, len(nuisances) - 0.3)
+        figure.legend(loc="outside upper center", ncols=2)
     return figure

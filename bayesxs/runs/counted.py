@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,50 +19,62 @@ from bayesxs.cards.build_counted import (
     build_samples,
     build_truth,
     counted_inputs,
+    reactor_prior,
 )
 from bayesxs.cards.counted import CountedCard, ExpectedData, SimulatedData, counted_toml
 from bayesxs.detector.reconstructed import ReconstructedSamples
 from bayesxs.inference.counted import CountedLikelihood
 from bayesxs.inference.goodness import predictive_p_value
-from bayesxs.inference.mode_sampling import ModeDraws, mixed_tree, sample_modes
-from bayesxs.inference.mode_summaries import phase_density, predictive_counts, summarise_modes
+from bayesxs.inference.mode_sampling import ModeDraws, mode_pieces, weighed
+from bayesxs.inference.mode_summaries import (
+    phase_density,
+    predictive_counts,
+    summarise_modes,
+    summarise_reweighted,
+)
+from bayesxs.inference.mode_trees import mixed_tree, mode_tree
 from bayesxs.inference.modes import MODES, ModePosterior
 from bayesxs.inference.posterior import PUBLIC_NAMES
-from bayesxs.inference.priors import Flat, Gaussian, Prior
+from bayesxs.inference.priors import Flat
+from bayesxs.inference.reweighting import OtherPrior, flat_in_sine, reweighted
+from bayesxs.inference.sampling import joined
 from bayesxs.keys import Purpose, derive, generator
 from bayesxs.physics.oscillation import OscillationParameters
 from bayesxs.progress import Reporter
-from bayesxs.report.modes import render_modes
 from bayesxs.report.official import posterior_root
-from bayesxs.report.plots_modes import (
-    biprobability_figure,
-    contour_figure,
-    nuisance_figure,
-    phase_figure,
-    spectra_figure,
-    triangle_figure,
+from bayesxs.runs.chains import ChainPieces
+from bayesxs.runs.counted_report import (
+    ELECTRONS,
+    MODE_DRAWS,
+    PHASES,
+    POSTERIOR,
+    REPORT,
+    STAGE,
+    SUMMARY,
+    replicas,
+    report_key,
+    write_report,
 )
-from bayesxs.report.style import to_png
 from bayesxs.runs.pipeline import device
 from bayesxs.runs.sensitivity import refuse_changes
-from bayesxs.storage.atomic import read_text, write_bytes, write_csv, write_json, write_text
+from bayesxs.storage.atomic import write_bytes, write_csv, write_json, write_text
 from bayesxs.storage.inner import present
 from bayesxs.storage.manifest import package_version
 from bayesxs.storage.netcdf import write_netcdf
 from bayesxs.storage.run_folder import CONFIG, RunFolder, Stage, content_key
 
-STAGE: Final = "posterior"
-REPORT: Final = "report.html"
 CITATION: Final = (
     "Posterior made by bayesxs with the GLoBES configuration of DUNE's TDR, arXiv:2103.04797"
 )
-_PHASES: Final = 73
+_PHASES: Final = 72
 
 
 def run_counted(
     card: CountedCard, folder: Path, *, resume: bool = False, progress: bool = True
 ) -> Path:
     """Sample every ordering and octant, weigh them, and write posterior, tables and report.
+
+    Chains that were interrupted go on from their last piece.
 
     Args:
         card: the analysis.
@@ -87,26 +100,45 @@ def run_counted(
         )
         if opened.stage_is_current(STAGE, key):
             reporter.line("posterior: up to date")
-            return Path(opened.path / REPORT)
-        samples = build_samples(card)
-        likelihood = build_likelihood(card, samples)
-        posterior = build_modes(card, likelihood, build_truth(card, samples)[1])
-        write_text(opened.path / CONFIG, counted_toml(card))
-        opened.record(device=device(), seeds={"seed": card.seed})
-        settings = build_chains(card)
-        with opened.stage(STAGE, key) as stage:
-            with reporter.bar("sampling", settings.steps) as update:
-                draws = sample_modes(
-                    posterior, settings, derive(card.seed, Purpose.SAMPLER), update
-                )
-            summary, images = _results(card, stage, samples, posterior, draws)
-            write_json(stage.output("summary.json"), summary)
-        page = render_modes(
-            summary, opened.manifest, read_text(opened.path / CONFIG), images, opened.path.name
-        )
-        write_text(opened.path / REPORT, page)
-        reporter.line(f"posterior: {in_words(summary)}")
+        else:
+            _sample(card, opened, key, reporter)
+        if opened.stage_is_current("report", report_key(opened)):
+            reporter.line("report: up to date")
+        else:
+            reporter.line(f"report: {write_report(opened)}")
         return Path(opened.path / REPORT)
+
+
+def report_counted(folder: Path, *, progress: bool = True) -> Path:
+    """Draw the figures of a finished run, and write its tables and report anew.
+
+    Returns:
+        Path of the report.
+
+    Raises:
+        InputError: no run of samples is finished in the folder.
+    """
+    with RunFolder.reopen(folder) as opened:
+        Reporter(progress).line(f"report: {write_report(opened)}")
+        return Path(opened.path / REPORT)
+
+
+def _sample(card: CountedCard, opened: RunFolder, key: str, reporter: Reporter) -> None:
+    """Bring the posterior up to date; bad input ends before anything is written."""
+    samples = build_samples(card)
+    likelihood = build_likelihood(card, samples)
+    posterior = build_modes(card, likelihood, build_truth(card, samples)[1])
+    write_text(opened.path / CONFIG, counted_toml(card))
+    opened.record(device=device(), seeds={"seed": card.seed})
+    settings, seed = build_chains(card), derive(card.seed, Purpose.SAMPLER)
+    with opened.stage(STAGE, key) as stage:
+        pieces = ChainPieces(stage, "modes", settings)
+        with reporter.bar("sampling", settings.steps) as update:
+            for piece in mode_pieces(posterior, settings, seed, pieces.resume()):
+                pieces.save(piece)
+                update(piece.done)
+        draws = weighed(posterior, joined(pieces.draws()), seed)
+        _results(card, stage, samples, posterior, draws)
 
 
 def _results(
@@ -115,57 +147,89 @@ def _results(
     samples: ReconstructedSamples,
     posterior: ModePosterior,
     draws: ModeDraws,
-) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Write posterior, spectra and figures; return the summary and the images."""
+) -> None:
+    """Write draws, tables and summary."""
     rng = generator(derive(card.seed, Purpose.PREDICTIVE))
-    tree = mixed_tree(posterior, draws, rng)
-    phases = phase_density(posterior, draws)
-    known = isinstance(card.data, ExpectedData | SimulatedData)
+    modes = mode_tree(posterior, draws)
+    tree = mixed_tree(modes, rng)
     truth = posterior.likelihood.parameters
-    true = {PUBLIC_NAMES[n]: float(v) for n, v in truth._asdict().items()} if known else {}
+    phases = phase_density(posterior, draws)
     summary = summarise_modes(posterior, draws, tree, phases)
-    many = predictive_counts(posterior, tree, rng)
-    spectra = {}
-    observed = posterior.likelihood.split(posterior.likelihood.counts)
-    for row, (name, replicated) in enumerate(posterior.likelihood.split(many).items()):
-        inside = np.flatnonzero(samples.inside[row])
-        edges = samples.edges[inside[0] : inside[-1] + 2]
-        spectra[name] = edges, np.asarray(observed[name]), np.asarray(replicated)
-    summary["p_values"] = {n: predictive_p_value(s[1], s[2]) for n, s in spectra.items()}
-    write_netcdf(stage.output("posterior.nc"), tree)
-    write_netcdf(stage.output("phases.nc"), phases)
-    modes = summary["modes"]
-    write_csv(stage.output("modes.csv"), {n: [m[n] for m in modes] for n in modes[0]})
-    write_bytes(
-        stage.output("posterior.root"),
-        posterior_root(tree, _priors(posterior), truth, CITATION),
-    )
-    by_ordering = {
-        name: mixed_tree(posterior, draws, rng, sign)["posterior"].to_dataset()
-        for name, sign in (("normal", 1.0), ("inverted", -1.0))
+    others: dict[str, dict[str, OtherPrior]] = {"flat_in_sin_dcp": {"dcp": flat_in_sine}}
+    if isinstance(posterior.priors.get("s2_13"), Flat):
+        others["with_reactor"] = {"sin2_theta13": reactor_prior(truth)}
+    summary["other_priors"] = {
+        name: summarise_reweighted(reweighted(modes, priors, rng))
+        for name, priors in others.items()
     }
-    figures = {
-        "triangle": triangle_figure(by_ordering, true),
-        "contours": contour_figure(by_ordering, true),
-        "phase": phase_figure(phases, draws.probabilities.tolist(), true),
-        "spectra": spectra_figure(spectra, summary["p_values"]),
-        "nuisances": nuisance_figure(summary["nuisances"]),
+    known = isinstance(card.data, ExpectedData | SimulatedData)
+    checked = _with_data(samples, posterior, tree, rng, truth if known else None)
+    summary["p_values"] = {
+        name: predictive_p_value(
+            np.asarray(checked["observed_data"].dataset[f"{name}_counts"], float),
+            replicas(checked, name),
+        )
+        for name in posterior.likelihood.samples
     }
+    write_netcdf(stage.output(POSTERIOR), checked)
+    write_netcdf(stage.output(MODE_DRAWS), modes)
+    write_netcdf(stage.output(PHASES), phases)
     electrons = [n for n in samples.names if n.endswith("_app")]
     if len(electrons) == 2:
-        counts = [float(np.sum(observed[name])) for name in electrons]
-        curves = _ellipses(posterior, electrons)
-        figures["biprobability"] = biprobability_figure(curves, (counts[0], counts[1]))
-    images = {name: to_png(figure) for name, figure in figures.items()}
-    for name, image in images.items():
-        write_bytes(stage.output(f"figures/{name}.png"), image)
-    return summary, images
+        write_netcdf(stage.output(ELECTRONS), _ellipses(posterior, electrons))
+    for name, rows in (("modes.csv", "modes"), ("nuisances.csv", "nuisances")):
+        if found := summary[rows]:
+            write_csv(stage.output(name), {n: [row[n] for row in found] for n in found[0]})
+    priors = {n: p for n, p in posterior.priors.items() if n != "density"}
+    official = posterior_root(tree, priors | {"dcp": Flat(-np.pi, np.pi)}, truth, CITATION)
+    write_bytes(stage.output("posterior.root"), official)
+    write_json(stage.output(SUMMARY), summary)
+
+
+def _with_data(
+    samples: ReconstructedSamples,
+    posterior: ModePosterior,
+    tree: xr.DataTree,
+    rng: np.random.Generator,
+    truth: OscillationParameters | None,
+) -> xr.DataTree:
+    """Return the posterior with data, their replicas, and edges of bins, as ArviZ calls them."""
+    many = predictive_counts(posterior, tree, rng)
+    observed = posterior.likelihood.split(posterior.likelihood.counts)
+    replicated = posterior.likelihood.split(many.values)
+    per_draw = {"chain": many["chain"].values, "draw": many["draw"].values}
+    groups: dict[str, dict[str, Any]] = {
+        "observed_data": {
+            f"{n}_counts": (f"{n}_bin", np.asarray(counts)) for n, counts in observed.items()
+        },
+        "posterior_predictive": {
+            f"{n}_counts": (("chain", "draw", f"{n}_bin"), np.asarray(counts))
+            for n, counts in replicated.items()
+        },
+        "constant_data": {},
+    }
+    for name, inside in zip(samples.names, samples.inside, strict=True):
+        places = np.flatnonzero(inside)
+        edges = samples.edges[places[0] : places[-1] + 2]
+        groups["constant_data"][f"{name}_edges"] = f"{name}_edge", edges, {"units": "GeV"}
+    if truth is not None:
+        values = {f"true_{PUBLIC_NAMES[n]}": ((), float(v)) for n, v in truth._asdict().items()}
+        groups["constant_data"] |= values
+    added = {
+        name: xr.Dataset(group, per_draw if name == "posterior_predictive" else None)
+        for name, group in groups.items()
+    }
+    drawn = {str(name): node.to_dataset() for name, node in tree.children.items()}
+    return xr.DataTree.from_dict(drawn | added)
 
 
 def _ellipses(posterior: ModePosterior, electrons: list[str]) -> xr.Dataset:
-    """Return electron-like counts around the circle of dcp, of each ordering and octant."""
+    """Return electron-like counts around the circle of dcp, of each ordering and octant.
+
+    Parameters are the true ones, mirrored to the other ordering and octant.
+    """
     truth = posterior.likelihood.parameters
-    dcp = np.linspace(-np.pi, np.pi, _PHASES)
+    dcp = np.linspace(-np.pi, np.pi, _PHASES, endpoint=False)
     counts: dict[str, list[list[float]]] = {name: [] for name in electrons}
     turn = 2.0 * posterior.center
     values = {name: float(np.asarray(value)) for name, value in truth._asdict().items()}
@@ -178,9 +242,11 @@ def _ellipses(posterior: ModePosterior, electrons: list[str]) -> xr.Dataset:
         rows = _around(posterior.likelihood, point, jnp.asarray(dcp))
         for name in electrons:
             counts[name].append(np.asarray(rows[name]).sum(axis=1).tolist())
-    kinds = dict(zip(("neutrino", "antineutrino"), electrons, strict=True))
+    kinds: Mapping[str, str] = dict(zip(("neutrino", "antineutrino"), electrons, strict=True))
+    observed = posterior.likelihood.split(posterior.likelihood.counts)
+    data = {f"{kind}_data": ((), float(np.sum(observed[name]))) for kind, name in kinds.items()}
     return xr.Dataset(
-        {kind: (("mode", "dcp"), np.array(counts[name])) for kind, name in kinds.items()},
+        {kind: (("mode", "dcp"), np.array(counts[name])) for kind, name in kinds.items()} | data,
         {"mode": [mode.name for mode in MODES], "dcp": dcp},
     )
 
@@ -190,26 +256,3 @@ def _around(
     likelihood: CountedLikelihood, point: OscillationParameters, dcp: Array
 ) -> dict[str, Array]:
     return jax.lax.map(lambda phase: likelihood.predict(point._replace(dcp=phase)), dcp)
-
-
-def _priors(posterior: ModePosterior) -> dict[str, Prior]:
-    """Return the priors as the export names them; that of dm31 is of its size."""
-    found: dict[str, Prior] = {"dcp": Flat(-np.pi, np.pi)}
-    for i, name in enumerate(posterior.names):
-        if name == "density":
-            continue
-        flat = Flat(float(posterior.low[i]), float(posterior.high[i]))
-        known = Gaussian(float(posterior.mean[i]), float(posterior.sd[i]))
-        found[name] = flat if posterior.flat[i] else known
-    return found
-
-
-def in_words(summary: dict[str, Any]) -> str:
-    """Say the main results in one line."""
-    normal = sum(m["probability"] for m in summary["modes"] if m["ordering"] == "normal")
-    upper = sum(m["probability"] for m in summary["modes"] if m["octant"] == "upper")
-    low, high = np.degrees(summary["parameters"]["dcp"]["hdi68"])
-    return (
-        f"normal ordering {normal:.3f}, upper octant {upper:.3f}, dCP {low:.0f} to {high:.0f} "
-        "degrees (68 %)"
-    )

@@ -15,7 +15,8 @@ from scipy.stats import norm
 
 from bayesxs.experiment.counted import counted_likelihood, dune_samples
 from bayesxs.inference.evidence import Proposal, bridge
-from bayesxs.inference.mode_sampling import ModeDraws, mixed_tree, parameter_draws, sample_modes
+from bayesxs.inference.mode_sampling import ModeDraws, sample_modes
+from bayesxs.inference.mode_trees import mixed_tree, mode_tree
 from bayesxs.inference.modes import MODES, Mode, ModePosterior, mode_posterior
 from bayesxs.inference.priors import Flat, Gaussian
 from bayesxs.inference.sampling import SamplerSettings
@@ -129,8 +130,8 @@ def test_bayes_factor_is_that_of_a_nested_sampler(
 
 
 def test_draws_mix_with_the_probabilities(posterior: ModePosterior, draws: ModeDraws) -> None:
-    tree = mixed_tree(posterior, draws, np.random.default_rng(1))
-    chosen = tree["posterior"]
+    modes = mode_tree(posterior, draws)
+    chosen = mixed_tree(modes, np.random.default_rng(1))["posterior"]
     assert chosen["sin2_theta23"].dims == ("chain", "draw")
     upper = (chosen["sin2_theta23"] > 0.5).values
     normal = (chosen["dm31"] > 0.0).values
@@ -141,10 +142,10 @@ def test_draws_mix_with_the_probabilities(posterior: ModePosterior, draws: ModeD
         assert (
             abs(share - probability) < 5.0 * np.sqrt(probability * (1 - probability) / size) + 1e-9
         )
-    inverted = mixed_tree(posterior, draws, np.random.default_rng(1), -1.0)["posterior"]
+    inverted = mixed_tree(modes, np.random.default_rng(1), "inverted")["posterior"]
     assert np.all(inverted["dm31"] < 0.0)
-    per_mode = parameter_draws(posterior, draws)
-    for mode, own in zip(draws.modes, per_mode, strict=True):
+    for mode in draws.modes:
+        own = modes["posterior"].to_dataset().sel(mode=mode.name)
         assert np.all((own["sin2_theta23"] > 0.5) == bool(mode.upper))
         assert np.all(np.sign(own["dm31"]) == mode.ordering)
     assert float(np.abs(chosen["jarlskog"]).max()) < 0.05  # 0.033 at most in nature

@@ -1,0 +1,168 @@
+"""Figures, tables and page of a posterior over orderings and octants, from the files of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from bayesxs.cards.counted import load_counted_card
+from bayesxs.inference.circle import about, mean_direction
+from bayesxs.inference.mode_trees import given, mixed_tree, mode_probabilities
+from bayesxs.keys import Purpose, derive, generator
+from bayesxs.report.contour_tables import contour_columns, release
+from bayesxs.report.contours import PLANES, contours
+from bayesxs.report.modes import render_modes
+from bayesxs.report.plots_chains import energy_figure, rank_figure, trace_figure
+from bayesxs.report.plots_modes import (
+    biprobability_figure,
+    contour_figure,
+    nuisance_figure,
+    phase_figure,
+    spectra_figure,
+    triangle_figure,
+)
+from bayesxs.report.style import to_png
+from bayesxs.storage.atomic import read_json, read_text, write_bytes, write_csv, write_text
+from bayesxs.storage.inner import entries, present, remove
+from bayesxs.storage.manifest import package_version
+from bayesxs.storage.netcdf import read_dataset, read_tree
+from bayesxs.storage.run_folder import CONFIG, RunFolder, content_key
+from bayesxs.types import Floats
+
+STAGE: Final = "posterior"
+REPORT: Final = "report.html"
+POSTERIOR: Final = "posterior.nc"
+MODE_DRAWS: Final = "modes.nc"
+PHASES: Final = "phases.nc"
+ELECTRONS: Final = "electrons.nc"
+SUMMARY: Final = "summary.json"
+RELEASE: Final = "hepdata.zip"
+# Chains of modes as probable as this are shown
+_ALIVE: Final = 0.01
+
+
+def report_key(folder: RunFolder) -> str:
+    """Return the content key of a report on the posterior that a folder holds."""
+    upstream = {STAGE: folder.stages[STAGE]["key"]} if STAGE in folder.stages else {}
+    return content_key(
+        "report", sections={}, upstream=upstream, versions={"bayesxs": package_version()}
+    )
+
+
+def write_report(folder: RunFolder) -> str:
+    """Write figures, tables of contours, and the page; return the result in words.
+
+    Raises:
+        InputError: no posterior is finished, or a file of it was changed.
+    """
+    folder.check_outputs(STAGE)
+    with folder.stage("report", report_key(folder)) as stage:
+        drawn = dict(counted_figures(folder))
+        for old in entries(folder.path / "figures"):
+            if old.endswith(".png") and old.removesuffix(".png") not in drawn:
+                remove(folder.path / "figures" / old)
+        images = {name: to_png(draw()) for name, draw in drawn.items()}
+        for name, image in images.items():
+            write_bytes(stage.output(f"figures/{name}.png"), image)
+        summary = read_json(folder.output(SUMMARY))
+        orderings = by_ordering(folder)
+        lines = {
+            plane: [c for name, draws in orderings.items() for c in contours(draws, plane, name)]
+            for plane in PLANES
+        }
+        for plane, found in lines.items():
+            write_csv(stage.output(f"contours_{'_'.join(plane)}.csv"), contour_columns(found))
+        phases = read_dataset(folder.output(PHASES))
+        archive = release([c for found in lines.values() for c in found], summary, phases)
+        write_bytes(stage.output(RELEASE), archive)
+        page = render_modes(
+            summary, folder.manifest, read_text(folder.path / CONFIG), images, folder.path.name
+        )
+        write_text(stage.output(REPORT), page)
+    return in_words(summary)
+
+
+def by_ordering(folder: RunFolder) -> dict[str, xr.Dataset]:
+    """Return the posterior given each ordering whose chains moved."""
+    seed = load_counted_card(folder.path / CONFIG).seed
+    rng = generator(derive(seed, Purpose.PREDICTIVE))
+    tree = read_tree(folder.output(MODE_DRAWS))
+    found = {
+        name: mixed_tree(tree, rng, name)["posterior"].to_dataset()
+        for name in ("normal", "inverted")
+    }
+    # Others have no density
+    return {name: draws for name, draws in found.items() if np.ptp(draws["dcp"].values) > 0.0}
+
+
+def counted_figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """List the figures of a run of samples, each by its stem and how to draw it."""
+    summary, tree = read_json(folder.output(SUMMARY)), read_tree(folder.output(POSTERIOR))
+    modes, phases = read_tree(folder.output(MODE_DRAWS)), read_dataset(folder.output(PHASES))
+    constants = tree["constant_data"].dataset
+    true = {
+        str(n).removeprefix("true_"): float(v)
+        for n, v in constants.data_vars.items()
+        if str(n).startswith("true_")
+    }
+    orderings = by_ordering(folder)
+    probabilities = mode_probabilities(modes)[0]
+    yield "triangle", lambda: triangle_figure(orderings, true)
+    yield "contours", lambda: contour_figure(orderings, true)
+    yield "phase", lambda: phase_figure(phases, probabilities.tolist(), true)
+    if present(folder.path / ELECTRONS):
+        curves = read_dataset(folder.output(ELECTRONS))
+        counts = float(curves["neutrino_data"]), float(curves["antineutrino_data"])
+        yield "biprobability", lambda: biprobability_figure(curves, counts)
+    spectra = {
+        name: (
+            np.asarray(constants[f"{name}_edges"], float),
+            np.asarray(tree["observed_data"].dataset[f"{name}_counts"], float),
+            replicas(tree, name),
+        )
+        for name in summary["p_values"]
+    }
+    yield "spectra", lambda: spectra_figure(spectra, summary["p_values"])
+    if summary["nuisances"]:
+        yield "nuisances", lambda: nuisance_figure(summary["nuisances"])
+    named = dict(zip(modes.dataset["mode"].values.tolist(), probabilities, strict=True))
+    chains = {name: _on_a_line(given(modes, name)) for name in named}
+    for name in (n for n, p in named.items() if p > _ALIVE):
+        stem = name.replace(", ", "_")
+        yield f"trace-{stem}", partial(trace_figure, chains[name])
+        if chains[name]["posterior"].sizes["chain"] > 1:  # ranks compare chains
+            yield f"rank-{stem}", partial(rank_figure, chains[name])
+    yield "energy", lambda: energy_figure(chains)
+
+
+def replicas(tree: xr.DataTree, sample: str) -> Floats:
+    """Return replicated counts of a sample from draws of all chains, (draws, bins)."""
+    counts = tree["posterior_predictive"].dataset[f"{sample}_counts"]
+    ordered = counts.transpose("chain", "draw", counts.dims[-1])
+    return np.asarray(ordered, float).reshape(-1, counts.shape[-1])
+
+
+def _on_a_line(tree: xr.DataTree) -> xr.DataTree:
+    """Return draws with dcp about its mean direction, so that no seam cuts a chain."""
+    draws = tree["posterior"].to_dataset()
+    dcp = draws["dcp"].values
+    draws["dcp"] = draws["dcp"].dims, about(dcp, mean_direction(dcp.ravel()))
+    return xr.DataTree.from_dict(
+        {"posterior": draws, "sample_stats": tree["sample_stats"].to_dataset()}
+    )
+
+
+def in_words(summary: Mapping[str, Any]) -> str:
+    """Say the main results in one line."""
+    normal = sum(m["probability"] for m in summary["modes"] if m["ordering"] == "normal")
+    upper = sum(m["probability"] for m in summary["modes"] if m["octant"] == "upper")
+    low, high = np.degrees(summary["parameters"]["dcp"]["hdi68"])
+    return (
+        f"normal ordering {normal:.3f}, upper octant {upper:.3f}, dCP {low:.0f} to {high:.0f} "
+        "degrees (68 %)"
+    )
