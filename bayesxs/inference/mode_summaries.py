@@ -156,7 +156,11 @@ def summarise_reweighted(found: Reweighted) -> dict[str, Any]:
         "normal": float(share[[n.startswith("normal") for n in share.index]].sum()),
         "upper": float(share[[n.endswith("upper") for n in share.index]].sum()),
         "ess": found.ess,
-        "dcp": {n: v for n, v in own.items() if n in ("unit", "mean", "hdi68", "hdi95")},
+        "dcp": {
+            n: v
+            for n, v in own.items()
+            if n in ("unit", "mean", "sd", "hdi68", "hdi95", "hdi68_parts", "hdi95_parts")
+        },
     }
 
 

@@ -11,11 +11,10 @@ from bayesxs.report.html import ESS_LIMIT, R_HAT_LIMIT, Picture, render_page
 from bayesxs.report.numbers import (
     Row,
     Table,
-    detailed_interval,
     deviation,
     exponential,
-    interval,
     power,
+    region,
     scaled,
 )
 from bayesxs.report.style import Quantity, quantity
@@ -45,13 +44,14 @@ FIGURES: Final = {
         _SECTION,
         "Electron samples",
         "Electron-like counts in both beam modes: ellipses over the CP phase for each ordering and "
-        "octant, and the data with their statistical errors.",
+        "octant, other parameters being those of the card's truth or their mirror images, and the "
+        "data with their statistical errors.",
     ),
     "spectra": Caption(
         _SECTION,
         "Predictive spectra",
-        "Data, mean and central 68 % of counts that draws of the posterior predict; p is the share "
-        "of predicted spectra at least as far from the mean as the data.",
+        "Data, mean and central 68 % of counts that draws of the posterior predict, up to 10 GeV; p "
+        "is the share of predicted spectra at least as far from the mean as the data.",
     ),
     "nuisances": Caption(
         _SECTION,
@@ -61,14 +61,14 @@ FIGURES: Final = {
     "trace": Caption(
         _CHAINS,
         "Marginals and traces of each chain",
-        "Chains of one ordering and octant. They should lie over one another, and wander about "
-        "without a trend.",
+        "Chains should be indistinguishable noise without drift; ticks at the bottom mark "
+        "divergences.",
     ),
     "rank": Caption(
         _CHAINS,
         "Ranks of each chain",
-        "Departures of the ranks of each chain's draws among those of all chains from uniform "
-        "ones, with their 94 % band.",
+        "Departure of each chain's ranks from uniform. Chains that sample the same posterior stay "
+        "close to zero; dots mark ranks that a test finds suspicious.",
     ),
     "energy": Caption(
         _CHAINS,
@@ -132,13 +132,22 @@ def render_modes(
 
 def _reasons(summary: Json) -> list[str]:
     found = []
-    if summary["divergences"]:
-        found.append(f"{summary['divergences']} divergent steps: raise sampler.target_accept")
-    if summary["ess_bulk_least"] < ESS_LIMIT:
-        found.append(f"{summary['ess_bulk_least']:.0f} effective draws: raise sampler.draws")
-    if summary["r_hat_largest"] > R_HAT_LIMIT:
-        found.append(f"R-hat {summary['r_hat_largest']:.3f}: raise sampler.warmup")
+    for mode in summary["modes"]:
+        words = f"{mode['ordering']} ordering, {mode['octant']} octant"
+        if mode["divergences"]:
+            found.append(f"{words}: {mode['divergences']} divergent steps; {_MEND[0]}")
+        if mode["ess_bulk_least"] < ESS_LIMIT:
+            found.append(f"{words}: {mode['ess_bulk_least']:.0f} effective draws; {_MEND[1]}")
+        if mode["r_hat_largest"] > R_HAT_LIMIT:
+            found.append(f"{words}: R-hat {mode['r_hat_largest']:.3f}; {_MEND[2]}")
     return found
+
+
+_MEND: Final = (
+    "raise sampler.target_accept",
+    "raise sampler.draws",
+    "raise sampler.warmup and sampler.draws",
+)
 
 
 def _tables(summary: Json) -> list[Table]:
@@ -150,6 +159,7 @@ def _tables(summary: Json) -> list[Table]:
                 f"{m['log_evidence']:.2f} ± {m['log_evidence_error']:.2f}",
                 str(m["divergences"]),
                 f"{m['ess_bulk_least']:.0f}",
+                f"{m['r_hat_largest']:.3f}",
             ),
         )
         for m in summary["modes"]
@@ -186,7 +196,7 @@ def _tables(summary: Json) -> list[Table]:
             (
                 _share(v["normal"]),
                 _share(v["upper"]),
-                *(interval(v["dcp"], i, quantity("dcp").scale) for i in ("hdi68", "hdi95")),
+                *(region(v["dcp"], i, quantity("dcp").scale) for i in ("hdi68", "hdi95")),
                 f"{v['ess']:.0f}",
             ),
         )
@@ -194,14 +204,16 @@ def _tables(summary: Json) -> list[Table]:
     ]
     columns = ("", "log Bayes factor", "Bayes factor")
     return [
-        Table(("", "probability", "log evidence", "divergences", "ESS"), modes),
+        Table(("", "probability", "log evidence", "divergences", "ESS", "R-hat"), modes, _MODES),
         Table(columns, factors, "By bridge sampling, and the ratio of Savage and Dickey."),
-        Table(("", "mean", "sd", "68 %", "95 %"), parameters, "Over both orderings and octants."),
+        Table(("", "mean", "sd", "68 %", "95 %"), parameters, _REGIONS),
         Table(("Jarlskog invariant [10⁻²]", "mean", "68 %", "95 %", "ESS"), jarlskog, _JARLSKOG),
         Table(_OTHER_COLUMNS, others, "Draws of all modes with new weights."),
     ]
 
 
+_MODES: Final = "The least effective number of draws, and the largest R-hat, of every number."
+_REGIONS: Final = "Highest-density regions over both orderings and octants."
 _INTERVALS: Final = ("interval68", "interval95")
 _JARLSKOG: Final = "s₁₂c₁₂ s₂₃c₂₃ s₁₃c₁₃² sin δ_CP; ESS: effective number of draws under the prior."
 _OTHER_COLUMNS: Final = (
@@ -226,6 +238,6 @@ def _share(probability: float) -> str:
 
 def _parameter(shown: Quantity, entry: Json) -> Row:
     head = f"{shown.plain} [{shown.plain_unit}]" if shown.plain_unit else shown.plain
-    ends = (detailed_interval(entry, key, shown.scale) for key in ("hdi68", "hdi95"))
+    ends = (region(entry, key, shown.scale) for key in ("hdi68", "hdi95"))
     spread = deviation(entry, "sd", shown.scale)
     return Row(head, (scaled(entry, "mean", shown.scale), spread, *ends))

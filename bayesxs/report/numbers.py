@@ -113,6 +113,16 @@ def detailed_interval(entry: Json, key: str, scale: float) -> str:
     return text
 
 
+def region(entry: Json, key: str, scale: float) -> str:
+    """Return an interval in the shown unit, or its parts where the density has several.
+
+    Ends of a phase that runs through the seam of its branch say so.
+    """
+    form = _form(entry, scale)
+    parts = entry.get(f"{key}_parts") or [entry[key]]
+    return listed([_piece(part, scale, form) for part in parts])
+
+
 def _piece(part: Sequence[float], scale: float, form: str) -> str:
     text = " to ".join(number(float(end) * scale, form) for end in part)
     return f"{text} (through the seam)" if part[0] > part[1] else text
