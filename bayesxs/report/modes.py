@@ -50,7 +50,7 @@ FIGURES: Final = {
     "spectra": Caption(
         _SECTION,
         "Predictive spectra",
-        "Data, mean and central 68 % of counts that draws of the posterior predict, up to 10 GeV; p "
+        "Data up to 10 GeV, mean and central 68 % of counts that draws of the posterior predict; p "
         "is the share of predicted spectra at least as far from the mean as the data.",
     ),
     "nuisances": Caption(

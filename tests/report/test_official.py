@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import uproot
 import xarray as xr
+from scipy.stats import beta, gamma, vonmises
 
 from bayesxs.errors import InputError
 from bayesxs.inference.priors import Flat, Gaussian, Prior
+from bayesxs.inference.summaries import summary_of
 from bayesxs.physics.nufit import nufit_6_0
 from bayesxs.report.official import posterior_root
 
@@ -92,6 +94,53 @@ def test_the_official_tool_loads_and_re_weights(path: Path, tree: xr.DataTree) -
         wanted, _ = np.histogram(drawn, edges, weights=weight, density=True)
         found = np.asarray(plot.hist) / np.sum(np.asarray(plot.hist) * np.diff(edges))
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-8)
+
+
+def test_the_official_tool_finds_the_intervals_of_the_summary(tmp_path: Path) -> None:
+    # Quantiles in place of draws: no noise, so that bins and sorted draws see one density
+    numcmctools = pytest.importorskip("numcmctools")
+    rng, shape = np.random.default_rng(2), (4, 25_000)
+    part = (np.arange(shape[0] * shape[1]) + 0.5) / (shape[0] * shape[1])
+    laws = {
+        "sin2_theta13": gamma(60.0, scale=0.0222 / 60.0),
+        "sin2_theta23": beta(40.0, 26.0),
+        "dcp": vonmises(4.0, loc=3.4),  # across the seam of [-pi, pi)
+        "dm31": gamma(100.0, loc=2.4e-3, scale=1e-6),
+    }
+    draws = {}
+    for name, law in laws.items():
+        grid = np.linspace(*law.ppf([1e-7, 1.0 - 1e-7]), 10_001)
+        quantiles = np.interp(part, law.cdf(grid), grid)
+        draws[name] = ("chain", "draw"), rng.permutation(quantiles).reshape(shape)
+    drawn = xr.Dataset(draws)
+    drawn["dcp"].attrs["valid_range"] = np.array([-np.pi, np.pi])
+    path, truth = tmp_path / "posterior.root", nufit_6_0()
+    path.write_bytes(
+        posterior_root(xr.DataTree.from_dict({"posterior": drawn}), PRIORS, truth, CITATION)
+    )
+    samples = numcmctools.MCMCSamples(str(path), "mcmc")
+    samples.add_variable("SinSqTheta23", lambda Theta23: np.sin(Theta23) ** 2)
+    samples.add_variable("SinSqTheta13", lambda Theta13: np.sin(Theta13) ** 2)
+    for name, variable, shift in (
+        ("sin2_theta13", "SinSqTheta13", 0.0),
+        ("sin2_theta23", "SinSqTheta23", 0.0),
+        ("dcp", "DeltaCP", 2.0 * np.pi),  # its branch is [0, 2 pi)
+        ("dm31", "Deltam2_32", -float(truth.dm21)),
+    ):
+        low, high = np.asarray(summary_of(name, drawn[name], (68,))["hdi68"])
+        low, high = (low, high) if name != "dcp" else (np.mod(low, shift), np.mod(high, shift))
+        ends = np.array([low, high]) + (shift if name == "dm31" else 0.0)
+        width = high - low
+        # Bins of 1/200 of a width: an end is found to half of one
+        axis = [ends[0] - 2.5 * width, ends[1] + 2.5 * width]
+        stack = numcmctools.PlotStack(samples)
+        stack.add_plot([variable], [], [], 1200, axis, False)
+        stack.fill_plots()
+        stack.make_intervals([0.68])
+        plot = stack.plots[0]
+        inside = np.flatnonzero(plot.hist >= plot.prob_levels[0])
+        found = plot.edges[0][[inside[0], inside[-1] + 1]]
+        np.testing.assert_allclose(found, ends, rtol=0.0, atol=0.01 * width)
 
 
 @pytest.mark.parametrize(

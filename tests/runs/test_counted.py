@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import uproot
+import xarray as xr
+from typer.testing import CliRunner
 
 import bayesxs
-from bayesxs.inference.mode_summaries import flat_in_sine
+from bayesxs.cli.main import app
+from bayesxs.inference.reweighting import flat_in_sine
+from bayesxs.inference.sampling import Piece
 from bayesxs.inputs.binned import read_counts
+from bayesxs.runs import counted
+from bayesxs.runs.chains import ChainPieces
+from bayesxs.storage.netcdf import read_tree
 
 CARD = {
     "seed": 4,
@@ -49,10 +57,66 @@ def test_a_run_leaves_posterior_page_and_tables(run: bayesxs.Inference) -> None:
         "Predictive spectra",
     ):
         assert words in page
-    figures = {path.stem for path in (run.path / "figures").iterdir()}
-    assert figures == {"triangle", "contours", "phase", "spectra", "nuisances", "biprobability"}
+    figures = {path.stem.partition("-")[0] for path in (run.path / "figures").iterdir()}
+    assert figures == {
+        *("triangle", "contours", "phase", "spectra", "nuisances", "biprobability"),
+        *("trace", "energy"),  # ranks compare chains, of which there is one
+    }
     again = bayesxs.infer(CARD, out=run.path, progress=False)
     assert again.summary == run.summary
+
+
+def test_draws_are_weighed_anew_for_other_priors(run: bayesxs.Inference) -> None:
+    share = run.modes.dataset["log_weight"]
+    found = run.reweighted({"dcp": flat_in_sine})
+    assert found.probabilities["mode"].values.tolist() == share["mode"].values.tolist()
+    assert 1.0 < found.ess <= share.size * 60
+    summary = run.summary["other_priors"]["flat_in_sin_dcp"]
+    assert summary["ess"] == pytest.approx(found.ess)
+    normal = found.probabilities["probability"].values[:2].sum()
+    assert summary["normal"] == pytest.approx(float(normal))
+    with pytest.raises(bayesxs.InputError, match="one of"):
+        run.reweighted({"sin2_theta24": bayesxs.Flat(0.0, 1.0)})
+
+
+def test_the_report_is_written_anew_from_the_files(run: bayesxs.Inference) -> None:
+    before = run.report.read_bytes(), (run.path / "hepdata.zip").read_bytes()
+    for name in ("report.html", "hepdata.zip", "figures/phase.png"):
+        (run.path / name).unlink()
+    outcome = CliRunner().invoke(app, ["report", str(run.path)])
+    assert outcome.exit_code == 0, outcome.output
+    assert (run.path / "figures" / "phase.png").exists()
+    seconds = re.compile(rb"\d+\.\d+ s|\d{4}-\d\d-\d\dT[\d:+]+")  # of stages, and dates
+    after = run.report.read_bytes(), (run.path / "hepdata.zip").read_bytes()
+    assert [seconds.sub(b"", text) for text in after] == [seconds.sub(b"", t) for t in before]
+    outcome = CliRunner().invoke(app, ["bootstrap", str(run.path)])
+    assert outcome.exit_code == 2
+    assert "bootstrap: sample or report" in outcome.output
+    with pytest.raises(bayesxs.InputError, match="one of triangle, contours"):
+        run.figure("octants")
+
+
+def test_chains_that_were_interrupted_go_on(
+    run: bayesxs.Inference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, save = tmp_path / "killed", ChainPieces.save
+    monkeypatch.setattr(counted, "write_report", lambda _: "")
+
+    def interrupt(self: ChainPieces, piece: Piece) -> None:
+        save(self, piece)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ChainPieces, "save", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        bayesxs.infer(CARD, out=folder, progress=False)
+    done: list[int] = []
+    monkeypatch.setattr(ChainPieces, "save", lambda self, p: (done.append(p.done), save(self, p)))
+    counted.run_counted(run.card, folder, resume=True, progress=False)
+    assert done == [120]  # the first 60 steps are kept
+    assert not (folder / "checkpoints").exists()
+    for group in ("posterior", "sample_stats"):
+        wanted = run.posterior[group].to_dataset()
+        xr.testing.assert_identical(read_tree(folder / "posterior.nc")[group].to_dataset(), wanted)
 
 
 def test_the_export_holds_the_same_draws(run: bayesxs.Inference) -> None:
@@ -70,7 +134,7 @@ def test_the_official_tool_re_weights_the_export(run: bayesxs.Inference) -> None
     dcp = np.mod(run.posterior["posterior"]["dcp"].values.ravel(), 2.0 * np.pi)  # its branch
     for prior, weights in (
         ("Uniform:DeltaCP", np.ones_like(dcp)),
-        ("Uniform:sin(DeltaCP)", flat_in_sine(dcp)[0]),
+        ("Uniform:sin(DeltaCP)", np.exp(flat_in_sine(dcp))),
     ):
         stack = numcmctools.PlotStack(samples)
         stack.add_plot(["DeltaCP"], [prior], [], 12, [0.0, 2.0 * np.pi], False)
