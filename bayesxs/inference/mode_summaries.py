@@ -184,8 +184,17 @@ def _mode(draws: ModeDraws, i: int) -> dict[str, Any]:
         "log_evidence_error": evidence.error,
         "divergences": int(draws.statistics["diverging"][i].sum()),
         "ess_bulk_least": _extreme(az.ess(lines, method="bulk"), np.min),
-        "r_hat_largest": _extreme(az.rhat(lines), np.max),
+        "r_hat_largest": _extreme(az.rhat(_halved(lines)), np.max),
     }
+
+
+def _halved(lines: xr.Dataset) -> xr.Dataset:
+    """Return chains to be compared: of a single one its halves."""
+    if lines.sizes["chain"] > 1:
+        return lines
+    half = lines.sizes["draw"] // 2
+    parts = [lines.isel(draw=slice(i * half, (i + 1) * half)) for i in (0, 1)]
+    return xr.concat([part.drop_vars("draw", errors="ignore") for part in parts], dim="chain")
 
 
 def _extreme(found: Any, choose: Any) -> float:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import uproot
-import xarray as xr
 from typer.testing import CliRunner
 
 import bayesxs
@@ -17,9 +16,7 @@ from bayesxs.cli.main import app
 from bayesxs.inference.reweighting import flat_in_sine
 from bayesxs.inference.sampling import Piece
 from bayesxs.inputs.binned import read_counts
-from bayesxs.runs import counted
 from bayesxs.runs.chains import ChainPieces
-from bayesxs.storage.netcdf import read_tree
 
 CARD = {
     "seed": 4,
@@ -32,7 +29,26 @@ CARD = {
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> bayesxs.Inference:
-    return bayesxs.infer(CARD, out=tmp_path_factory.mktemp("infer") / "run", progress=False)
+    """Make a run that is interrupted after its first 60 steps, and goes on."""
+    folder, save = tmp_path_factory.mktemp("infer") / "run", ChainPieces.save
+    done: list[int] = []
+
+    def interrupt(pieces: ChainPieces, piece: Piece) -> None:
+        save(pieces, piece)
+        done.append(piece.done)
+        if len(done) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ChainPieces, "save", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            bayesxs.infer(CARD, out=folder, progress=False)
+        with pytest.raises(bayesxs.InputError, match="not finished"):
+            bayesxs.open_inference(folder)
+        found = bayesxs.infer(CARD, out=folder, progress=False)
+    assert done == [60, 120]
+    assert not (folder / "checkpoints").exists()
+    return found
 
 
 def test_a_run_leaves_posterior_page_and_tables(run: bayesxs.Inference) -> None:
@@ -94,29 +110,6 @@ def test_the_report_is_written_anew_from_the_files(run: bayesxs.Inference) -> No
     assert "bootstrap: sample or report" in outcome.output
     with pytest.raises(bayesxs.InputError, match="one of triangle, contours"):
         run.figure("octants")
-
-
-def test_chains_that_were_interrupted_go_on(
-    run: bayesxs.Inference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, save = tmp_path / "killed", ChainPieces.save
-    monkeypatch.setattr(counted, "write_report", lambda _: "")
-
-    def interrupt(self: ChainPieces, piece: Piece) -> None:
-        save(self, piece)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(ChainPieces, "save", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        bayesxs.infer(CARD, out=folder, progress=False)
-    done: list[int] = []
-    monkeypatch.setattr(ChainPieces, "save", lambda self, p: (done.append(p.done), save(self, p)))
-    counted.run_counted(run.card, folder, resume=True, progress=False)
-    assert done == [120]  # the first 60 steps are kept
-    assert not (folder / "checkpoints").exists()
-    for group in ("posterior", "sample_stats"):
-        wanted = run.posterior[group].to_dataset()
-        xr.testing.assert_identical(read_tree(folder / "posterior.nc")[group].to_dataset(), wanted)
 
 
 def test_the_export_holds_the_same_draws(run: bayesxs.Inference) -> None:
