@@ -208,17 +208,18 @@ class Geometry:
     def true_total(self) -> Float:
         """True v[E]: total cross section times quadrature weight."""
         truth = self.target.truth
-        return truth.total(self.energies) if isinstance(truth, Template) else self._total(truth)
+        return truth.total(self.energies) if isinstance(truth, Template) else self.total_of(truth)
 
-    def _total(self, sf: StructureFunctions) -> Float:
+    def total_of(self, sf: StructureFunctions) -> Float:
+        """Return v[E] of structure functions: total cross section times quadrature weight."""
         value = exact_cross_section(sf, self.totals)
         return fold(self.totals, self.energies, value).sum(axis=1) * self.energies.weights
 
     def projected_share(self, sf: Positive) -> float:
         """Return the part of the near rate that projecting structure functions on the cone adds."""
         flux = self.target.near_flux
-        projected = self.true_total if sf is self.target.truth else self._total(sf)
-        return float(1.0 - (self._total(sf.original) @ flux) / (projected @ flux))
+        projected = self.true_total if sf is self.target.truth else self.total_of(sf)
+        return float(1.0 - (self.total_of(sf.original) @ flux) / (projected @ flux))
 
     @cached_property
     def true_bins(self) -> FoldedRows:

@@ -6,18 +6,28 @@ cross section say. Where both are the same no parameter moves.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
+from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from bayesxs.inference.asimov import DCP, DENSITY, NAMES, Expected, parameters
+from bayesxs.inference.asimov import DCP, DENSITY, DM31, NAMES, THETA23, Expected, parameters
 from bayesxs.inference.circle import TURN
 from bayesxs.inference.constraints import without_theta23
-from bayesxs.inference.sensitivity import Asimov, best_fit, wrong_octant, wrong_ordering
+from bayesxs.inference.sensitivity import (
+    Asimov,
+    best_fit,
+    true_coordinates,
+    wrong_octant,
+    wrong_ordering,
+)
+from bayesxs.physics.oscillation import DUNE, OscillationParameters
 
 Float = NDArray[np.float64]
 
@@ -68,6 +78,47 @@ def biases(asimov: Asimov, truth: Float) -> Biases:
         octant.chi2 - free.chi2,
         best.converged & other.converged & free.converged & octant.converged,
     )
+
+
+def bias_scan(
+    asimov: Asimov,
+    params: OscillationParameters,
+    dcp: Sequence[float] | Float,
+    density: ArrayLike = DUNE.density,
+) -> xr.Dataset:
+    """Scan the true phase for biases.
+
+    Args:
+        asimov: the experiment, with its nature.
+        params: true values of the others, scalars.
+        dcp: true phases, rad, (n,).
+        density: g/cm^3.
+
+    Returns:
+        Over dcp (rad): delta_cp, sin2_theta23 and dm31, shifts in standard errors, and these as
+        delta_cp_error (rad), sin2_theta23_error and dm31_error (eV^2); chi2, ordering and octant as
+        in `Biases`; converged.
+    """
+    phases = np.asarray(dcp, float)
+    truth = true_coordinates(params._replace(dcp=phases), density)
+    found = biases(asimov, truth)
+    angle, turn = truth[:, THETA23], found.shift[:, THETA23]
+    # d sin^2 theta = sin(2 theta) d theta; the shift as it is, the error to first order
+    mixing = np.sin(angle + turn) ** 2 - np.sin(angle) ** 2
+    mixing_error = np.abs(np.sin(2.0 * angle)) * found.sigma[:, THETA23]
+    columns = {
+        "delta_cp": found.pulls[:, DCP],
+        "sin2_theta23": mixing / mixing_error,
+        "dm31": found.pulls[:, DM31],
+        "delta_cp_error": found.sigma[:, DCP],
+        "sin2_theta23_error": mixing_error,
+        "dm31_error": found.sigma[:, DM31],
+        "chi2": found.chi2,
+        "ordering": found.ordering,
+        "octant": found.octant,
+        "converged": found.converged,
+    }
+    return xr.Dataset({name: ("dcp", values) for name, values in columns.items()}, {"dcp": phases})
 
 
 def standard_errors(asimov: Asimov, truth: Float) -> Float:

@@ -1,14 +1,15 @@
-"""Figures of sensitivities: significance over the true phase or mixing."""
+"""Figures of Asimov data: sensitivities and biases over the true phase or mixing."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from bayesxs.report.style import GUIDE, SOURCES, Plate, quantity, style
+from bayesxs.report.style import GUIDE, SHADE, SOURCES, Plate, quantity, style
 
 _LEVELS: Final = (3.0, 5.0)
 
@@ -83,4 +84,37 @@ def scan_figure(scan: xr.Dataset) -> Figure:
                 va="top",
                 fontsize=9.5,
             )
+    return figure
+
+
+# Dashes of the cases of a figure of biases, beside their colors
+_DASHES: Final = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+
+
+def bias_figure(cases: Mapping[str, xr.Dataset]) -> Figure:
+    """Draw the shifts of parameters over their errors, of several cross sections.
+
+    Fits that are no minimum (`converged` is false) are left out.
+
+    Args:
+        cases: by name, each over dcp (rad): delta_cp, sin2_theta23 and dm31, shifts of the best fit
+            in standard deviations; converged.
+    """
+    names = ("delta_cp", "sin2_theta23", "dm31")
+    with style():
+        figure = Plate(figsize=(12.6, 4.1))
+        axes = figure.subplots(1, 3, squeeze=False)[0]
+        for ax, name in zip(axes, names, strict=True):
+            ax.axhspan(-1.0, 1.0, color=SHADE, alpha=0.35, lw=0)
+            ax.axhline(0.0, color=GUIDE, lw=0.9)
+            for (title, case), color, dashes in zip(cases.items(), SOURCES, _DASHES, strict=False):
+                x = np.asarray(case["dcp"] / np.pi, float)
+                y = np.where(case["converged"], case[name], np.nan)
+                ax.plot(x, y, color=color, ls=dashes, label=title)
+            ax.set_title(quantity(name).label)
+            ax.set_xlabel(r"true $\delta_\mathrm{CP}/\pi$")
+            ax.set_xlim(x[0], x[-1])
+        axes[0].set_ylabel(r"shift of the best fit [$\sigma$]")
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure

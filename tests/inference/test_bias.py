@@ -9,7 +9,7 @@ import pytest
 
 from bayesxs.detector.rates import Part, Rates, make_rates
 from bayesxs.inference.asimov import DCP, DENSITY, DM31, THETA23, parameters
-from bayesxs.inference.bias import biases, standard_errors
+from bayesxs.inference.bias import bias_scan, biases, standard_errors
 from bayesxs.inference.constraints import reactor_constraints
 from bayesxs.inference.sensitivity import (
     Asimov,
@@ -71,6 +71,16 @@ def test_small_shifts_are_those_of_linear_theory() -> None:
         pulls = expected / errors
         assert np.abs(pulls[[THETA23, DCP, DM31]]).max() > 0.02
         np.testing.assert_allclose(found.pulls[row], pulls, atol=4e-3)
+
+
+def test_a_scan_has_the_mixing_in_its_own_error() -> None:
+    scan = bias_scan(experiment(3e-3), nufit_6_0("ic24", "normal"), TRUTH[:, DCP])
+    found = biases(experiment(3e-3), TRUTH)
+    np.testing.assert_allclose(scan["dm31"], found.pulls[:, DM31], rtol=1e-6)
+    np.testing.assert_allclose(scan["sin2_theta23"], found.pulls[:, THETA23], atol=1e-4)
+    angle, step = TRUTH[:, THETA23], found.sigma[:, THETA23]
+    width = 0.5 * (np.sin(angle + step) ** 2 - np.sin(angle - step) ** 2)
+    np.testing.assert_allclose(scan["sin2_theta23_error"], width, rtol=2e-2)
 
 
 def test_the_error_of_the_phase_is_where_chi2_is_one() -> None:

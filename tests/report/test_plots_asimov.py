@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bayesxs.report.plots_asimov import scan_figure
+from bayesxs.report.plots_asimov import bias_figure, scan_figure
 from bayesxs.report.style import to_png
 
 
@@ -37,6 +37,23 @@ def test_octants_are_drawn_over_the_mixing() -> None:
     )
     (ax,) = scan_figure(scan).axes
     np.testing.assert_allclose(ax.lines[0].get_xdata(), [0.4, 0.5, 0.6])
+
+
+def test_biases_are_drawn_case_by_case() -> None:
+    dcp = np.array([-1.0, 0.0, 1.0])
+    values = {
+        "delta_cp": [0.1, 0.2, 0.3],
+        "sin2_theta23": [1.0, 2.0, 3.0],
+        "dm31": [-1.0, 0.0, 1.0],
+    }
+    columns = {name: ("dcp", row) for name, row in values.items()}
+    case = xr.Dataset(columns | {"converged": ("dcp", [True, False, True])}, {"dcp": dcp})
+    figure = bias_figure({"learned": case, "assumed": 2.0 * case})
+    for ax, row in zip(figure.axes, values.values(), strict=True):
+        one, other = ax.lines[1:]
+        np.testing.assert_array_equal(one.get_ydata(), [row[0], np.nan, row[2]])
+        np.testing.assert_array_equal(other.get_ydata(), [2.0 * row[0], np.nan, 2.0 * row[2]])
+    assert to_png(figure).startswith(b"\x89PNG")
 
 
 def test_a_scan_of_nothing_is_refused() -> None:
