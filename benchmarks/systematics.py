@@ -55,7 +55,8 @@ def calibration(options: argparse.Namespace) -> None:
         for word, reduce in (("mean", np.mean), ("least", np.min), ("most", np.max)):
             rows.append((word, *_cells(reduce(figures, axis=0))))
         each = ("68 %", "95 %", "bias, rms", "scatter")
-        head = ("nature", *each, *(f"{w}: {h}" for w in ("in the plane", "spectra") for h in each))
+        families = ("waves", "spectra", "estimates", "total")
+        head = ("nature", *(f"{family}: {h}" for family in families for h in each))
         print(f"### {kind}\n\n{markdown(head, rows)}\n")
 
 
@@ -68,22 +69,22 @@ def _cells(figures: Any) -> list[str]:
 
 
 def _figures(pulls: Any) -> tuple[float, ...]:
-    """Return per cent inside one and two errors, bias and scatter of pulls, by realization."""
+    """Return per cent inside 68 % and 95 % intervals, bias and scatter of pulls by realization."""
     import numpy as np
 
-    inside = [100.0 * np.mean(np.abs(pulls) < level) for level in (1.0, 2.0)]
+    inside = [100.0 * np.mean(np.abs(pulls) < level) for level in (0.994, 1.960)]
     bias = np.sqrt(np.mean(pulls.mean(axis=0) ** 2))
     return (*inside, bias, np.sqrt(np.mean(np.var(pulls, axis=0))))
 
 
 def _pulls(near_data: Any, target: Any, realizations: int) -> list[Any]:
-    """Return pulls (realizations, functionals) of one nature, for three families of functionals."""
+    """Return pulls (realizations, functionals) of one nature, for each family of functionals."""
     import jax.numpy as jnp
     import numpy as np
 
-    from bayesxs.experiment.uncertainty import FINITE_RANK, far_directions
+    from bayesxs.experiment.uncertainty import FINITE_RANK
     from bayesxs.learning import linear_model
-    from bayesxs.learning.gaussian_process import fit_process, prior_mean
+    from bayesxs.learning.gaussian_process import MUON, fit_process, prior_mean
 
     experiment, near = near_data.experiment, near_data.detectors[target.name]
     geometry, matrix, events = near.geometry, near.matrix, near.events
@@ -91,7 +92,6 @@ def _pulls(near_data: Any, target: Any, realizations: int) -> list[Any]:
     expected = np.maximum(expected, 0.0)  # tables of averages dip below zero by rounding
     truth = np.nan_to_num(geometry.node_values(target.truth)).ravel()
     truth /= (matrix @ truth).sum()
-    far = far_directions(experiment, target, truth.reshape(-1, 3))
     rng = np.random.default_rng(0)
     counts = rng.poisson(events * expected / expected.sum(), (realizations, len(expected)))
     choices = {"events": events, "discretization": 2e-4, "rank": FINITE_RANK}
@@ -99,46 +99,97 @@ def _pulls(near_data: Any, target: Any, realizations: int) -> list[Any]:
     process = fit_process(data, geometry.nodes)
     seen = np.diff(matrix.indptr) > 0
     observed = data.whiten @ (counts / counts[:, seen].sum(axis=1, keepdims=True)).T
-    start = np.repeat(prior_mean(geometry.nodes, process.scales), 3)[:, None]
+    start = np.asarray(prior_mean(geometry.nodes, process.scales, MUON))[:, None]
     change = process.posterior.regress(jnp.asarray(observed - data.design @ start))
-    covariance = far @ np.asarray(process.posterior.covariance(jnp.asarray(far.T)))
-    away = far @ (start + np.asarray(change) - truth[:, None])
+    away = start + np.asarray(change) - truth[:, None]
     pulls = []
-    for functionals in _functionals(experiment, target, truth, rng):
-        sd = np.sqrt(np.einsum("fb,bc,fc->f", functionals, covariance, functionals))
+    for functionals in (
+        *_of_far_bins(experiment, target, truth, rng),
+        _of_estimates(experiment, target, truth),
+        _of_totals(experiment, target, truth),
+    ):
+        covariance = process.posterior.covariance(jnp.asarray(functionals.T))
+        sd = np.sqrt(np.einsum("fn,nf->f", functionals, np.asarray(covariance)))
         pulls.append((functionals @ away / sd[:, None]).T)
     return pulls
 
 
-def _functionals(
-    experiment: Any, target: Any, truth: Any, rng: Any, number: int = 200
-) -> list[Any]:
-    """Return functionals of the far bins, each family of shape (functionals, bins).
+def _of_far_bins(experiment: Any, target: Any, truth: Any, rng: Any, number: int = 200) -> Any:
+    """Return functionals of node values, two families of shape (functionals, 3 n_nodes).
 
-    Plane waves over the bins one after another, of random phase and up to four cycles; plane waves
-    over lepton energy and z, up to four cycles along each; and the spectra of both, the density
-    summed over the other one. Bins are in units of their statistical error.
+    Of the far density in bins, over their statistical error: plane waves of random phase over
+    lepton energy and z, up to four cycles over 10 GeV and over z = 1; and spectra in lepton energy
+    and in z, the density summed over the other one.
     """
     import numpy as np
 
-    from bayesxs.experiment.uncertainty import FAR_BINS, FAR_FLOOR, far_matrices
+    from bayesxs.experiment.uncertainty import FAR_BINS, FAR_FLOOR, far_directions, far_matrices
 
+    far = far_directions(experiment, target, truth.reshape(-1, 3))
     (matrix,) = far_matrices(experiment, target)
     density = matrix @ truth / (matrix @ truth).sum()
     kept = np.flatnonzero(density > FAR_FLOOR)
-    along, across = np.divmod(kept, FAR_BINS[1])
-    place = np.linspace(0.0, 1.0, len(kept))
-    phases = rng.uniform(0.0, 2.0 * np.pi, (2, number, 1))
-    cycles = rng.uniform(0.0, 4.0, (3, number, 1))
-    turns = cycles[1] * along / FAR_BINS[0] + cycles[2] * across / FAR_BINS[1]
-    root = np.sqrt(density[kept])
-    groups = [np.equal.outer(np.unique(i), i) for i in (along, across)]
-    spectra = np.concatenate(groups) * root
+    places = np.divmod(kept, FAR_BINS[1])
+    fine = experiment.geometry(target).bins
+    edges = (fine.energy_edges, fine.z_edges)
+    phase = rng.uniform(0.0, 2.0 * np.pi, (number, 1))
+    for edge, place, bins, span in zip(edges, places, FAR_BINS, (10.0, 1.0), strict=True):
+        cuts = edge[-(-np.arange(bins + 1) * (len(edge) - 1) // bins)]
+        centers = 0.5 * (cuts[1:] + cuts[:-1])
+        turns = rng.uniform(0.0, 4.0, (number, 1)) * centers[place] / span
+        phase = phase + 2.0 * np.pi * turns
+    groups = [np.equal.outer(np.unique(i), i) for i in places]
+    spectra = np.concatenate(groups) * np.sqrt(density[kept])
     spectra = spectra[(spectra**2).sum(axis=1) > 1e-3]
-    waves = [
-        np.cos(2.0 * np.pi * t + p) for t, p in zip((cycles[0] * place, turns), phases, strict=True)
-    ]
-    return [*waves, spectra]
+    return np.cos(phase) @ far, spectra @ far
+
+
+def _of_estimates(experiment: Any, target: Any, truth: Any) -> Any:
+    """Return how estimates of dm31 and s2_23 move, over their errors, at 15 true values.
+
+    With p the far density in bins, s = d ln p/d theta, and I = sum p s s^T the information of an
+    event, the estimates move by I^-1 sum s dp.
+    """
+    import numpy as np
+
+    from bayesxs.experiment.uncertainty import far_matrices
+
+    found, steps = [], {"dm31": 1e-6, "s2_23": 1e-4}
+    for dm31 in (2.3e-3, 2.4e-3, 2.5e-3, 2.6e-3, 2.7e-3):
+        for s2_23 in (0.44, 0.47, 0.56):
+            point = experiment.parameters._replace(dm31=dm31, s2_23=s2_23)
+            (matrix,) = far_matrices(experiment, target, point)
+            rate = matrix @ truth
+            p = rate / rate.sum()
+            slopes = (matrix - np.outer(p, matrix.sum(axis=0))) / rate.sum()
+            scores = []
+            for name, step in steps.items():
+                near_by = point._replace(**{name: getattr(point, name) + step})
+                moved = far_matrices(experiment, target, near_by)[0] @ truth
+                change = np.log(np.maximum(moved, 1e-300) / moved.sum()) - np.log(
+                    np.maximum(p, 1e-300)
+                )
+                scores.append(np.where(p > 1e-7, change / step, 0.0))
+            s = np.array(scores)
+            inverse = np.linalg.inv((s * p) @ s.T)
+            found.append(inverse @ s @ slopes / np.sqrt(np.diag(inverse))[:, None])
+    return np.concatenate(found)
+
+
+def _of_totals(experiment: Any, target: Any, truth: Any) -> Any:
+    """Return how the total cross section moves in panels from 0.75 to 8 GeV, relative to itself.
+
+    Its average over the near flux stays.
+    """
+    import numpy as np
+
+    geometry, energies = experiment.geometry(target), experiment.energies
+    total = geometry.total_operator.near_matrix(np.ones(len(energies.points))).toarray()
+    total *= energies.weights[:, None]
+    panels = total.reshape(-1, energies.order, total.shape[1]).sum(axis=1)
+    rate = target.near_flux @ total
+    inside = (energies.edges[:-1] > 0.7) & (energies.edges[1:] < 8.1)
+    return (panels / (panels @ truth)[:, None] - rate / (rate @ truth))[inside]
 
 
 def learn(card: Any, folder: Path) -> tuple[Any, Any]:

@@ -24,7 +24,9 @@ from bayesxs.experiment.cross_section import LearnedCrossSection, LearnedTarget
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.geometry import Geometry, Target
 from bayesxs.experiment.near import NearData, NearDetector
+from bayesxs.experiment.weights import lepton_of
 from bayesxs.learning.gaussian_process import Kernel, fit_process
+from bayesxs.learning.heads import Lepton
 from bayesxs.learning.laplace import fit_laplace
 from bayesxs.learning.linear_model import Conditioned, LinearData, Spread, near_data, select_modes
 from bayesxs.learning.network import Average
@@ -60,6 +62,11 @@ class NearFit(NamedTuple):
     def nodes(self) -> NodeGrid:
         """Nodes of its structure functions."""
         return self.near.geometry.nodes
+
+    @property
+    def lepton(self) -> Lepton:
+        """Its lepton."""
+        return lepton_of(self.target.name)
 
     @property
     def values(self) -> list[Float]:
@@ -207,7 +214,7 @@ class GaussianProcess(Inferred):
 
     def posterior(self, fit: NearFit, data: LinearData, mean: Float) -> Posterior:
         """Return the process."""
-        process = fit_process(data, fit.nodes, self.kernel, record=fit.update)
+        process = fit_process(data, fit.nodes, self.kernel, lepton=fit.lepton, record=fit.update)
         scales = ", ".join(f"{k} {np.exp(v):.2g}" for k, v in process.scales._asdict().items())
         mean = np.asarray(process.mean).reshape(mean.shape)
         return Posterior(mean, process.posterior, process.posterior, f"Gaussian process: {scales}")

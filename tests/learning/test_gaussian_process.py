@@ -8,22 +8,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.linalg import block_diag
 from scipy.stats import binom, chi2, multivariate_normal
 
 from bayesxs.constants import MUON_MASS, NUCLEON_MASS
 from bayesxs.detector.grid import NodeGrid, node_grid
 from bayesxs.learning.gaussian_process import (
+    MUON,
     NUCLEI,
     PARTONS,
     Scales,
     fit_process,
     kernel_matrix,
     log_evidence,
+    prior_basis,
     prior_covariance,
     prior_mean,
+    prior_size,
     scale_priors,
 )
+from bayesxs.learning.heads import Lepton
 from bayesxs.learning.linear_model import LinearData
+from bayesxs.physics.helicity import Helicity, bernstein_from_helicity
 from bayesxs.physics.kinematics import PhaseSpace
 
 KERNELS = ("matern32", "matern52", "squared_exponential")
@@ -52,8 +58,8 @@ def data(truth, small) -> LinearData:
 
 def moments(nodes: NodeGrid, scales: Scales, kernel: str) -> tuple[np.ndarray, np.ndarray]:
     """Mean and dense covariance of the prior on the nodes."""
-    covariance = prior_covariance(nodes, scales, kernel)(jnp.eye(3 * nodes.size))
-    return np.repeat(prior_mean(nodes, scales), 3), np.asarray(covariance)
+    covariance = prior_covariance(nodes, scales, kernel, MUON)(jnp.eye(3 * nodes.size))
+    return np.asarray(prior_mean(nodes, scales, MUON)), np.asarray(covariance)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -67,8 +73,8 @@ def test_kernels_are_correlations(kernel):
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("grid", ["small", "ridges"])
 def test_the_prior_covariance_is_that_of_its_definition(kernel, grid, request):
-    # b_i = m (1 + g + h_i): Cov = m m' (k_g + delta_ij k_h), kernels products over u and v, which
-    # of a nucleus are the coordinates of its ridges
+    # b = B (1 + g + h): Cov = B (k_g + delta_kl o_k^2 k_h) B'^T, kernels products over u and v,
+    # which of a nucleus are the coordinates of its ridges, where o of T- is three
     nodes = request.getfixturevalue(grid)
     scales, _ = scale_priors(nodes)
     mean, found = moments(nodes, scales, kernel)
@@ -85,9 +91,13 @@ def test_the_prior_covariance_is_that_of_its_definition(kernel, grid, request):
 
     common = product(scales.common, scales.common_u, scales.common_v)
     own = product(scales.common + scales.own, scales.own_u, scales.own_v)
-    expected = np.kron(common, np.ones((3, 3))) + np.kron(own, np.eye(3))
-    np.testing.assert_allclose(found, np.outer(mean, mean) * expected, rtol=1e-6, atol=1e-12)
-    np.testing.assert_allclose(found, found.T, rtol=1e-12, atol=1e-15)
+    weights = np.ones(3) if grid == "small" else np.array([1.0, 9.0, 1.0])
+    deviations = np.kron(common, np.ones((3, 3))) + np.kron(own, np.diag(weights))
+    basis = block_diag(*np.asarray(prior_basis(nodes, scales, MUON)))
+    size = np.abs(found).max()
+    np.testing.assert_allclose(found, basis @ deviations @ basis.T, rtol=1e-6, atol=1e-12 * size)
+    np.testing.assert_allclose(mean, basis.sum(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(found, found.T, rtol=1e-12, atol=1e-13 * size)
     sizes = np.linalg.eigvalsh(found)
     assert sizes.min() > -1e-12 * sizes.max()
 
@@ -100,12 +110,38 @@ def test_the_mean_of_a_nucleus_follows_the_ridge_at_any_q2(ridges):
     q2 = np.repeat([1e-3, 0.1, 1.0, 3.0], 2)
     nu = q2 / (2.0 * NUCLEON_MASS) + np.tile([0.0, 300.0], 4)
     at = SimpleNamespace(x=q2 / (2.0 * NUCLEON_MASS * nu), q2=q2, chart=ridges.chart)
-    elastic, far = np.asarray(prior_mean(at, scales)).reshape(4, 2).T
+    elastic, far = np.asarray(prior_size(at, scales)).reshape(4, 2).T
     dipole = (1.0 + q2[::2] / 0.71) ** -4
     np.testing.assert_allclose(elastic / elastic[0], dipole / dipole[0], rtol=1e-12)
     np.testing.assert_allclose(far / far[0], 1.0, rtol=0.03)
     below = SimpleNamespace(x=np.full(4, 3.0), q2=q2[::2], chart=ridges.chart)
-    assert np.all(np.asarray(prior_mean(below, scales))[2:] < 0.05 * elastic[2:])
+    assert np.all(np.asarray(prior_size(below, scales))[2:] < 0.05 * elastic[2:])
+
+
+@pytest.mark.parametrize("lepton", [Lepton(), Lepton(0.0), Lepton(sign=-1)], ids=str)
+def test_the_mean_of_a_nucleus_is_the_cross_section_of_a_tensor(ridges, lepton):
+    # Any shares of the columns of B are what the lepton sees of T+, T- and LL in these shares, with
+    # T-/T+ = 0.05 and 2 LL/T+ = 0.3 where Q^2 is large. Without mass, b2 of T+ is m
+    basis = np.asarray(prior_basis(ridges, NUCLEI, lepton))
+    size = np.asarray(prior_size(ridges, NUCLEI))
+    rng = np.random.default_rng(0)
+    shares = rng.uniform(0.5, 2.0, (3, ridges.size))
+    found = np.einsum("nik,kn->ni", basis, shares)
+    r = np.sqrt(1.0 + (2.0 * NUCLEON_MASS * ridges.x) ** 2 / ridges.q2)
+    falling = ridges.q2 / (ridges.q2 + 0.02)
+    plus = size / ridges.x * ((1.0 + r) / 2.0) ** 2
+    zero = np.zeros(ridges.size)
+    tensor = Helicity(
+        plus * falling * shares[0],
+        0.05 * plus * falling * shares[1],
+        0.15 * plus * shares[2],
+        zero,
+        zero,
+    )
+    expected = bernstein_from_helicity(tensor, ridges.x, ridges.q2, lepton.mass, lepton.sign)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    if lepton.mass == 0.0:
+        np.testing.assert_allclose(basis[:, 2, 0], size * falling, rtol=1e-12)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
