@@ -74,14 +74,14 @@ class Scales(NamedTuple):
 # of a nucleus, to which the far detector is sensitive and the evidence is not. How large the
 # deviations of a nucleus are, the data see, and the evidence decides. That of partons is held, too.
 PARTONS = Scales(0.0, *(float(np.log(v)) for v in (3.0, 0.7, 1.8, 0.33, 0.65, 2 / 3, 0.27, 0.81)))
-NUCLEI = Scales(0.0, *(float(np.log(v)) for v in (2.5, 1.0, 0.3, 0.7, 0.9, 2.0, 1.5, 1.5)))
+NUCLEI = Scales(0.0, *(float(np.log(v)) for v in (2.5, 1.0, 0.2, 0.7, 0.9, 3.0, 1.5, 1.5)))
 PARTON_WIDTHS = Scales(10.0, 1.0, 1.0, *[0.03] * 6)
 NUCLEAR_WIDTHS = Scales(10.0, 0.03, 0.03, 1.0, *[0.03] * 5)
 
 # T- and 2 LL of a nucleus over T+ where Q^2 is large, about what partons and nucleons have (sea
 # quarks and F_L), how much larger the own deviations of T- are, and Q^2 in GeV^2 below which x T+
 # and x T- fall with Q^2, as photoabsorption is finite, while x LL does not (Adler, PCAC)
-MINUS, LONGITUDINAL = 0.05, 0.3
+MINUS, LONGITUDINAL = 0.03, 0.35
 OWN_WEIGHTS = (1.0, 3.0, 1.0)
 PHOTON_Q2 = 0.02
 
@@ -145,7 +145,7 @@ def prior_basis(nodes: NodeGrid, scales: Scales, lepton: Lepton) -> Array:
     With m of `prior_size`, B_ik = m delta_ik for partons. For a nucleus the columns are what the
     lepton sees of the tensors with
 
-        x (T+, T-, 2 LL) = m (1+r)^2/4 (f, 0.05 f, 0.3),    f = Q^2/(Q^2 + 0.02 GeV^2),
+        x (T+, T-, 2 LL) = m (1+r)^2/4 (f, 0.03 f, 0.35),    f = Q^2/(Q^2 + 0.02 GeV^2),
 
     so that b2 is about m where T+ dominates, as it does in backward scattering.
     """

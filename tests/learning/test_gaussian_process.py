@@ -121,7 +121,7 @@ def test_the_mean_of_a_nucleus_follows_the_ridge_at_any_q2(ridges):
 @pytest.mark.parametrize("lepton", [Lepton(), Lepton(0.0), Lepton(sign=-1)], ids=str)
 def test_the_mean_of_a_nucleus_is_the_cross_section_of_a_tensor(ridges, lepton):
     # Any shares of the columns of B are what the lepton sees of T+, T- and LL in these shares, with
-    # T-/T+ = 0.05 and 2 LL/T+ = 0.3 where Q^2 is large. Without mass, b2 of T+ is m
+    # T-/T+ = 0.03 and 2 LL/T+ = 0.35 where Q^2 is large. Without mass, b2 of T+ is m
     basis = np.asarray(prior_basis(ridges, NUCLEI, lepton))
     size = np.asarray(prior_size(ridges, NUCLEI))
     rng = np.random.default_rng(0)
@@ -133,8 +133,8 @@ def test_the_mean_of_a_nucleus_is_the_cross_section_of_a_tensor(ridges, lepton):
     zero = np.zeros(ridges.size)
     tensor = Helicity(
         plus * falling * shares[0],
-        0.05 * plus * falling * shares[1],
-        0.15 * plus * shares[2],
+        0.03 * plus * falling * shares[1],
+        0.175 * plus * shares[2],
         zero,
         zero,
     )
