@@ -125,6 +125,7 @@ _HOMES = {
     "lhapdf": "bayesxs.experiment.library",
     "load_card": "bayesxs.cards.card",
     "near_counts": "bayesxs.inputs.counts",
+    "near_events": "bayesxs.experiment.leptons",
     "nufit_6_0": "bayesxs.physics.nufit",
     "open_campaign": "bayesxs.api",
     "open_inference": "bayesxs.counted",

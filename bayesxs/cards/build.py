@@ -20,7 +20,8 @@ from bayesxs.detector.smearing import Acceptance, ResponseParameters
 from bayesxs.errors import InputError
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.learn import Training
-from bayesxs.experiment.near import NearSource, generated_sources
+from bayesxs.experiment.near import NearSource
+from bayesxs.experiment.near_sources import drawn_leptons, generated_sources
 from bayesxs.experiment.settings import (
     FluxUncertainty,
     GaussianDetector,
@@ -104,20 +105,24 @@ def near_sources(card: Card, experiment: Experiment) -> dict[str, NearSource]:
         InputError: near.file does not say where the target's name stands, and there are several.
     """
     near, names = card.near, [t.name for t in experiment.unique_targets]
+    events = np.inf if near.events == "infinite" else float(near.events)
     if experiment.generated and not near.file:
-        events = np.inf if near.events == "infinite" else float(near.events)
         return generated_sources(experiment, events, card.seed, experiment.source, "near.")
     if near.file and len(names) > 1 and TARGET not in near.file:
         allowed = f"{TARGET} must stand in the name, and a file be there for each of "
         raise InputError.at(experiment.source, "near.file", near.file, allowed + ", ".join(names))
+    drawn = {}
+    if card.training.loss == "unbinned" and not near.file:
+        drawn = drawn_leptons(experiment, events, card.seed, experiment.source, "near.")
     return {
         name: NearSource(
-            np.inf if near.events == "infinite" else float(near.events),
+            events,
             derive(card.seed, Purpose.NEAR, number),
             Path(near.file.replace(TARGET, name)) if near.file else None,
             near.impossible,
             experiment.source,
             "near.",
+            draw=drawn.get(name),
         )
         for number, name in enumerate(names)
     }
@@ -151,6 +156,7 @@ def build_training(card: Card) -> Training:
         t.weight_sd,
         t.counted_steps,
         n.share,
+        t.loss,
     )
 
 

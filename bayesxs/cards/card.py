@@ -56,6 +56,9 @@ _PATH_KEYS: Final = (
     ("flux_shape", "path"),
 )
 
+# Near-detector events that are drawn one by one at most
+MOST_UNBINNED: Final = 10_000_000
+
 _OF_SAMPLES: Final = (
     "a card of samples in reconstructed energy: `bayesxs run` and `bayesxs sensitivity` take it, "
     "in Python bayesxs.infer and bayesxs.sensitivity"
@@ -154,6 +157,7 @@ class Card(Section):
             prior_conflict(self.priors, self.oscillation.given()),
             *_coverage_conflicts(self),
             _samples_conflict(self),
+            _unbinned_conflict(self),
             _uncertainty_conflict(self),
             _campaign_conflict(self),
         ):
@@ -175,6 +179,22 @@ def _samples_conflict(card: Card) -> tuple[str, object, str] | None:
     """Return (key, value, allowed) where near samples are left out that nothing else replaces."""
     if card.near.samples and card.network.share == "none":
         return "near.samples", list(card.near.samples), 'none without network.share = "helicity"'
+    return None
+
+
+def _unbinned_conflict(card: Card) -> tuple[str, object, str] | None:
+    """Return (key, value, allowed) of what cannot go with events taken one by one."""
+    if card.training.loss != "unbinned":
+        return None
+    near, said = card.near, 'with training.loss = "unbinned"'
+    if isinstance(card.response, GaussianResponse):
+        return "response.type", f'"{card.response.type}"', f'"none" {said}'
+    if card.network.head == "unconstrained":
+        return "network.head", '"unconstrained"', f"a positive one {said}"
+    simulated = not (near.file or isinstance(card.nature, EventsCard))
+    if simulated and (near.events == "infinite" or near.events > MOST_UNBINNED):
+        shown = f'"{near.events}"' if near.events == "infinite" else near.events
+        return "near.events", shown, f"a number up to {MOST_UNBINNED} {said}"
     return None
 
 

@@ -67,6 +67,12 @@ class TrainingCard(Section):
     """Learning rate of Adam."""
     lbfgs_steps: Annotated[int, Field(ge=0, le=10_000_000)] = 5000
     """L-BFGS steps after those of Adam."""
+    loss: Literal["binned", "unbinned"] = "binned"
+    """Near data that count events: their bins, or the sum of log densities over the events.
+
+    `unbinned` needs events one by one: those of `near.file` or of a generator, or a finite
+    `near.events`.
+    """
     weighting: Literal["relative", "uniform"] = "relative"
     """Weight of a bin for expected data: one over its density, or 1."""
     floor: Annotated[float, Field(gt=0, le=1)] = 0.02

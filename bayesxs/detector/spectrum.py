@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
+from bayesxs.detector.batched import responses
 from bayesxs.detector.density import FoldedRows
 from bayesxs.detector.exact import exact_response
 from bayesxs.detector.grid import EnergyGrid, NodeGrid
 from bayesxs.detector.operator import Operator, Quadrature, build_operator
 from bayesxs.physics.structure_functions import StructureFunctions
 from bayesxs.types import Floats
+
+# Sets of structure functions whose rows are held at once before a detector's response
+MANY: Final = 8
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,36 @@ class Spectrum:
         operator = self._total_operator
         total = None if operator is None else operator.response(values, clamp=clamp)
         return self.of_rows(self.operator.response(values, clamp=clamp), total)
+
+    def of_many(self, values: ArrayLike) -> list[FoldedRows]:
+        """Fold many sets of structure functions given on the nodes, as `of_values` each.
+
+        Args:
+            values: Bernstein coefficients, shape (sets, n_nodes, 3).
+        """
+        table = np.asarray(values)
+        if not len(table):
+            return []
+        if self.response is not None:
+            return [FoldedRows(rows, rows.sum(axis=0)) for rows in self._reconstructed(table)]
+        rows = responses(self.operator, table)
+        operator = self._total_operator
+        if operator is None:
+            return [self.of_rows(own) for own in rows]
+        totals = responses(operator, table)
+        return [self.of_rows(own, total) for own, total in zip(rows, totals, strict=True)]
+
+    def _reconstructed(self, table: Floats) -> Iterator[Floats]:
+        """Yield the bins of each set, shape (bins, E)."""
+        areas = np.asarray(self.areas)
+        if sparse.issparse(self.response):
+            summed = sparse.csr_array(self.response @ sparse.diags_array(areas))
+            if np.diff(summed.tocsc().indptr).max() <= 1:
+                yield from responses(self.operator, table, summed)
+                return
+        for start in range(0, len(table), MANY):  # true rows are many
+            for rows in responses(self.operator, table[start : start + MANY]):
+                yield np.asarray(self.response @ (areas[:, None] * rows))
 
     def of_rows(self, rows: Floats, total: Floats | None = None) -> FoldedRows:
         """Bin and normalise a cross section that was folded with the rows already.

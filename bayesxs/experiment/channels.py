@@ -98,7 +98,7 @@ class Channels:
         self.simulated = simulated
         self._binned_above = binned_above
         self._spans: dict[tuple[Sample, bool], jax.Array] = {}
-        self._seen_effects: dict[Sample, _Effects] = {}
+        self._kept_effects: dict[tuple[Sample, bool], _Effects] = {}
         self._kept: dict[tuple[object, ...], list[FarChannel]] = {}
 
     @property
@@ -341,12 +341,14 @@ class Channels:
         self, sample: Sample, spectrum: Spectrum, groups: Sequence[str]
     ) -> tuple[list[_Effect], list[_Effect], tuple[tuple[int, int], ...]]:
         """Return what nuisances do, what products of pairs do, and which pairs those are."""
-        if spectrum is not self._geometry(sample).seen:
+        geometry = self._geometry(sample)
+        if spectrum is geometry.seen or spectrum is geometry.binned:  # many readers
+            key = (sample, spectrum is geometry.binned)
+            if key not in self._kept_effects:
+                self._kept_effects[key] = self._all_effects(sample, spectrum)
+            single, double = self._kept_effects[key]
+        else:
             single, double = self._all_effects(sample, spectrum)
-        else:  # every group of nuisances reads the same ones
-            if sample not in self._seen_effects:
-                self._seen_effects[sample] = self._all_effects(sample, spectrum)
-            single, double = self._seen_effects[sample]
         place = {n.name: i for i, n in enumerate(self.chosen(groups))}
         effects = [single[n.name] for n in self.chosen(groups)]
         products, pairs = [], []
@@ -362,10 +364,17 @@ class Channels:
         learned = self.learned[target.name]
         single = {n.name: _Effect() for n in self.nuisances}
         stem = "cross_section" if len(self.learned) == 1 else f"cross_section_{target.name}"
-        for k, mode in enumerate(learned.modes):
-            single[f"{stem}_{k}"] = _Effect(spectrum.of_values(mode))
+        parts = (learned.modes, learned.flux, learned.response)
+        shape = (-1, *learned.mean.shape)
+        folded = spectrum.of_many(np.concatenate([part.reshape(shape) for part in parts]))
+        ends = np.cumsum([len(part) for part in parts])
+        modes, fluxes, shared = (
+            folded[end - len(part) : end] for end, part in zip(ends, parts, strict=True)
+        )
+        for k, mode in enumerate(modes):
+            single[f"{stem}_{k}"] = _Effect(mode)
         for j, shape in enumerate(self.flux_modes):
-            follows = spectrum.of_values(learned.flux[j]) if len(learned.flux) else None
+            follows = fluxes[j] if fluxes else None
             single[f"flux_{j}"] = _Effect(follows, shape)
             if self.experiment.near_far > 0.0:
                 single[f"near_far_{j}"] = _Effect(None, self.experiment.near_far * shape)
@@ -376,8 +385,8 @@ class Channels:
             effects = [FoldedRows(rows, rows.sum(axis=0)) for rows in terms]
             for i, name in enumerate(names):
                 effect = effects[i]
-                if len(learned.response):  # the near detector shares it
-                    effect = _sum(effect, spectrum.of_values(learned.response[i]))
+                if shared:  # the near detector shares it
+                    effect = _sum(effect, shared[i])
                 single[name] = _Effect(effect)
             upper = combinations_with_replacement(names, 2)
             for pair, effect in zip(upper, effects[len(names) :], strict=True):

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
+from bayesxs.detector.batched import responses
 from bayesxs.detector.density import Sample
 from bayesxs.detector.grid import EnergyGrid
 from bayesxs.detector.template import Template
@@ -75,17 +76,14 @@ def total_of_panels(experiment: Experiment, channels: Channels, target: Target) 
     edges = energies.edges
     generated = template.total(energies)
 
-    def total(values: Float, clamp: bool) -> Float:
-        found = geometry.total_operator.response(values, clamp=clamp).sum(axis=1)
-        return found * energies.weights
-
-    mean = total(learned.mean, True)
+    mean = geometry.total_operator.response(learned.mean, clamp=True).sum(axis=1)
+    mean *= energies.weights
     scale = (generated @ flux) / (mean @ flux)
     mean *= scale
     nominal = _of_panels(mean, energies)
+    modes = responses(geometry.total_operator, learned.modes).sum(axis=2) * energies.weights
     changes = []
-    for mode in learned.modes:
-        change = scale * total(mode, False)
+    for change in scale * modes:
         # Of unit rate: a mode that changes the rate changes nothing that is seen
         changes.append(_of_panels(change - mean * (change @ flux) / (mean @ flux), energies))
     sd = np.sqrt(np.sum(np.square(changes), axis=0)) if changes else np.zeros(len(nominal))

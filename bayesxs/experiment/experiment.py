@@ -42,6 +42,7 @@ from bayesxs.types import Floats as Float
 
 if TYPE_CHECKING:
     from bayesxs.experiment.cross_section import LearnedCrossSection
+    from bayesxs.experiment.leptons import Leptons
     from bayesxs.experiment.near import NearData
     from bayesxs.inference.far_data import FarData
     from bayesxs.inference.likelihood import Likelihood
@@ -278,12 +279,13 @@ class Experiment:
     def near_data(
         self,
         *,
-        events: float = np.inf,
+        events: float | Leptons | Mapping[str, Leptons] = np.inf,
         key: jax.Array | int | None = None,
         file: str | Path | None = None,
         counts: CountTable | Mapping[str, CountTable] | None = None,
         impossible: Literal["refuse", "drop"] = "refuse",
         samples: Sequence[str] = (),
+        one_by_one: bool = False,
     ) -> NearData:
         """Return near-detector data, from which a cross section is learned.
 
@@ -291,21 +293,34 @@ class Experiment:
 
         Args:
             events: expected number for each target, whose counts fluctuate; infinite for the
-                expected density.
-            key: random key or seed of the fluctuation.
+                expected density. Or events in arrays, see `bayesxs.near_events`, of which the
+                package makes fine bins; by target if there are several. A detector has measured
+                them, but with a key its resolution acts on them first.
+            key: random key or seed of the fluctuation, or of a detector.
             file: CSV file of counts; with several targets, "{target}" stands for their names.
             counts: in arrays, see `bayesxs.near_counts`; by target if there are several.
             impossible: what becomes of counts in bins that no neutrino of the beam fills.
             samples: targets whose data networks are fitted to, such as ("mu",); all if empty. The
                 others are predicted, by networks that leptons share (`bayesxs.Training.share`).
+            one_by_one: draw the number of events one by one, which a training can take so
+                (`bayesxs.Training.loss`), in place of counts in bins.
 
         Raises:
             InputError: more than one of events, file and counts; a target without counts; events
                 without a key; a sample that is no target.
         """
-        from bayesxs.experiment.near import make_near_data
+        from bayesxs.experiment.near_sources import make_near_data
 
-        return make_near_data(self, events, key, file, counts, impossible, samples)
+        return make_near_data(
+            self,
+            events,
+            key,
+            file,
+            counts,
+            impossible=impossible,
+            samples=samples,
+            one_by_one=one_by_one,
+        )
 
     def simulate(
         self,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bayesxs.detector.density import Sample
 from bayesxs.detector.template import Template
 from bayesxs.errors import InputError
+from bayesxs.experiment.leptons import EDGE, Leptons
 from bayesxs.inputs.generators.events import GeneratorEvents
 from bayesxs.keys import Purpose, derive, generator
 from bayesxs.physics.kinematics import PhaseSpace, is_physical, z_from_cosine
@@ -25,33 +26,6 @@ from bayesxs.types import Floats
 
 # Near-detector events below which no cross section can be learned
 FEWEST: Final = 1000
-
-# Leptons along the beam stay in the physical region however they are rounded
-_EDGE: Final = 1.0 - 1e-12
-
-
-class Leptons(NamedTuple):
-    """What a detector sees of events, one by one; columns of shape (n,).
-
-    Attributes:
-        lepton_energy: GeV.
-        cos_theta: to the beam.
-        weight: of each event.
-    """
-
-    lepton_energy: Floats
-    cos_theta: Floats
-    weight: Floats
-
-    @property
-    def scale(self) -> float:
-        """What turns sums of weights into effective counts: sum w / sum w^2 (Kish 1965)."""
-        return float(self.weight.sum() / np.sum(self.weight**2))
-
-    def drawn(self, number: int, rng: np.random.Generator) -> Leptons:
-        """Return a part of so many events, drawn without replacement."""
-        chosen = np.sort(rng.permutation(len(self.weight))[:number])
-        return Leptons(*(column[chosen] for column in self))
 
 
 class Dropped(NamedTuple):
@@ -176,7 +150,7 @@ class EventNature:
             raise InputError.at(self.events.source, "near-detector events", len(near), allowed)
         if not near.weight.any():
             raise InputError.at(self.events.source, "weight", "all zero", "some above zero")
-        seen = Leptons(near.lepton_energy, np.clip(near.cos_theta, -_EDGE, _EDGE), near.weight)
+        seen = Leptons(near.lepton_energy, np.clip(near.cos_theta, -EDGE, EDGE), near.weight)
         return Split(seen, _template(far, sample, flux), self.events.counts.read, dropped)
 
     def template(
@@ -213,7 +187,7 @@ class EventNature:
         codes = [e.channels.index(name) for name in self.channels]
         channel = np.isin(e.channel, codes) if codes else np.full(len(e), True)
         inside = (e.energy >= low) & (e.energy <= high)
-        cosine = np.clip(e.cos_theta, -_EDGE, _EDGE)
+        cosine = np.clip(e.cos_theta, -EDGE, EDGE)
         z = z_from_cosine(e.lepton_energy, cosine, sample.lepton_mass)
         physical = np.asarray(
             is_physical(e.energy, e.lepton_energy, z, sample.lepton_mass, window.space)
@@ -253,7 +227,7 @@ def _template(
         raise InputError.at(source, "E_nu_GeV", f"{events.energy[place]:g}", allowed)
     if not events.weight.any():
         raise InputError.at(source, "weight of the far part", "all zero", "some above zero")
-    cosine = np.clip(events.cos_theta, -_EDGE, _EDGE)
+    cosine = np.clip(events.cos_theta, -EDGE, EDGE)
     return Template(
         events.energy,
         events.lepton_energy,

@@ -15,6 +15,7 @@ from scipy import sparse
 from bayesxs.detector.grid import NodeGrid
 from bayesxs.errors import InputError
 from bayesxs.experiment.near import NearData, NearDetector
+from bayesxs.experiment.unbinned import UnbinnedData, unbinned_data
 from bayesxs.experiment.weights import lepton_of
 from bayesxs.keys import Purpose, derive, generator
 from bayesxs.learning.heads import Lepton
@@ -58,9 +59,12 @@ class Training:
         share: "helicity" for one network of five functions for all leptons of neutrinos, and one
             for antineutrinos, each fitted to its near samples together; "none" for a network of
             each target.
+        loss: of near data that count events: "binned", or "unbinned" for the sum of log densities
+            over events that are given one by one.
 
     Raises:
-        InputError: a head of three functions that is to be shared.
+        InputError: a head of three functions that is to be shared, or one that is not positive
+            with unbinned events.
 
     Example:
         >>> bayesxs.Training(members=8, weighting="uniform").members
@@ -75,11 +79,15 @@ class Training:
     weight_sd: float = 0.5
     counted_steps: int = 14
     share: Literal["none", "helicity"] = "none"
+    loss: Literal["binned", "unbinned"] = "binned"
 
     def __post_init__(self) -> None:
         """Check what no training could do."""
         if self.share != "none" and self.architecture.head not in ("auto", "psd"):
             allowed = f'"psd" with share = "{self.share}": only five functions serve every lepton'
+            raise InputError.at("Training", "architecture.head", self.architecture.head, allowed)
+        if self.loss == "unbinned" and self.architecture.head == "unconstrained":
+            allowed = 'a positive one with loss = "unbinned", which takes logarithms'
             raise InputError.at("Training", "architecture.head", self.architecture.head, allowed)
 
     def suited(self, x_max: float) -> Architecture:
@@ -123,6 +131,7 @@ class TrainingData:
         architecture: of the networks, with nothing left open.
         lepton: of the target.
         x_max: upper end of Bjorken x.
+        unbinned: events that the loss takes one by one; None for bins.
     """
 
     matrix: sparse.csr_array
@@ -135,10 +144,13 @@ class TrainingData:
     architecture: Architecture = field(default_factory=Architecture)
     lepton: Lepton = field(default_factory=Lepton)
     x_max: float = 1.0
+    unbinned: UnbinnedData | None = None
 
     @cached_property
     def nominal(self) -> NearProblem:
         """The loss against the data as observed."""
+        if self.unbinned is not None:
+            return self.unbinned.problem(self.nodes, self.floor, self.rank)
         return self._against(self.observed)
 
     def problem(self, key: jax.Array, member: int) -> NearProblem:
@@ -152,6 +164,8 @@ class TrainingData:
         """
         if member == 0 or not np.isfinite(self.events):
             return self.nominal
+        if self.unbinned is not None:
+            return self.unbinned.replica(key).problem(self.nodes, self.floor, self.rank)
         return self._against(bootstrap_counts(key, self.observed))
 
     def _against(self, observed: Float) -> NearProblem:
@@ -299,6 +313,7 @@ def training_data(near: NearDetector, training: Training) -> TrainingData:
     loss: Loss = training.weighting
     if near.source.counted:
         loss = "chi_square" if kind.head == "unconstrained" else "multinomial"
+    unbinned = unbinned_data(near) if training.loss == "unbinned" else None
     return TrainingData(
         near.matrix,
         near.observed,
@@ -310,6 +325,7 @@ def training_data(near: NearDetector, training: Training) -> TrainingData:
         kind,
         lepton_of(geometry.target.name),
         geometry.space.x_max,
+        unbinned,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +18,11 @@ from bayesxs.detector.smearing import smear_events
 from bayesxs.detector.spectrum import Spectrum
 from bayesxs.errors import InputError
 from bayesxs.experiment.experiment import Experiment
-from bayesxs.experiment.generated import Leptons
 from bayesxs.experiment.geometry import Geometry
+from bayesxs.experiment.leptons import Leptons
 from bayesxs.inputs.counts import CountTable, has_edges, has_events, load_counts, load_table
 from bayesxs.inputs.events import load_events
-from bayesxs.keys import Purpose, derive, generator
+from bayesxs.keys import generator
 from bayesxs.physics.kinematics import z_from_cosine
 from bayesxs.types import Floats as Float
 
@@ -41,6 +41,7 @@ class NearSource:
         table: counts in arrays in place of a file.
         leptons: events one by one in their place, of which the package makes fine bins; with a
             key, a detector's resolution acts on them.
+        draw: draws such events, in place of counts that fluctuate bin by bin.
     """
 
     events: float = np.inf
@@ -51,6 +52,7 @@ class NearSource:
     prefix: str = ""
     table: CountTable | None = None
     leptons: Leptons | None = None
+    draw: Callable[[], Leptons] | None = None
 
     @property
     def counted(self) -> bool:
@@ -96,6 +98,8 @@ class NearDetector:
     def leptons(self) -> Leptons | None:
         """Events one by one, if there are such, of which fine bins are made."""
         path, detector = self.source.path, self.geometry.response
+        if self.source.draw is not None:
+            return self.source.draw()
         if self.source.leptons is not None or path is None or not has_events(path):
             return self.source.leptons
         energy, cosine, _ = load_events(
@@ -202,7 +206,7 @@ class NearDetector:
 
     @cached_property
     def _observed_and_dropped(self) -> tuple[Float, int]:
-        if self.source.measured:
+        if self.source.measured or self.source.draw is not None:
             return self._measured()
         expected, events = self._truth @ self.geometry.target.near_flux, self.source.events
         if not np.isfinite(events):
@@ -233,7 +237,7 @@ class NearDetector:
             counts = load_counts(self.source.path, self.geometry.seen_axes)
         else:
             counts = table.counts
-        if self.source.events not in (np.inf, int(counts.sum())):
+        if self.source.measured and self.source.events not in (np.inf, int(counts.sum())):
             allowed = f"{path} holds {counts.sum():.0f} events; leave the key out"
             raise InputError.at(
                 self.source.source, f"{self.source.prefix}events", int(self.source.events), allowed
@@ -309,98 +313,6 @@ class NearData:
     def files(self) -> tuple[Path, ...]:
         """Files of counts."""
         return tuple(s.path for s in self.sources.values() if s.path is not None)
-
-
-def make_near_data(
-    experiment: Experiment,
-    events: float,
-    key: jax.Array | int | None,
-    file: str | Path | None,
-    counts: CountTable | Mapping[str, CountTable] | None,
-    impossible: Literal["refuse", "drop"],
-    samples: Sequence[str] = (),
-) -> NearData:
-    """Return near data from one of three sources; see `Experiment.near_data`.
-
-    Where nature is a generator's events, they are the near part of these.
-
-    Raises:
-        InputError: several sources, events without a key, a target without counts, more events
-            than a generator made.
-    """
-    names = [t.name for t in experiment.unique_targets]
-    sources = {
-        "events": np.isfinite(events),
-        "file": file is not None,
-        "counts": counts is not None,
-    }
-    given = [name for name, present in sources.items() if present]
-    if len(given) > 1:
-        raise InputError.at("near_data", given[1], "given", f"without {given[0]}: choose one")
-    if np.isfinite(events) and key is None:
-        raise InputError.at("near_data", "key", None, "a seed or key: counts fluctuate")
-    if file is not None and len(names) > 1 and "{target}" not in str(file):
-        allowed = f"a name with {{target}}, which stands for {', '.join(names)}"
-        raise InputError.at("near_data", "file", file, allowed)
-    if experiment.generated and not (file is not None or counts is not None):
-        generated = generated_sources(experiment, events, key, "near_data")
-        return NearData(experiment, generated, tuple(samples))
-    tables = counts if isinstance(counts, Mapping) else dict.fromkeys(names, counts)
-    missing = [name for name in names if name not in tables]
-    if missing or (isinstance(counts, CountTable) and len(names) > 1):
-        allowed = f"one table for each of {', '.join(names)}"
-        raise InputError.at("near_data", "counts", ", ".join(tables), allowed)
-    return NearData(
-        experiment,
-        {
-            name: NearSource(
-                events,
-                None if key is None else derive(key, Purpose.NEAR, number),
-                None if file is None else Path(str(file).replace("{target}", name)),
-                impossible,
-                "near_data",
-                table=tables[name],
-            )
-            for number, name in enumerate(names)
-        },
-        tuple(samples),
-    )
-
-
-def generated_sources(
-    experiment: Experiment,
-    events: float,
-    key: jax.Array | int | None,
-    source: str,
-    prefix: str = "",
-) -> dict[str, NearSource]:
-    """Return near data that are events of a generator, by target.
-
-    Args:
-        experiment: whose nature they are.
-        events: number that is taken of the near part; infinite for all.
-        key: of the draw, and of what a detector makes of them.
-        source: what messages call it.
-        prefix: of the names that messages give to arguments.
-
-    Raises:
-        InputError: more events than there are, or a draw or a detector without a key.
-    """
-    sources = {}
-    for number, (name, split) in enumerate(experiment.generated.items()):
-        own = None if key is None else derive(key, Purpose.NEAR, number)
-        leptons, most = split.near, len(split.near.weight)
-        if own is None and (np.isfinite(events) or experiment.detector is not None):
-            raise InputError.at(source, f"{prefix}key", None, "a seed or key: events are drawn")
-        if np.isfinite(events) and own is not None:
-            if events > most:
-                allowed = f"at most {most}, the near part of the generator's events"
-                raise InputError.at(source, f"{prefix}events", int(events), allowed)
-            leptons = leptons.drawn(int(events), generator(own))
-        sources[name] = NearSource(
-            key=own, impossible="drop", source=source, prefix=prefix, leptons=leptons
-        )
-    return sources
 
 
 def grid_of_bins(bins: CountedBins) -> tuple[RecoGrid, sparse.csr_array]:

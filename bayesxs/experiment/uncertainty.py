@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 from scipy import sparse
 
+from bayesxs.detector.batched import negative_shares
 from bayesxs.detector.density import Sample
 from bayesxs.detector.expansion import free_parameters, taylor_terms
 from bayesxs.detector.grid import NodeGrid
@@ -390,12 +391,10 @@ def _negative_mass(geometry: Geometry, mean: Float, modes: Float, draws: int = 2
     rng = np.random.default_rng(0)  # a fixed set of draws: a diagnostic, not a sample
     quadrature = geometry.quadrature
     flux = np.interp(quadrature.energy, geometry.energies.points, geometry.target.near_flux)
-    fractions = []
-    for eta in rng.standard_normal((draws, len(modes))):
-        drawn = mean + (eta @ modes.reshape(len(modes), -1)).reshape(mean.shape)
-        rate = quadrature.weights * flux * geometry.operator.cross_section(drawn)
-        fractions.append(-np.minimum(rate, 0.0).sum() / np.abs(rate).sum())
-    return float(np.mean(fractions))
+    eta = rng.standard_normal((draws, len(modes)))
+    drawn = mean + (eta @ modes.reshape(len(modes), -1)).reshape(-1, *mean.shape)
+    shares = negative_shares(geometry.operator, drawn, quadrature.weights * flux)
+    return float(np.mean(shares))
 
 
 def _from_file(target: Target, nodes: NodeGrid, path: str) -> LearnedTarget:

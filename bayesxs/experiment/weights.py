@@ -33,12 +33,13 @@ MOST_BYTES = 200_000_000
 
 
 def conditions(experiment: Experiment) -> dict[str, object]:
-    """Return the beam and the range that the weights of an experiment depend on."""
+    """Return the beam, range and phase space that the weights of an experiment depend on."""
     low, high = experiment.energy_range
     return {
         "beam": experiment.samples[0].beam,
         "energy_min_GeV": low,
         "energy_max_GeV": high,
+        "x_max": experiment.space.x_max,
     }
 
 
@@ -94,9 +95,13 @@ def read_networks(
     except ValueError as error:
         raise InputError(f"{path}: damaged header: {error}") from None
     members, trained = (_table(path, name, metadata) for name in ("members", "conditions"))
+    if kind.inputs != "ridge":  # files without this key are older than any other phase space
+        trained = {"x_max": 1.0} | trained
     for key, value in conditions.items():
         if trained.get(key) != value:
             allowed = f"the weights were trained for {shown(trained.get(key))}"
+            if key not in trained:
+                allowed = "the file does not say for which one the weights were trained"
             raise InputError.at(path, key, value, allowed)
     out = {}
     for target in targets:

@@ -200,7 +200,7 @@ def _linearized(
         residual = slope
     else:
         p = problem.lift @ density
-        smallest = density_floor(problem.counts)
+        smallest = density_floor(problem.counts, problem.least)
         weight = 1.0 / jnp.maximum(jnp.maximum(p, problem.counts), smallest)
         curvature = (problem.lift.T * weight) @ problem.lift
         jitter = JITTER * jnp.trace(curvature) / len(curvature)

@@ -4,7 +4,8 @@ For expected data the loss is the squared error of the normalised density,
 ||D (K w / sum(K w) - p)||^2, with w the network on the nodes; for a finite number of events it is
 the multinomial deviance, or chi-square. K is dense and projected on the row combinations that
 structure functions can reach, which is exact for the gradient to the accuracy of the projection
-(see `near_problem`). Several samples of one helicity make one such problem (`joint_problem`).
+(see `near_problem`). Events one by one make such a problem too (`unbinned_problem`), and so do
+several samples of one helicity (`joint_problem`).
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class NearProblem(NamedTuple):
         lift: takes a projected density back to the bins, shape (rows, r); None but for counts.
         counts: observed events in the bins over their sum, shape (rows,); None but for counts.
         mass: of the lepton that sees each node in GeV, shape (n,); None for the network's own.
+        least: densities below which logarithms are continued by their tangents, shape (rows,);
+            None for that of `density_floor`.
     """
 
     x: Array
@@ -57,6 +60,7 @@ class NearProblem(NamedTuple):
     lift: Array | None = None
     counts: Array | None = None
     mass: Array | None = None
+    least: Array | None = None
 
 
 def near_problem(
@@ -119,6 +123,57 @@ def near_problem(
     return NearProblem(x, q2, operator, sums, goal, lift, counts)
 
 
+def unbinned_problem(
+    matrix: sparse.csr_array,
+    total: ArrayLike,
+    weights: ArrayLike,
+    expected: ArrayLike,
+    nodes: NodeGrid,
+    *,
+    floor: float = 0.02,
+    rank: int | None = 700,
+    smoothing: float = 2.0,
+) -> NearProblem:
+    """Return -2 sum W log p / sum W of points that stand for events as a loss, p = K w/(total w).
+
+    A constant is added, with which it is about a divergence. For the coarse steps of Gauss-Newton
+    and for the projection each point counts as a bin that holds W events.
+
+    Args:
+        matrix: densities at the points times what volume belongs to each, (points, 3 n_nodes).
+        total: the integral of the density, shape (3 n_nodes,).
+        weights: W, some of which may be negative, shape (points,).
+        expected: positive numbers of about the same size, shape (points,).
+        nodes: the nodes.
+        floor: relative floor of the weights in the squared error.
+        rank: random functions that span the projected rows; None keeps every row.
+        smoothing: correlation length of the random functions in node spacings.
+    """
+    weights, expected = (np.asarray(a, dtype=float) for a in (weights, expected))
+    seen = np.nonzero(np.diff(matrix.indptr))[0]
+    integral = np.asarray(total, dtype=float)
+    used = np.union1d(matrix.indices // 3, np.nonzero(integral)[0] // 3)
+    columns = (3 * used[:, None] + np.arange(3)).ravel()
+    events = weights[seen].sum()
+    counts, sizes = weights[seen] / events, expected[seen] / events
+    scale = np.abs(integral).max()  # keeps the numbers near one, for float32's sake
+    relative = 1.0 / (sizes + floor * sizes.max())
+    relative /= np.linalg.norm(relative * counts)
+    rows = sparse.diags_array(relative / scale) @ matrix[seen][:, columns]
+    target, lift = relative * counts, 1.0 / relative[:, None]
+    if rank is None or rank >= len(seen):
+        operator, lift = rows.toarray(), np.diag(lift[:, 0])
+    else:
+        images = rows @ smooth_functions(nodes, used, rank, smoothing)
+        basis, _ = np.linalg.qr(np.column_stack([target, images]))
+        operator, target, lift = (rows.T @ basis).T, basis.T @ target, basis * lift
+    least = np.full(len(seen), FLOOR_EVENTS / events)
+    x, q2 = (jnp.asarray(a[used]) for a in (nodes.x, nodes.q2))
+    arrays = (operator, integral[columns] / scale, target, lift, counts)
+    projected, sums, goal, lifted, seen_at = (jnp.asarray(a) for a in arrays)
+    return NearProblem(x, q2, projected, sums, goal, lifted, seen_at, least=jnp.asarray(least))
+
+
 def joint_problem(
     problems: Sequence[NearProblem], masses: Sequence[float], shares: Sequence[float]
 ) -> NearProblem:
@@ -136,7 +191,9 @@ def joint_problem(
     """
     roots = [np.sqrt(share) for share in shares]
     scaled = list(zip(problems, roots, strict=True))
-    lift = counts = None
+    lift = counts = least = None
+    if all(p.least is not None for p in problems):
+        least = jnp.concatenate([root**2 * jnp.asarray(p.least) for p, root in scaled])
     if all(p.lift is not None and p.counts is not None for p in problems):
         lift = jnp.asarray(block_diag(*(root * np.asarray(p.lift) for p, root in scaled)))
         counts = jnp.concatenate([root**2 * jnp.asarray(p.counts) for p, root in scaled])
@@ -163,6 +220,7 @@ def joint_problem(
         lift,
         counts,
         jnp.concatenate([jnp.full(problems[i[0]].x.shape, masses[i[0]]) for i in own]),
+        least,
     )
 
 
@@ -227,15 +285,16 @@ def density_loss(density: Array, problem: NearProblem) -> Array:
     """Return the distance of a projected near density p from the observed one p_obs.
 
     ||D (p - p_obs)||^2 / ||D p_obs||^2, or for counts 2 sum p_obs log(p_obs/p), the multinomial
-    deviance per event, the logarithm continued by its tangent below half an event.
+    deviance per event, the logarithm continued by its tangent below half an event. Weights of
+    points may be negative, and then count in the constant by their size.
     """
     if problem.lift is None or problem.counts is None:
         return squared_error(density, problem)
     observed = problem.counts
-    ratio, floor = problem.lift @ density, density_floor(problem.counts)
+    ratio, floor = problem.lift @ density, density_floor(problem.counts, problem.least)
     ratio = ratio / floor
     log = jnp.where(ratio > 1.0, jnp.log(jnp.maximum(ratio, 1.0)), ratio - 1.0)
-    return 2.0 * jnp.sum(xlogy(observed, observed / floor) - observed * log)
+    return 2.0 * jnp.sum(xlogy(observed, jnp.abs(observed) / floor) - observed * log)
 
 
 def squared_error(density: Array, problem: NearProblem) -> Array:
@@ -244,11 +303,13 @@ def squared_error(density: Array, problem: NearProblem) -> Array:
     return residual @ residual
 
 
-def density_floor(counts: Array) -> Array:
+def density_floor(counts: Array, least: Array | None = None) -> Array:
     """Return the share of FLOOR_EVENTS in all events, from counts over their sum, shape ().
 
-    The smallest of the counts is taken for one event, or a few.
+    The smallest of the counts is taken for one event, or a few; not where `least` is given.
     """
+    if least is not None:
+        return least
     return FLOOR_EVENTS * jnp.min(jnp.where(counts > 0.0, counts, jnp.inf))
 
 

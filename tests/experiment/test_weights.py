@@ -18,6 +18,7 @@ from bayesxs.experiment.weights import read_networks, write_networks
 from bayesxs.learning.heads import Lepton
 from bayesxs.learning.network import Architecture, array_shapes, create_network, network_arrays
 
+MODELS = Path(__file__).resolve().parents[2] / "models"
 KIND = Architecture(layers=1, width=8)
 CONDITIONS = {"beam": "neutrino", "energy_min_GeV": 0.5, "energy_max_GeV": 10.0}
 # Files of others that were refused with a traceback, or not at all
@@ -77,6 +78,28 @@ def test_networks_are_seen_by_the_lepton_of_their_target(tmp_path: Path) -> None
     np.testing.assert_array_equal(values["anti_mu"], made["anti_mu"][0](x, q2))
     assert not np.allclose(values["mu"], values["anti_mu"], rtol=1e-2)
     assert not np.allclose(values["mu"], values["e"], rtol=1e-2)
+
+
+def test_weights_of_another_phase_space_are_refused(networks: list[Any], tmp_path: Path) -> None:
+    """Also those of a file that was written before there were others than x < 1."""
+    path = tmp_path / "w.safetensors"
+    write_networks(path, {"mu": networks}, CONDITIONS | {"x_max": 3.0})
+    assert list(read_networks(path, ["mu"], CONDITIONS | {"x_max": 3.0})) == ["mu"]
+    for asked in (1.0, 2.0):
+        with pytest.raises(InputError, match=rf"x_max = {asked}: .* trained for 3"):
+            read_networks(path, ["mu"], CONDITIONS | {"x_max": asked})
+    old = MODELS / "dune-toy.safetensors"
+    assert list(read_networks(old, ["mu"], CONDITIONS | {"x_max": 1.0})) == ["mu"]
+    with pytest.raises(InputError, match=r"x_max = 3\.0: .* trained for 1"):
+        read_networks(old, ["mu"], CONDITIONS | {"x_max": 3.0})
+
+
+def test_weights_of_ridges_that_name_no_phase_space_are_refused(tmp_path: Path) -> None:
+    kind = Architecture(layers=1, width=4, inputs="ridge", head="psd")
+    made = {"mu": [create_network(kind, jax.random.key(1), Lepton(MUON_MASS))]}
+    write_networks(tmp_path / "w.safetensors", made, CONDITIONS)
+    with pytest.raises(InputError, match="does not say for which"):
+        read_networks(tmp_path / "w.safetensors", ["mu"], CONDITIONS | {"x_max": 3.0})
 
 
 def test_networks_come_back(path: Path, networks: list[Any]) -> None:
