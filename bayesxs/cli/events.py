@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bayesxs.errors import InputError
+from bayesxs.errors import InputError, shown
 
 if TYPE_CHECKING:
     from bayesxs.detector.event_summary import EventSummary
     from bayesxs.inference.decomposition import Decomposition
     from bayesxs.inputs.flux import Flux
     from bayesxs.inputs.generators.events import GeneratorEvents
+
+# Characters of a cell at most
+LONGEST = 1000
 
 DECOMPOSITIONS = Path("bayesxs-runs/decompose")
 
@@ -208,7 +211,7 @@ def info_table(summary: EventSummary) -> Any:
     from bayesxs.detector.event_summary import QUANTILES
 
     counts = summary.counts
-    table = Table(title=f"{summary.path} ({summary.format})", show_header=False)
+    table = Table(title=_plain(f"{summary.path} ({summary.format})"), show_header=False)
     rows = {
         "events": f"{counts.kept} of {counts.read}",
         "no charged current": str(counts.not_charged_current),
@@ -234,7 +237,7 @@ def info_table(summary: EventSummary) -> Any:
     optional = ("another flavor", "another target", "as the file has it")
     for name, text in rows.items():
         if name not in optional or text not in ("0", ""):
-            table.add_row(name, text)
+            table.add_row(name, _plain(text))
     return table
 
 
@@ -242,17 +245,22 @@ def _shares(shares: Any) -> str:
     return ", ".join(f"{name} {100 * share:.3g} %" for name, share in shares.items())
 
 
+def _plain(text: str) -> str:
+    """Return words of a file without what a terminal would obey."""
+    return shown(text, LONGEST)
+
+
 def decomposition_table(title: str, results: tuple[Decomposition, ...]) -> Any:
     """Lay the test of each channel out for the terminal."""
     from rich.table import Table
 
-    table = Table("channel", title=title)
+    table = Table("channel", title=_plain(title))
     for column in ("events", "used", "cells", "chi2/n", "p", "p, third coefficient"):
         table.add_column(column, justify="right")
     for result in results:
         fits = bool(result.cells)
         table.add_row(
-            result.name,
+            _plain(result.name),
             str(result.events),
             f"{100 * result.used:.0f} %",
             str(len(result.cells)),

@@ -27,8 +27,9 @@ from bayesxs.types import Floats
 
 # S and V in GeV, spacing of the nodes
 RIDGE_SCALE, Q_SCALE, SPACING = 0.3, 0.15, 0.025
-# The range: nu - Q^2/2M from where no channel is left, and Q, in GeV
-RIDGE_LOW, RIDGE_HIGH, Q_HIGH = -6.0, 20.0, 6.3
+# The range: nu - Q^2/2M from where no channel is left, and Q, in GeV. It holds all of x < 3 up to
+# 10 GeV: a single point beyond makes all points of a call as dear as those of no table
+RIDGE_LOW, RIDGE_HIGH, Q_HIGH = -6.0, 20.0, 7.1
 # Nodes beyond the range at its upper ends, where reflection is wrong
 MARGIN = 8
 # Q of the first node in GeV: the components themselves diverge at zero

@@ -88,7 +88,9 @@ def test_faults_of_events_are_told_in_one_line(bayesxs, card_of_events: Path) ->
     assert missing.endswith("the environment variable NO_SUCH_FOLDER is not set")
     assert refused("nature.path=none.csv").endswith("none.csv: cannot be read: no such file")
     assert "near_share = 1.0" in refused("nature.near_share=1.0")
-    assert "pdg_nu" not in refused("nature.unwanted=refuse")
+    unwanted = refused("nature.unwanted=refuse")
+    assert "own.csv: event 0: neutral-current or other = 14 -> 14: " in unwanted
+    assert unwanted.endswith("(and 49 more)")
     assert "channels = qe" in refused("nature.channels=['qe']")
     assert "at least 1000" in refused("nature.near_share=0.05")
     assert "near.events = 500000: at most" in refused("near.events=500000")

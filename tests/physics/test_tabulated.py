@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bayesxs.constants import MUON_MASS, NUCLEON_MASS
+from bayesxs.constants import ELECTRON_MASS, MUON_MASS, NUCLEON_MASS, TAU_MASS
 from bayesxs.inputs.pdf import embedded_ct18nnlo
 from bayesxs.physics.helicity import Helicity, bernstein_from_helicity
+from bayesxs.physics.kinematics import PhaseSpace, q2_range
 from bayesxs.physics.nucleus import Nucleus
-from bayesxs.physics.tabulated import Tabulated
+from bayesxs.physics.tabulated import Q_HIGH, RIDGE_HIGH, RIDGE_LOW, Tabulated
 
 ARGON = Nucleus(embedded_ct18nnlo())
 
@@ -48,6 +49,19 @@ def test_a_table_gives_back_a_smooth_tensor(table: Tabulated, q2_max: float) -> 
     exact = stacked(bump(nu, q2), x)
     error = np.abs(stacked(jax.jit(table)(nu, q2), x) - exact).max(axis=1)
     assert np.all(error < 3e-5 * np.abs(exact).max(axis=1))
+
+
+@pytest.mark.parametrize("mass", [ELECTRON_MASS, MUON_MASS, TAU_MASS])
+def test_the_table_holds_the_phase_space_of_a_nucleus_up_to_10_gev(mass: float) -> None:
+    """And no channel is left below it, at momentum transfers that Fermi motion widens most."""
+    _, most = q2_range(10.0, mass, PhaseSpace(ARGON.x_max))
+    assert most < Q_HIGH**2
+    assert RIDGE_HIGH > 10.0
+    q2 = np.array([most])
+    below = RIDGE_LOW - 0.5 + q2 / (2.0 * NUCLEON_MASS)
+    x = q2 / (2.0 * NUCLEON_MASS * below)
+    for part in ARGON.helicity(x, q2, channels=("delta", "inelastic")):
+        np.testing.assert_array_equal(part, 0.0)
 
 
 def test_beyond_the_table_the_tensor_is_exact(table: Tabulated) -> None:

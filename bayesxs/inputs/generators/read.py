@@ -51,10 +51,11 @@ def open_source(path: str | Path, neutrino: int | None = None) -> Source:
     """
     name = str(path)
     try:
-        if not Path(name).is_file():
-            raise InputError(f"{name}: cannot be read: no such file")
+        present = Path(name).is_file()
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: cannot be read: {error}") from None
+    if not present:
+        raise InputError(f"{name}: cannot be read: no such file")
     for ending, opener in _OPENERS.items():
         if name.lower().endswith(ending):
             return opener(name, neutrino)

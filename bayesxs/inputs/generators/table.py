@@ -73,9 +73,12 @@ class _Table:
             values = columns.get(name, missing)
             if values is None:
                 continue
-            bad = ~np.isfinite(np.asarray(values, float))
-            if bad.any():
+            numbers = np.asarray(values, float)
+            if not np.isfinite(numbers).all():
                 raise InputError.at(self.path, name, "empty or not a number", "a PDG id each")
+            if np.any(broken := numbers != np.round(numbers)):
+                first = np.atleast_1d(numbers)[np.argmax(broken)]
+                raise InputError.at(self.path, name, f"{first:g}", "a PDG id each, an integer")
             ids[name] = values
         return make_chunk(
             *(columns[name] for name in NEEDED),

@@ -126,6 +126,7 @@ CASES: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "no weight": (csv_of(f"{NEEDED},weight", "1,0.5,1,0"), "weight = all zero: some above zero"),
     "no id": (csv_of(f"{NEEDED},pdg_nu", "1,0.5,1,"), "pdg_nu = empty or not a number"),
+    "no integer id": (csv_of(f"{NEEDED},pdg_nu", "1,0.5,1,14.5"), "pdg_nu = 14.5: .*an integer"),
     "MeV": (csv_of(NEEDED, "1200,500,1", "900,300,1"), "median = 1050: .*MeV, divide by 1000"),
     "MeV of the lepton": (csv_of(NEEDED, "1.2,500,1"), "E_l_GeV = 500: not above the neutrino's"),
     "below the mass": (csv_of(NEEDED, "1.2,0.05,1"), "E_l_GeV = 0.05: not below the lepton's mass"),
@@ -169,8 +170,10 @@ def test_too_few_events_and_wrong_words_are_refused(tmp_path: Path) -> None:
         read_events(path, Rules(neutrino=13))
     with pytest.raises(InputError, match="event 0: target = 1000180400: the nucleus 1000060120"):
         read_events(path, Rules(target=1000060120, unwanted="refuse"))
-    with pytest.raises(InputError, match="no such file"):
-        read_events(tmp_path / "b.root")
+    for name in ("b.root", "."):
+        with pytest.raises(InputError, match=r"cannot be read: no such file$") as caught:
+            read_events(tmp_path / name)
+        assert str(caught.value).count("cannot be read") == 1
     other = tmp_path / "a.txt"
     other.write_text("1")
     with pytest.raises(InputError, match=r"ending = .txt: one of .root, .parquet"):
