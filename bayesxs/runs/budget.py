@@ -261,7 +261,7 @@ def _cancellation(spectrum: FarSpectrum, channels: Channels) -> xr.Dataset:
     own, seen = learned[experiment.targets[spectrum.sample].name], spectrum.geometry.seen
     folded = spectrum.folded._replace(
         response=seen.of_values(own.mean, clamp=True),
-        modes=[seen.of_values(change) for change in own.flux],
+        modes=seen.of_many(own.flux),
         flux=experiment.source_flux(spectrum.sample),
     )
     parts = spectrum.along(folded)
