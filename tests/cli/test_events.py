@@ -91,14 +91,14 @@ def test_info_says_what_is_in_a_file(tmp_path: Path) -> None:
 
 def test_words_of_a_file_are_shown_as_they_are(tmp_path: Path) -> None:
     """Neither a terminal's escapes nor what looks like Rich's markup."""
-    path = tmp_path / "[red]a[/].csv"
+    path = tmp_path / "[red]a.csv"
     columns = "E_nu_GeV,E_l_GeV,cos_theta,channel"
     path.write_text(f"{columns}\n2.5,1.25,0.5,\x1b[31mqe\n2.5,1.25,0.5,[/b]\n")
     result = call("events", "info", path)
     assert result.exit_code == 0
     assert "\x1b[31m" not in result.output
     assert r"\x1b[31mqe 50 %, [/b] 50 %" in result.output
-    assert "[red]a[/].csv" in result.output.replace("\n", "")
+    assert "[red]a.csv" in result.output.replace("\n", "")
 
 
 def test_convert_writes_what_was_read_or_nothing(tmp_path: Path) -> None:
