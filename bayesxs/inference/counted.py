@@ -8,7 +8,7 @@ It holds arrays only, so that jit, vmap and grad work on it and on whatever it i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -97,6 +97,11 @@ class CountedLikelihood:
     ) -> dict[str, Array]:
         """Return the expected counts of each sample; takes the arguments of `log_prob`."""
         return self.split(self._expected(theta, eta, density)[1])
+
+    def with_counts(self, counts: ArrayLike) -> CountedLikelihood:
+        """Return the likelihood of other counts, shape (bins,), such as those of a trace."""
+        data = jnp.asarray(counts, dtype=float)
+        return replace(self, counts=data, constant=jnp.sum(gammaln(data + 1.0)))
 
     def split(self, counts: ArrayLike) -> dict[str, Array]:
         """Return the part of each sample of counts, shape (..., bins)."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import product
-from math import pi
 from typing import Final
 
 import jax
@@ -15,28 +13,14 @@ from jax import Array
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from bayesxs.inference.asimov import (
-    DCP,
-    DENSITY,
-    DM31,
-    NAMES,
-    THETA23,
-    Problems,
-    coordinates,
-    minimise,
-)
 from bayesxs.inference.evidence import Evidence, bridge, normalised
+from bayesxs.inference.mode_starts import mode_starts
 from bayesxs.inference.modes import MODES, Mode, ModePosterior, mode_model, stacked, wrapped
 from bayesxs.inference.sampling import Draws, NutsSampler, Piece, SamplerSettings, joined
-from bayesxs.physics.oscillation import OscillationParameters
 
 Float = NDArray[np.float64]
 
-_PHASES: Final = (-0.5 * pi, 0.0, 0.5 * pi, pi)
 _BATCH: Final = 64
-# Coordinates of `asimov` by parameter; angles of the sines squared
-_ANGLES: Final = {"s2_12": 0, "s2_13": 1, "s2_23": THETA23}
-_PLACES: Final = {**_ANGLES, "dm21": 4, "dm31": DM31, "density": DENSITY}
 
 
 @dataclass(frozen=True)
@@ -91,76 +75,6 @@ class ModeDraws:
         return Evidence(float(value), float(np.sqrt(variance)))
 
 
-def mode_starts(posterior: ModePosterior, modes: Sequence[Mode] = MODES) -> tuple[Float, Float]:
-    """Return where chains of each mode start: its best fit, as z, (modes, d), and dcp, (modes,).
-
-    The smallest chi2 of fits from four phases is taken; a best fit in the other octant is moved
-    to the border.
-    """
-    likelihood = posterior.likelihood
-    truth, sd = _constraints(posterior)
-    starts = np.repeat(truth[None], len(modes) * len(_PHASES), axis=0)
-    center = starts.copy()
-    turn = 2.0 * float(posterior.center)
-    for row, (mode, phase) in enumerate(product(modes, _PHASES)):
-        starts[row, DCP] = phase
-        for array in (starts, center):
-            if (array[row, DM31] > 0.0) != (mode.ordering > 0.0):
-                array[row, DM31] = turn - array[row, DM31]
-        if (starts[row, THETA23] > 0.25 * pi) != bool(mode.upper):
-            starts[row, THETA23] = 0.5 * pi - starts[row, THETA23]
-    free = np.array([n == "dcp" or _named(n) in posterior.names for n in NAMES])
-    counts = np.broadcast_to(np.asarray(likelihood.counts), (len(starts), likelihood.counts.size))
-    fits = minimise(
-        likelihood.rates,
-        len(likelihood.nuisances),
-        Problems(
-            *(counts, center, np.broadcast_to(sd, starts.shape)),
-            *(starts, np.broadcast_to(free, starts.shape)),
-        ),
-    )
-    z, dcp = [], []
-    for number, mode in enumerate(modes):
-        own = slice(number * len(_PHASES), (number + 1) * len(_PHASES))
-        held = np.sign(fits.x[own, DM31]) == mode.ordering
-        best = own.start + int(np.argmin(np.where(held, fits.chi2[own], np.inf)))
-        x = fits.x[best]
-        values = {n: np.sin(x[p]) ** 2 if n in _ANGLES else x[p] for n, p in _PLACES.items()}
-        place = posterior.place(mode, values)
-        place[len(posterior.names) :] = fits.pulls[best]
-        z.append(place)
-        dcp.append(x[DCP])
-    return np.array(z), wrapped(np.array(dcp))
-
-
-def _named(coordinate: str) -> str:
-    return coordinate.replace("theta", "s2_")
-
-
-def _constraints(posterior: ModePosterior) -> tuple[Float, Float]:
-    """Return coordinates of the priors' centers, and their widths: infinite where flat."""
-    params = posterior.likelihood.parameters
-    values = {n: float(np.asarray(v)) for n, v in params._asdict().items()}
-    values["density"] = float(np.asarray(posterior.likelihood.rates.baseline.density))
-    width = dict.fromkeys(_PLACES, np.inf)
-    for i, name in enumerate(posterior.names):
-        if posterior.flat[i]:
-            continue
-        mean, sd = float(posterior.mean[i]), float(posterior.sd[i])
-        if name == "dm31":
-            mean = float(posterior.center) + np.sign(values["dm31"]) * mean
-        values[name] = mean
-        # d sin^2 theta = sin(2 theta) d theta
-        slope = 2.0 * np.sqrt(mean * (1.0 - mean)) if name in _ANGLES else 1.0
-        width[name] = sd / slope
-    density = values.pop("density")
-    truth = coordinates(OscillationParameters(**values), density)
-    widths = np.full(len(NAMES), np.inf)
-    for name, place in _PLACES.items():
-        widths[place] = width[name]
-    return truth, widths
-
-
 def sample_modes(posterior: ModePosterior, settings: SamplerSettings, key: Array) -> ModeDraws:
     """Sample every mode with NUTS and find its evidence by bridge sampling.
 
@@ -188,11 +102,11 @@ def mode_pieces(
         resume: state of a piece of an interrupted run, after which the others follow.
     """
     modes = modes_of(posterior)
-    z0, dcp0 = mode_starts(posterior, modes)
+    found = mode_starts(posterior, modes)
     each = settings.chains
     starts = {
-        "z": jnp.repeat(jnp.asarray(z0), each, axis=0),
-        "dcp_unwrapped": jnp.repeat(jnp.asarray(dcp0), each),
+        "z": jnp.repeat(jnp.asarray(found.z[0]), each, axis=0),
+        "dcp_unwrapped": jnp.repeat(jnp.asarray(found.dcp[0]), each),
     }
     every = replace(settings, chains=each * len(modes))
     sampler = NutsSampler(mode_model, every, own_arguments=1, own_starts=True)

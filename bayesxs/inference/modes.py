@@ -127,6 +127,13 @@ class ModePosterior:
         theta = OscillationParameters(**values, dcp=dcp)
         return self.likelihood.log_prob(theta, eta, density=density)
 
+    def expected(self, mode: Mode, z: Array, dcp: Array) -> Array:
+        """Return the expected counts of all bins at a point of a mode."""
+        values, eta = self.values(mode, z)
+        density = values.pop("density")
+        theta = OscillationParameters(**values, dcp=dcp)
+        return jnp.maximum(self.likelihood.rates(theta, density, eta), 0.0)
+
     def log_density(self, mode: Mode, z: Array, dcp: Array) -> Array:
         """Return log of likelihood times the prior density in z and dcp, given the mode."""
         prior = -0.5 * jnp.sum(z**2) - 0.5 * len(z) * np.log(TURN) - np.log(TURN)

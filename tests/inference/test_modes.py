@@ -14,8 +14,9 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from bayesxs.experiment.counted import counted_likelihood, dune_samples
-from bayesxs.inference.evidence import Proposal, bridge
+from bayesxs.inference.evidence import Curvature, Proposal, bridge
 from bayesxs.inference.mode_sampling import ModeDraws, sample_modes
+from bayesxs.inference.mode_starts import mode_starts, with_counts
 from bayesxs.inference.mode_trees import mixed_tree, mode_tree
 from bayesxs.inference.modes import MODES, Mode, ModePosterior, mode_posterior
 from bayesxs.inference.priors import Flat, Gaussian
@@ -214,3 +215,46 @@ def test_bridge_finds_an_evidence_that_is_known() -> None:
     wanted = np.log(2.0 * np.pi * 0.5 * 2.0) + np.log(2.0 * np.pi * np.i0(3.0))
     assert found.error < 0.03
     assert abs(found.log - wanted) < 4.0 * found.error
+
+
+def test_few_draws_find_an_evidence_in_many_dimensions_with_the_curvature() -> None:
+    # Sixty numbers, correlated; the first is half as wide as the curvature says, and follows the
+    # angle. A hundred draws of one chain
+    rng = np.random.default_rng(11)
+    covariance = np.eye(60) + 0.5
+    factor = np.linalg.cholesky(covariance)
+    angle = rng.vonmises(0.3, 2.0, (1, 100))
+    units = rng.standard_normal((1, 100, 60))
+    units[..., 0] = 0.5 * units[..., 0] + np.cos(angle)
+    z = 3.0 + units @ factor.T
+    inverse = np.linalg.inv(factor)
+
+    def log_density(z: np.ndarray, a: np.ndarray) -> np.ndarray:
+        rest = (z - 3.0) @ inverse.T
+        rest[..., 0] = 2.0 * (rest[..., 0] - np.cos(a))
+        return 2.0 * np.cos(a - 0.3) - 0.5 * np.sum(rest**2, axis=-1)
+
+    found = bridge(log_density, z, angle, rng, Curvature(np.full(60, 3.0), covariance, 2), 1000)
+    wanted = np.log(0.5) + np.log(np.diag(factor)).sum()
+    wanted += 30.0 * np.log(2.0 * np.pi) + np.log(2.0 * np.pi * np.i0(2.0))
+    assert found.error < 0.15
+    assert abs(found.log - wanted) < 4.0 * found.error
+    alone = bridge(log_density, z, angle, np.random.default_rng(1))
+    assert abs(alone.log - wanted) > 1.0  # without it: fifty draws have no covariance of sixty
+
+
+def test_chains_start_where_the_density_is_highest(posterior: ModePosterior) -> None:
+    counts = np.random.default_rng(2).poisson(np.asarray(posterior.likelihood.counts), (2, 264))
+    found = mode_starts(posterior, MODES, counts)
+
+    @jax.jit
+    def height(mode: Mode, data: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+        own = with_counts(posterior, data)
+        return jax.value_and_grad(lambda v: own.log_density(mode, v[:-1], v[-1]))(v)
+
+    for data, zs, dcps, heights in zip(counts, *found, strict=True):
+        for mode, z, dcp, wanted in zip(MODES, zs, dcps, heights, strict=True):
+            at = jnp.append(jnp.asarray(z), dcp)
+            value, slope = height(Mode(*map(jnp.asarray, mode)), jnp.asarray(data, float), at)
+            assert float(value) == pytest.approx(wanted, rel=1e-10)
+            assert np.max(np.abs(slope)) < 0.011

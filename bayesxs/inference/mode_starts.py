@@ -1,0 +1,185 @@
+"""Where chains of orderings and octants start: the highest posterior density of each mode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+from math import pi
+from typing import Final, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from bayesxs.inference.asimov import (
+    DCP,
+    DENSITY,
+    DM31,
+    NAMES,
+    THETA23,
+    Problems,
+    coordinates,
+    minimise,
+)
+from bayesxs.inference.modes import MODES, Mode, ModePosterior, wrapped
+from bayesxs.physics.oscillation import OscillationParameters
+
+Float = NDArray[np.float64]
+
+PHASES: Final = (-0.5 * pi, 0.0, 0.5 * pi, pi)
+# Slope of the log density in units of the prior's widths, at which a climb ends
+_SLOPE: Final = 0.01
+# Coordinates of `asimov` by parameter; angles of the sines squared
+_ANGLES: Final = {"s2_12": 0, "s2_13": 1, "s2_23": THETA23}
+_PLACES: Final = {**_ANGLES, "dm21": 4, "dm31": DM31, "density": DENSITY}
+
+
+class Starts(NamedTuple):
+    """Points of each data set and mode.
+
+    Attributes:
+        z: standard normal numbers, (data sets, modes, d).
+        dcp: phases in [-pi, pi), (data sets, modes).
+        log_density: of likelihood times prior there, (data sets, modes).
+    """
+
+    z: Float
+    dcp: Float
+    log_density: Float
+
+
+def mode_starts(
+    posterior: ModePosterior,
+    modes: Sequence[Mode] = MODES,
+    counts: ArrayLike | None = None,
+    phases: Sequence[float] = PHASES,
+) -> Starts:
+    """Return the points of highest posterior density of each mode.
+
+    The smallest chi2 of fits from several phases is taken, in the other octant what is nearest to
+    it; from there the density is climbed (BFGS).
+
+    Args:
+        posterior: what is sampled.
+        modes: orderings and octants.
+        counts: data sets in place of the likelihood's own, (data sets, bins).
+        phases: of dcp, from which fits start.
+    """
+    likelihood = posterior.likelihood
+    data = np.atleast_2d(np.asarray(likelihood.counts if counts is None else counts, float))
+    center, start = _starts(posterior, modes, phases)
+    free = np.array([n == "dcp" or _named(n) in posterior.names for n in NAMES])
+    sd = np.broadcast_to(_widths(posterior), start.shape)
+    each, many = len(start), len(data)
+    problems = Problems(
+        np.repeat(data, each, axis=0),
+        *(np.tile(a, (many, 1)) for a in (center, sd, start, np.broadcast_to(free, start.shape))),
+    )
+    fits = minimise(likelihood.rates, len(likelihood.nuisances), problems)
+    shape = many, len(modes), len(phases)
+    ordering = np.array([mode.ordering for mode in modes])[:, None]
+    held = np.sign(fits.x[:, DM31]).reshape(shape) == ordering
+    best = np.argmin(np.where(held, fits.chi2.reshape(shape), np.inf), axis=2)[..., None, None]
+    x = np.take_along_axis(fits.x.reshape(*shape, -1), best, axis=2)[:, :, 0]
+    pulls = np.take_along_axis(fits.pulls.reshape(*shape, -1), best, axis=2)[:, :, 0]
+    points = np.empty((many, len(modes), posterior.size + 1))
+    heights = np.empty((many, len(modes)))
+    for i, m in product(range(many), range(len(modes))):
+        values = {
+            n: np.sin(x[i, m, p]) ** 2 if n in _ANGLES else x[i, m, p] for n, p in _PLACES.items()
+        }
+        begin = posterior.place(modes[m], values)
+        begin[len(posterior.names) :] = pulls[i, m]
+        points[i, m], heights[i, m] = _climbed(
+            posterior, modes[m], data[i], np.append(begin, x[i, m, DCP])
+        )
+    return Starts(points[..., :-1], wrapped(points[..., -1]), heights)
+
+
+def with_counts(posterior: ModePosterior, counts: ArrayLike) -> ModePosterior:
+    """Return a posterior of other counts, (bins,)."""
+    return replace(posterior, likelihood=posterior.likelihood.with_counts(counts))
+
+
+def _climbed(
+    posterior: ModePosterior, mode: Mode, counts: Float, begin: Float
+) -> tuple[Float, float]:
+    """Return the point of highest density near another one, and its log density."""
+    arrays = Mode(*map(jnp.asarray, mode)), jnp.asarray(counts)
+
+    def descent(v: Float) -> tuple[float, Float]:
+        value, slope = _height(posterior, *arrays, jnp.asarray(v))
+        return -float(value), -np.asarray(slope)
+
+    found = minimize(descent, begin, jac=True, method="BFGS", options={"gtol": _SLOPE})
+    return (
+        (found.x, -float(found.fun))
+        if np.all(np.isfinite(found.x))
+        else (begin, -descent(begin)[0])
+    )
+
+
+@jax.jit
+def _height(posterior: ModePosterior, mode: Mode, counts: Array, v: Array) -> tuple[Array, Array]:
+    own = with_counts(posterior, counts)
+    return jax.value_and_grad(lambda v: own.log_density(mode, v[:-1], v[-1]))(v)
+
+
+def _starts(
+    posterior: ModePosterior, modes: Sequence[Mode], phases: Sequence[float]
+) -> tuple[Float, Float]:
+    """Return centers of the constraints and starts of fits, (modes times phases, 7)."""
+    truth = _center(posterior)
+    center = np.repeat(truth[None], len(modes) * len(phases), axis=0)
+    start = center.copy()
+    turn = 2.0 * float(posterior.center)
+    for row, (mode, phase) in enumerate(product(modes, phases)):
+        start[row, DCP] = phase
+        for array in (start, center):
+            if (array[row, DM31] > 0.0) != (mode.ordering > 0.0):
+                array[row, DM31] = turn - array[row, DM31]
+        if (start[row, THETA23] > 0.25 * pi) != bool(mode.upper):
+            start[row, THETA23] = 0.5 * pi - start[row, THETA23]
+    return center, start
+
+
+def _named(coordinate: str) -> str:
+    return coordinate.replace("theta", "s2_")
+
+
+def _values(posterior: ModePosterior) -> dict[str, float]:
+    """Return the priors' centers by name, of the ordering of the parameters; others as they are."""
+    params = posterior.likelihood.parameters
+    values = {n: float(np.asarray(v)) for n, v in params._asdict().items()}
+    values["density"] = float(np.asarray(posterior.likelihood.rates.baseline.density))
+    for i, name in enumerate(posterior.names):
+        if not posterior.flat[i]:
+            mean = float(posterior.mean[i])
+            if name == "dm31":
+                mean = float(posterior.center) + np.sign(values["dm31"]) * mean
+            values[name] = mean
+    return values
+
+
+def _center(posterior: ModePosterior) -> Float:
+    """Return coordinates of the priors' centers, (7,)."""
+    values = _values(posterior)
+    density = values.pop("density")
+    return coordinates(OscillationParameters(**values), density)
+
+
+def _widths(posterior: ModePosterior) -> Float:
+    """Return the widths of the priors in coordinates, infinite where flat, (7,)."""
+    values, widths = _values(posterior), np.full(len(NAMES), np.inf)
+    for i, name in enumerate(posterior.names):
+        if not posterior.flat[i]:
+            mean = values[name]
+            # d sin^2 theta = sin(2 theta) d theta
+            slope = 2.0 * np.sqrt(mean * (1.0 - mean)) if name in _ANGLES else 1.0
+            widths[_PLACES[name]] = float(posterior.sd[i]) / slope
+    return widths
