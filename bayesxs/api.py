@@ -7,12 +7,13 @@ import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import xarray as xr
 from matplotlib.figure import Figure
 
 from bayesxs.cards.card import Card, load_card
+from bayesxs.cards.counted import CountedCard, CountedCardLike, is_counted, load_counted_card
 from bayesxs.errors import InputError
 from bayesxs.session import available_cores, prepare_jax, prepare_run
 from bayesxs.storage.atomic import read_json
@@ -181,6 +182,12 @@ class Campaign(Finished):
     report_file = "campaign.html"
 
     @cached_property
+    def card(self) -> Card | CountedCard:  # type: ignore[override]
+        """The card that it was made with."""
+        path = self._folder.path / CONFIG
+        return load_counted_card(path) if is_counted(path) else load_card(path)
+
+    @cached_property
     def data(self) -> xr.Dataset:
         """The results, pseudo-experiment by pseudo-experiment."""
         from bayesxs.storage.netcdf import read_dataset
@@ -236,7 +243,7 @@ def run(
 
 
 def campaign(
-    card: CardLike | None = None,
+    card: CardLike | CountedCard | None = None,
     *,
     preset: str | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -252,7 +259,8 @@ def campaign(
 
     Args:
         card: path of an analysis card (TOML), the name of a bundled one, a mapping of its tables,
-            or a `Card`; the preset alone if None.
+            or a `Card`; the preset alone if None. A card of samples in reconstructed energy may
+            have a campaign, too; it takes no preset.
         preset: "quick", "default" or "paper".
         out: folder; bayesxs-runs/ and the name of the card's file, or the preset's and -campaign,
             if None.
@@ -270,12 +278,20 @@ def campaign(
             ...
         bayesxs.errors.InputError: ...
     """
-    resolved = load_card(card, preset, overrides)
+    resolved: Any
+    counted = card is not None and is_counted(card)
+    if counted:
+        if preset is not None:
+            allowed = "none: a card of samples has every key of its own"
+            raise InputError.at("campaign", "preset", preset, allowed)
+        resolved = load_counted_card(cast(CountedCardLike, card), overrides)
+    else:
+        resolved = load_card(cast(CardLike | None, card), preset, overrides)
     prepare_jax(1)
-    from bayesxs.campaigns.run import run_campaign
+    from bayesxs.campaigns.run import run_campaign, run_counted_campaign
 
     folder, source = places(card, out, f"{preset or 'default'}-campaign")
-    run_campaign(
+    (run_counted_campaign if counted else run_campaign)(
         resolved,
         folder,
         resume=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import product
 from typing import Any, Final
@@ -23,6 +23,7 @@ from bayesxs.campaigns.kind import (
 from bayesxs.cards.campaign import CoverageCampaign
 from bayesxs.engine.results import Task
 from bayesxs.inference.calibration import coverage
+from bayesxs.inference.circle import on_branch
 from bayesxs.inference.fixed_truth import INTERVALS, IntervalExperiment
 from bayesxs.inference.intervals import contains
 from bayesxs.inference.posterior import PUBLIC_NAMES
@@ -76,31 +77,11 @@ class IntervalCoverage(Kind[CoverageCampaign]):
 
     def tabulate(self, data: xr.Dataset) -> dict[str, Any]:
         """Count how often intervals hold the truth, and how long they are."""
-        parameters: dict[str, list[dict[str, Any]]] = {}
-        for name in variables_of(data, "ends_"):
-            rows = parameters.setdefault(name, [])
-            for point, level, kind in product(_points(data), LEVELS, INTERVALS):
-                chosen = data.isel(trial=np.flatnonzero(data["point"].values == point))
-                ends = chosen[f"ends_{name}"].sel(interval=kind, level=level).values
-                truth = chosen[f"truth_{name}"].values
-                found = coverage(contains(ends, truth), level)
-                rows.append(
-                    {
-                        "point": {n: float(chosen[f"truth_{n}"].values[0]) for n in _varied(data)},
-                        "level": level,
-                        "interval": kind,
-                        "fraction": found.fraction,
-                        "error": found.error,
-                        "low": found.low,
-                        "high": found.high,
-                        "pull": found.pull,
-                        "length": float(np.mean(ends[:, 1] - ends[:, 0])),
-                    }
-                )
+        parameters = coverage_rows(data, INTERVALS, LEVELS, _varied(data))
         counts = np.bincount(data["point"].values)
         return {
             "experiments": int(counts[counts > 0].min()),
-            "points": len(_points(data)),
+            "points": len(points_of(data)),
             "draws": self.plan.draws,
             "replicas": self.plan.replicas,
             "divergences": int(data["diverging"].sum()),
@@ -112,7 +93,7 @@ class IntervalCoverage(Kind[CoverageCampaign]):
     def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Figures:
         """Draw coverage and lengths of each parameter's intervals."""
         return {
-            f"coverage_{name}": partial(coverage_figure, _grid(name, rows))
+            f"coverage_{name}": partial(coverage_figure, coverage_table(name, rows, INTERVALS))
             for name, rows in summary["intervals"].items()
         }
 
@@ -122,20 +103,66 @@ def _varied(data: xr.Dataset) -> list[str]:
     return [n for n in ("sin2_theta23", "dm31") if f"truth_{n}" in data]
 
 
-def _points(data: xr.Dataset) -> list[int]:
+def points_of(data: xr.Dataset) -> list[int]:
+    """Return the points of which there are pseudo-experiments."""
     return [int(point) for point in np.unique(data["point"].values)]
 
 
-def _grid(name: str, rows: list[dict[str, Any]]) -> xr.Dataset:
+def coverage_rows(
+    data: xr.Dataset, intervals: Sequence[str], levels: Sequence[float], varied: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return, by parameter, coverage and length at each point, level and kind of interval.
+
+    Args:
+        data: over (interval, trial, level, side) ends_NAME, over trial truth_NAME and point.
+        intervals: their kinds.
+        levels: of the intervals.
+        varied: parameters by whose true values points are named.
+    """
+    parameters: dict[str, list[dict[str, Any]]] = {}
+    for name in variables_of(data, "ends_"):
+        rows = parameters.setdefault(name, [])
+        for point, level, kind in product(points_of(data), levels, intervals):
+            chosen = data.isel(trial=np.flatnonzero(data["point"].values == point))
+            ends = chosen[f"ends_{name}"].sel(interval=kind, level=level).values
+            truth = chosen[f"truth_{name}"].values
+            found = coverage(contains(ends, truth), level)
+            rows.append(
+                {
+                    "point": {n: _value(n, chosen) for n in varied},
+                    "level": level,
+                    "interval": kind,
+                    "fraction": found.fraction,
+                    "error": found.error,
+                    "low": found.low,
+                    "high": found.high,
+                    "pull": found.pull,
+                    "length": float(np.mean(ends[:, 1] - ends[:, 0])),
+                }
+            )
+    return parameters
+
+
+def _value(name: str, chosen: xr.Dataset) -> float:
+    """Return the true value of a point; a phase on one turn for all."""
+    value = float(chosen[f"truth_{name}"].values[0])
+    return float(on_branch(np.array(value), -np.pi)) if name == "dcp" else value
+
+
+def coverage_table(
+    name: str, rows: Sequence[Mapping[str, Any]], intervals: Sequence[str]
+) -> xr.Dataset:
     """Lay rows out over (interval, level, point), as the figure takes them."""
     points = list({tuple(row["point"].items()): row["point"] for row in rows}.values())
-    shape = (len(points), len(LEVELS), len(INTERVALS))
+    levels = list(dict.fromkeys(row["level"] for row in rows))
+    shape = (len(points), len(levels), len(intervals))
     axes = ("point", "level", "interval")
     values = {
         key: (axes, np.array([row[key] for row in rows]).reshape(shape))
         for key in ("fraction", "low", "high", "length", "error")
     }
     truths = {n: ("point", [p[n] for p in points]) for n in points[0]}
-    levels = {"interval": list(INTERVALS), "level": list(LEVELS)}
-    table = xr.Dataset(values, {**levels, **truths}, {"parameter": name})
+    table = xr.Dataset(
+        values, {"interval": list(intervals), "level": levels, **truths}, {"parameter": name}
+    )
     return table.assign(error=table["error"].isel(interval=0, drop=True))

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Protocol
 
 import numpy as np
 import xarray as xr
@@ -37,35 +37,14 @@ type Stored = Sequence[tuple[Task, Arrays]]
 POINT_STRIDE: Final = 10_000_000
 
 
-@dataclass(frozen=True)
-class Kind[Plan: Campaign](ABC):
-    """One campaign of a kind; nothing is computed before it is asked for.
+class Planned(ABC):
+    """A campaign: its tasks, their shared object, and the use of their results.
 
     Attributes:
         function: importable function of the shared object and a task's arguments.
-        analysis: card, experiment and what its run has left so far.
-        plan: the section of the card.
     """
 
     function: ClassVar[Callable[..., Arrays]]
-
-    analysis: Analysis
-    plan: Plan
-
-    @property
-    def experiment(self) -> Experiment:
-        """The experiment."""
-        return self.analysis.experiment
-
-    @property
-    def channels(self) -> Channels:
-        """Its data and cross sections."""
-        return self.analysis.channels
-
-    @property
-    def settings(self) -> RunSettings:
-        """What the card says besides."""
-        return self.analysis.settings
 
     @abstractmethod
     def tasks(self, key: str) -> list[Task]:
@@ -91,7 +70,47 @@ class Kind[Plan: Campaign](ABC):
         """Return functions that draw the figures of the collected results, by name."""
 
 
-def batches(plan: Campaign, key: str, experiments: int, points: int | None = None) -> list[Task]:
+@dataclass(frozen=True)
+class Kind[Plan: Campaign](Planned):
+    """One campaign of a kind; nothing is computed before it is asked for.
+
+    Attributes:
+        analysis: card, experiment and what its run has left so far.
+        plan: the section of the card.
+    """
+
+    analysis: Analysis
+    plan: Plan
+
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment."""
+        return self.analysis.experiment
+
+    @property
+    def channels(self) -> Channels:
+        """Its data and cross sections."""
+        return self.analysis.channels
+
+    @property
+    def settings(self) -> RunSettings:
+        """What the card says besides."""
+        return self.analysis.settings
+
+
+class Batched(Protocol):
+    """A section of a card that says how many pseudo-experiments a task has."""
+
+    @property
+    def kind(self) -> str:
+        """Kind of the campaign."""
+
+    @property
+    def batch(self) -> int:
+        """Pseudo-experiments of a task."""
+
+
+def batches(plan: Batched, key: str, experiments: int, points: int | None = None) -> list[Task]:
     """Cut pseudo-experiments into batches, which take the number of their first one.
 
     Args:
@@ -118,7 +137,7 @@ def _task(kind: str, key: str, *arguments: int) -> Task:
     )
 
 
-def _piece(warmup: int, draws: int) -> int:
+def piece_of(warmup: int, draws: int) -> int:
     """Return a length that both are made of, if it is not short: one program then does for both."""
     common = gcd(warmup, draws)
     return common if common >= 50 else warmup + draws
@@ -166,7 +185,7 @@ def sampled(
             plan.warmup,
             plan.draws,
             plan.target_accept,
-            record_every=_piece(plan.warmup, plan.draws),
+            record_every=piece_of(plan.warmup, plan.draws),
             tree_depth=plan.tree_depth,
         ),
         thin,

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from distributed import Client
 
+from bayesxs.campaigns.counted import counted_kind
 from bayesxs.campaigns.coverage import IntervalCoverage
 from bayesxs.campaigns.ensemble import NetworkEnsemble
-from bayesxs.campaigns.kind import Figures, Kind
+from bayesxs.campaigns.kind import Figures, Kind, Planned
 from bayesxs.campaigns.resampling import Resampling
 from bayesxs.campaigns.sbc import Sbc
 from bayesxs.campaigns.sensitivity import Sensitivity
+from bayesxs.cards.build_counted import build_samples, counted_inputs
 from bayesxs.cards.campaign import (
     BootstrapCampaign,
     Campaign,
@@ -25,6 +27,7 @@ from bayesxs.cards.campaign import (
     SensitivityCampaign,
 )
 from bayesxs.cards.card import Card, differing_keys, load_card, to_toml
+from bayesxs.cards.counted import CountedCard, counted_toml, is_counted, load_counted_card
 from bayesxs.engine.cluster import existing_scheduler, local_cluster
 from bayesxs.engine.results import Results, Task
 from bayesxs.engine.work import work
@@ -33,6 +36,7 @@ from bayesxs.progress import Reporter
 from bayesxs.report.calibration import render_campaign
 from bayesxs.report.style import to_png
 from bayesxs.runs.pipeline import COMMANDS, Analysis, device
+from bayesxs.runs.sensitivity import refuse_changes
 from bayesxs.session import prepare_jax
 from bayesxs.storage.atomic import (
     read_bytes,
@@ -43,8 +47,9 @@ from bayesxs.storage.atomic import (
     write_text,
 )
 from bayesxs.storage.inner import entries, present
+from bayesxs.storage.manifest import package_version
 from bayesxs.storage.netcdf import read_dataset, write_netcdf
-from bayesxs.storage.run_folder import CONFIG, RunFolder, Stage
+from bayesxs.storage.run_folder import CONFIG, RunFolder, Stage, content_key
 
 CAMPAIGN, COLLECTED, TASKS, PAGE = "campaign.json", "campaign.nc", "campaign", "campaign.html"
 
@@ -106,11 +111,8 @@ def run_campaign(
             answer or is lost.
     """
     plan = card.campaign
-    if plan is None:
-        allowed = 'a campaign needs a [campaign] section, e.g. with kind = "sbc"'
-        raise InputError.at(source, "campaign", "none", allowed)
-    if workers < 1:
-        raise InputError.at("campaign", words().workers, workers, "an integer >= 1")
+    _check(plan, workers, source)
+    assert plan is not None
     with RunFolder.create(folder, resume=resume) as opened:
         config = opened.path / CONFIG
         if present(config):
@@ -132,6 +134,53 @@ def run_campaign(
         return write_campaign_page(opened)
 
 
+def run_counted_campaign(
+    card: CountedCard,
+    folder: Path,
+    *,
+    resume: bool = False,
+    workers: int = 1,
+    scheduler: str = "",
+    progress: bool = True,
+    source: str = "card",
+) -> Path:
+    """Carry out the campaign of a card of samples; takes and raises what `run_campaign` does."""
+    _check(card.campaign, workers, source)
+    reporter = Reporter(progress)
+    with RunFolder.create(folder, resume=resume) as opened:
+        if present(opened.path / CONFIG):
+            refuse_changes(card, opened)
+        key = content_key(
+            "campaign",
+            sections=card.model_dump(mode="json", exclude={"scan", "sampler", "data"}),
+            files=counted_inputs(card),
+            versions={"bayesxs": package_version()},
+        )
+        kind = counted_kind(card)
+        if opened.stage_is_current("campaign", key):
+            reporter.line("campaign: up to date")
+        else:
+            build_samples(card)  # bad input ends here, before anything is written
+            write_text(opened.path / CONFIG, counted_toml(card))
+            opened.record(device=device(), seeds={"seed": card.seed})
+            with opened.stage("campaign", key) as stage:
+                campaign_stage(kind, stage, reporter, workers, scheduler)
+        return write_campaign_page(opened)
+
+
+def _check(plan: object, workers: int, source: str) -> None:
+    """Refuse a card without a campaign, or no workers.
+
+    Raises:
+        InputError: naming the key.
+    """
+    if plan is None:
+        allowed = 'a campaign needs a [campaign] section, e.g. with kind = "sbc"'
+        raise InputError.at(source, "campaign", "none", allowed)
+    if workers < 1:
+        raise InputError.at("campaign", words().workers, workers, "an integer >= 1")
+
+
 def _refuse_changes(card: Card, started: Card, folder: Path) -> None:
     """Refuse a card that is not the one that the campaign was started with.
 
@@ -147,7 +196,7 @@ def _refuse_changes(card: Card, started: Card, folder: Path) -> None:
 
 
 def campaign_stage(
-    kind: Kind[Any],
+    kind: Planned,
     stage: Stage,
     reporter: Reporter,
     workers: int,
@@ -201,9 +250,14 @@ def _stored(tasks: list[Task], results: Results) -> list[tuple[Task, dict[str, n
 
 def campaign_figures(folder: RunFolder) -> Figures:
     """Return what draws the figures of a finished campaign, by name."""
-    card = load_card(folder.path / CONFIG)
-    assert card.campaign is not None
-    kind = kind_of(Analysis(card, folder, Reporter(False)), card.campaign)
+    config = folder.path / CONFIG
+    kind: Planned
+    if is_counted(config):
+        kind = counted_kind(load_counted_card(config))
+    else:
+        card = load_card(config)
+        assert card.campaign is not None
+        kind = kind_of(Analysis(card, folder, Reporter(False)), card.campaign)
     return kind.figures(read_dataset(folder.path / COLLECTED), read_json(folder.path / CAMPAIGN))
 
 

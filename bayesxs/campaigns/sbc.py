@@ -72,20 +72,7 @@ class Sbc(Kind[SbcCampaign]):
 
     def tabulate(self, data: xr.Dataset) -> dict[str, Any]:
         """Judge the ranks of every parameter."""
-        judged: dict[str, Uniformity] = {}
-        parameters: dict[str, dict[str, Any]] = {}
-        for name, values in pits_of(data, self.settings.seed).items():
-            judged[name] = found = uniformity(values)
-            parameters[name] = {
-                "inside": found.inside,
-                "worst": found.worst,
-                "p_value": found.p_value,
-                "shape": found.shape,
-                "coverage": {},
-            }
-            for level in LEVELS:
-                held = coverage(np.abs(values - 0.5) < 0.5 * level, level)
-                parameters[name]["coverage"][str(level)] = [held.fraction, held.error]
+        parameters, judged = judged_ranks(pits_of(data, self.settings.seed))
         return {
             "experiments": int(data.sizes["experiment"]),
             "draws": self.plan.draws,
@@ -107,6 +94,26 @@ class Sbc(Kind[SbcCampaign]):
             "ecdf": partial(ecdf_figure, pits, groups=groups),
             "ranks": partial(rank_histogram_figure, alone, kept),
         }
+
+
+def judged_ranks(
+    pits: Mapping[str, Float],
+) -> tuple[dict[str, dict[str, Any]], dict[str, Uniformity]]:
+    """Return what a summary says of the ranks of each parameter, and their uniformity."""
+    judged = {name: uniformity(values) for name, values in pits.items()}
+    parameters: dict[str, dict[str, Any]] = {}
+    for name, found in judged.items():
+        parameters[name] = {
+            "inside": found.inside,
+            "worst": found.worst,
+            "p_value": found.p_value,
+            "shape": found.shape,
+            "coverage": {},
+        }
+        for level in LEVELS:
+            held = coverage(np.abs(pits[name] - 0.5) < 0.5 * level, level)
+            parameters[name]["coverage"][str(level)] = [held.fraction, held.error]
+    return parameters, judged
 
 
 def ranks_of(data: xr.Dataset) -> dict[str, np.ndarray]:

@@ -74,7 +74,8 @@ def build_samples(card: CountedCard) -> ReconstructedSamples:
 
 def build_asimov(card: CountedCard, samples: ReconstructedSamples) -> Asimov:
     """Return the experiment that sees its expectation."""
-    return Asimov(samples.rates(), len(samples.nuisances), _CONSTRAINTS[card.constraints])
+    likelihood = counted_likelihood(samples, shape_only=card.likelihood == "shape")
+    return Asimov(likelihood.fitted, len(samples.nuisances), _CONSTRAINTS[card.constraints])
 
 
 def build_truth(
@@ -111,7 +112,8 @@ def build_likelihood(card: CountedCard, samples: ReconstructedSamples) -> Counte
         counts = rng.poisson(expected).astype(float)
     else:
         counts = expected
-    return counted_likelihood(samples, counts, parameters=truth)
+    shape_only = card.likelihood == "shape"
+    return counted_likelihood(samples, counts, parameters=truth, shape_only=shape_only)
 
 
 def build_modes(card: CountedCard, likelihood: CountedLikelihood, density: float) -> ModePosterior:

@@ -60,8 +60,8 @@ _PATH_KEYS: Final = (
 MOST_UNBINNED: Final = 10_000_000
 
 _OF_SAMPLES: Final = (
-    "a card of samples in reconstructed energy: `bayesxs run` and `bayesxs sensitivity` take it, "
-    "in Python bayesxs.infer and bayesxs.sensitivity"
+    "a card of samples in reconstructed energy: `bayesxs run`, `sensitivity` and `campaign` take "
+    "it, in Python bayesxs.infer, bayesxs.sensitivity and bayesxs.campaign"
 )
 
 

@@ -16,10 +16,11 @@ from pydantic import Field, ValidationError, model_validator
 from bayesxs.cards.beam import FluxShapeFile, NoFluxShape, ParametricFluxShape
 from bayesxs.cards.bundled import find_card
 from bayesxs.cards.cardfile import Table, merge, read_toml
+from bayesxs.cards.counted_campaign import CountedCampaign
 from bayesxs.cards.faults import one_line
 from bayesxs.cards.oscillation import MixingCard
 from bayesxs.cards.overrides import nested, plain_table
-from bayesxs.cards.section import TYPED, Section, conflict
+from bayesxs.cards.section import KINDED, TYPED, Section, conflict
 from bayesxs.errors import InputError
 from bayesxs.storage.inner import InnerPath
 
@@ -200,6 +201,8 @@ class CountedCard(Section):
 
     Of each of three terms at 2.5 GeV: a constant, a root and an inverse root of the energy.
     """
+    likelihood: Literal["extended", "shape"] = "extended"
+    """`extended`: Poisson counts of all bins. `shape`: bins given the total of each sample."""
     scan: ScanCard = ScanCard()
     """Scans of `bayesxs sensitivity`."""
     data: Annotated[
@@ -210,6 +213,8 @@ class CountedCard(Section):
     """Flat priors of `bayesxs run`."""
     sampler: ChainsCard = ChainsCard()
     """Sampler of `bayesxs run`."""
+    campaign: Annotated[CountedCampaign, Field(discriminator="kind"), KINDED] | None = None
+    """Pseudo-experiments for `bayesxs campaign`; none by default."""
 
     @model_validator(mode="after")
     def _check(self) -> CountedCard:

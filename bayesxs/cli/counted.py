@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ from bayesxs.cli.options import (
     interruptible,
 )
 from bayesxs.errors import InputError
+
+if TYPE_CHECKING:
+    from bayesxs.cards.counted import CountedCard
 
 
 def sensitivity(
@@ -75,17 +78,10 @@ def run_samples(
     Raises:
         InputError: bad input, or a preset, which such cards do not have.
     """
-    if preset is not None:
-        allowed = "none: a card of samples has every key of its own"
-        raise InputError.at("--preset", "preset", preset, allowed)
     name = card.stem if card is not None else "default"
     folder = out if out is not None else RUNS / name
     with interruptible(f"bayesxs run --resume --out {shlex.quote(str(folder))}"):
-        from bayesxs.cards.counted import load_counted_card
-        from bayesxs.cards.overrides import parse_overrides
-        from bayesxs.storage.run_folder import CONFIG
-
-        resolved = load_counted_card(card or folder / CONFIG, parse_overrides(overrides))
+        resolved, _ = card_of_samples(folder, card, preset, overrides)
 
         from bayesxs.session import prepare_run
 
@@ -93,6 +89,25 @@ def run_samples(
         from bayesxs.runs.counted import run_counted
 
         return run_counted(resolved, folder, resume=resume, progress=not quiet)
+
+
+def card_of_samples(
+    folder: Path, card: Path | None, preset: str | None, overrides: list[str]
+) -> tuple[CountedCard, str]:
+    """Read a card of samples, that of the folder if none is given; return it and its source.
+
+    Raises:
+        InputError: bad input, or a preset, which such cards do not have.
+    """
+    if preset is not None:
+        allowed = "none: a card of samples has every key of its own"
+        raise InputError.at("--preset", "preset", preset, allowed)
+    from bayesxs.cards.counted import load_counted_card
+    from bayesxs.cards.overrides import parse_overrides
+    from bayesxs.storage.run_folder import CONFIG
+
+    resolved = load_counted_card(card or folder / CONFIG, parse_overrides(overrides))
+    return resolved, str(card or "card")
 
 
 def continue_samples(folder: Path, stage: str, quiet: bool) -> None:

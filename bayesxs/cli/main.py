@@ -13,7 +13,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from bayesxs.cli.counted import continue_samples, is_of_samples, run_samples, sensitivity
+from bayesxs.cli.counted import (
+    card_of_samples,
+    continue_samples,
+    is_of_samples,
+    run_samples,
+    sensitivity,
+)
 from bayesxs.cli.events import decompose, events_app
 from bayesxs.cli.options import (
     RUNS,
@@ -231,14 +237,19 @@ def campaign(
     name = card.stem if card is not None else f"{preset or 'default'}-campaign"
     folder = out if out is not None else RUNS / name
     with interruptible(f"bayesxs campaign --resume --out {shlex.quote(str(folder))}"):
-        resolved, source = _card_of(folder, card, preset, resume, overrides or [])
+        counted = is_of_samples(card, folder, resume)
+        if counted:
+            resolved, source = card_of_samples(folder, card, preset, overrides or [])
+        else:
+            resolved, source = _card_of(folder, card, preset, resume, overrides or [])
 
         from bayesxs.session import available_cores, prepare_jax
 
         prepare_jax(1)
-        from bayesxs.campaigns.run import run_campaign
+        from bayesxs.campaigns.run import run_campaign, run_counted_campaign
 
-        page = run_campaign(
+        carry_out: Any = run_counted_campaign if counted else run_campaign
+        page = carry_out(
             resolved,
             folder,
             resume=resume,

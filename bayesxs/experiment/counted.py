@@ -87,6 +87,7 @@ def counted_likelihood(
     *,
     parameters: OscillationParameters = NUFIT_6_0,
     key: jax.Array | None = None,
+    shape_only: bool = False,
 ) -> CountedLikelihood:
     """Return the likelihood of counts in all analysed bins of samples.
 
@@ -96,6 +97,7 @@ def counted_likelihood(
             or with a key a draw of it.
         parameters: true ones of simulated counts, and those that are not given to the likelihood.
         key: random key of simulated counts.
+        shape_only: whether given the total of each sample, where rates are not known.
 
     Raises:
         InputError: double precision is off, or counts of another number, negative or not finite.
@@ -120,4 +122,5 @@ def counted_likelihood(
         parameters,
         [Nuisance(*pair) for pair in zip(names, groups, strict=True)],
         dict(zip(samples.names, samples.inside.sum(axis=1).tolist(), strict=True)),
+        shape_only,
     )

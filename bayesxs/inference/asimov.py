@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -32,6 +33,36 @@ Float = NDArray[np.float64]
 # Expected counts of all bins from parameters, matter density in g/cm^3, and pulls: `Rates`, or
 # another callable that is a pytree, such as `jax.tree_util.Partial` of a function
 Expected = Callable[[OscillationParameters, ArrayLike, ArrayLike], Array]
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["expected", "of_sample"], meta_fields=[])
+@dataclass(frozen=True)
+class Shapes:
+    """Expected counts of which only the shapes are compared with data, sample by sample.
+
+    Attributes:
+        expected: counts of all bins.
+        of_sample: one where a bin is of a sample, else zero, (samples, bins).
+    """
+
+    expected: Any
+    of_sample: Array
+
+    def __call__(
+        self, params: OscillationParameters, density: ArrayLike, pulls: ArrayLike
+    ) -> Array:
+        """Return the expected counts, as rates have them."""
+        counts: Array = self.expected(params, density, pulls)
+        return counts
+
+    def scaled(self, mu: Array, slope: Array, counts: Array) -> tuple[Array, Array]:
+        """Return counts and slopes, (bins, n), of spectra that have the totals of data."""
+        own = self.of_sample
+        totals = own @ mu
+        factor = (own @ counts / totals) @ own
+        of_totals = own.T @ ((own @ slope) / totals[:, None])
+        return factor * mu, factor[:, None] * (slope - mu[:, None] * of_totals)
+
 
 # Coordinates: angles in rad, whose sines squared are in range whatever they are; eV^2; g/cm^3
 NAMES: Final = ("theta12", "theta13", "theta23", "dcp", "dm21", "dm31", "density")
@@ -147,6 +178,8 @@ def _minimum(expected: Expected, n_pulls: int, problem: Problems) -> tuple[Array
         mu, *slopes = _linearised(expected, v[:n_x], v[n_x:])
         mu = jnp.maximum(mu, _TINY)
         slope = jnp.concatenate(slopes, axis=1) * free
+        if isinstance(expected, Shapes):
+            mu, slope = expected.scaled(mu, slope, counts)
         ratio = counts / mu
         away = v - center
         chi2 = 2.0 * jnp.sum(mu - counts + constant - counts * jnp.log(mu))
@@ -195,6 +228,8 @@ def _minimum(expected: Expected, n_pulls: int, problem: Problems) -> tuple[Array
 
 def _linearised(expected: Expected, x: Array, pulls: Array) -> tuple[Array, Array, Array]:
     """Return expected counts and their slopes in x and pulls, (bins, each)."""
+    if isinstance(expected, Shapes):
+        return _linearised(expected.expected, x, pulls)
     if isinstance(expected, Rates):
         return expected.linearised(_point, x, pulls)
 

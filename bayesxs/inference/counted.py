@@ -2,6 +2,11 @@
 
     log L(theta, eta) = sum over bins of n_i log mu_i - mu_i - log n_i!,    mu = rates(theta, eta)
 
+Where rates are not known, shapes alone count: counts are multinomial given the total N_s of each
+sample, p_i = mu_i / sum over the sample of mu. The Poisson likelihood is that times the one of the
+totals; with a normalisation of each sample that is free, with a flat prior of its logarithm, and
+integrated out, it is that but for a constant.
+
 It holds arrays only, so that jit, vmap and grad work on it and on whatever it is part of.
 """
 
@@ -22,7 +27,9 @@ from numpyro import distributions as dist
 
 from bayesxs.detector.rates import Rates
 from bayesxs.errors import InputError
+from bayesxs.inference.asimov import Shapes
 from bayesxs.inference.likelihood import require_double_precision
+from bayesxs.inference.multinomials import Multinomials, membership, to_totals
 from bayesxs.inference.nuisances import Nuisance, sample_nuisances
 from bayesxs.inference.points import Eta, Theta, eta_of, scalar, theta_of
 from bayesxs.physics.oscillation import OscillationParameters, closest_mixing, is_mixing
@@ -33,7 +40,7 @@ _LEAST: Final = 1e-30  # counts that a bin expects at least
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["rates", "counts", "constant", "parameters"],
-    meta_fields=["nuisances", "samples", "sizes"],
+    meta_fields=["nuisances", "samples", "sizes", "shape_only"],
 )
 @dataclass(frozen=True)
 class CountedLikelihood:
@@ -47,6 +54,7 @@ class CountedLikelihood:
         nuisances: in the order of eta.
         samples: their names.
         sizes: analysed bins of each sample.
+        shape_only: whether given the total of each sample.
 
     Example:
         >>> likelihood = bayesxs.counted_likelihood(bayesxs.dune_samples(years=3.5))
@@ -63,6 +71,19 @@ class CountedLikelihood:
     nuisances: tuple[Nuisance, ...]
     samples: tuple[str, ...]
     sizes: tuple[int, ...]
+    shape_only: bool = False
+
+    @property
+    def totals(self) -> Array:
+        """Counts of each sample, (samples,)."""
+        return jnp.asarray(membership(self.sizes)) @ self.counts
+
+    @property
+    def fitted(self) -> Rates | Shapes:
+        """What a minimiser of chi2 takes: the rates, or only their shapes."""
+        if not self.shape_only:
+            return self.rates
+        return Shapes(self.rates, jnp.asarray(membership(self.sizes)))
 
     def log_prob(self, theta: Theta, eta: Eta = None, *, density: ArrayLike | None = None) -> Array:
         """Return log L of the data, shape (); -inf where parameters are no mixing.
@@ -78,6 +99,9 @@ class CountedLikelihood:
         """
         params, expected = self._expected(theta, eta, density)
         terms = jnp.sum(self.counts * jnp.log(expected) - expected) - self.constant
+        if self.shape_only:  # all that the totals say of themselves is left out
+            n = self.totals
+            terms -= jnp.sum(jnp.where(n > 0.0, n * jnp.log(n) - n, 0.0) - gammaln(n + 1.0))
         return jnp.where(is_mixing(params), terms, -jnp.inf)
 
     def distribution(
@@ -85,17 +109,22 @@ class CountedLikelihood:
     ) -> dist.Distribution:
         """Return the NumPyro distribution of the counts, independent Poisson, shape (bins,).
 
-        Its rates are NaN where parameters are no mixing. Takes the arguments of `log_prob`, and
-        raises the same errors.
+        Of shapes only it is multinomial, sample by sample. Its rates are NaN where parameters are
+        no mixing. Takes the arguments of `log_prob`, and raises the same errors.
         """
         params, expected = self._expected(theta, eta, density)
         rate = jnp.where(is_mixing(params), expected, jnp.nan)
+        if self.shape_only:
+            return Multinomials(rate, self.totals, self.sizes)
         return dist.Poisson(rate, validate_args=False).to_event(1)
 
     def predict(
         self, theta: Theta, eta: Eta = None, *, density: ArrayLike | None = None
     ) -> dict[str, Array]:
-        """Return the expected counts of each sample; takes the arguments of `log_prob`."""
+        """Return the expected counts of each sample; takes the arguments of `log_prob`.
+
+        Of shapes only they add up to the counts of the sample.
+        """
         return self.split(self._expected(theta, eta, density)[1])
 
     def with_counts(self, counts: ArrayLike) -> CountedLikelihood:
@@ -128,7 +157,10 @@ class CountedLikelihood:
         vector = eta_of(eta, [n.name for n in self.nuisances])
         thickness = None if density is None else scalar("density", density)
         rates = self.rates(closest_mixing(params), thickness, vector)
-        return params, jnp.maximum(rates, _LEAST)
+        expected = jnp.maximum(rates, _LEAST)
+        if self.shape_only:
+            expected = to_totals(expected, self.totals, membership(self.sizes))
+        return params, expected
 
 
 def counted_likelihood(
@@ -137,6 +169,7 @@ def counted_likelihood(
     parameters: OscillationParameters,
     nuisances: Sequence[Nuisance],
     sizes: Mapping[str, int],
+    shape_only: bool = False,
 ) -> CountedLikelihood:
     """Put a likelihood together.
 
@@ -146,6 +179,7 @@ def counted_likelihood(
         parameters: default oscillation parameters.
         nuisances: in the order of those of the rates.
         sizes: analysed bins of each sample, by its name.
+        shape_only: whether given the total of each sample.
 
     Raises:
         InputError: double precision is off, counts of another number, negative or not finite.
@@ -169,4 +203,5 @@ def counted_likelihood(
         tuple(nuisances),
         tuple(sizes),
         tuple(sizes.values()),
+        shape_only,
     )

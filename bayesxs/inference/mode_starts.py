@@ -72,15 +72,9 @@ def mode_starts(
     """
     likelihood = posterior.likelihood
     data = np.atleast_2d(np.asarray(likelihood.counts if counts is None else counts, float))
-    center, start = _starts(posterior, modes, phases)
-    free = np.array([n == "dcp" or _named(n) in posterior.names for n in NAMES])
-    sd = np.broadcast_to(_widths(posterior), start.shape)
-    each, many = len(start), len(data)
-    problems = Problems(
-        np.repeat(data, each, axis=0),
-        *(np.tile(a, (many, 1)) for a in (center, sd, start, np.broadcast_to(free, start.shape))),
-    )
-    fits = minimise(likelihood.rates, len(likelihood.nuisances), problems)
+    many = len(data)
+    problems = fit_problems(posterior, data, phases, modes)
+    fits = minimise(likelihood.fitted, len(likelihood.nuisances), problems)
     shape = many, len(modes), len(phases)
     ordering = np.array([mode.ordering for mode in modes])[:, None]
     held = np.sign(fits.x[:, DM31]).reshape(shape) == ordering
@@ -99,6 +93,22 @@ def mode_starts(
             posterior, modes[m], data[i], np.append(begin, x[i, m, DCP])
         )
     return Starts(points[..., :-1], wrapped(points[..., -1]), heights)
+
+
+def fit_problems(
+    posterior: ModePosterior,
+    counts: Float,
+    phases: Sequence[float],
+    modes: Sequence[Mode] = MODES,
+) -> Problems:
+    """Return fits of data sets, (data sets, bins), from each mode and phase, in that order."""
+    center, start = _starts(posterior, modes, phases)
+    free = np.array([n == "dcp" or _named(n) in posterior.names for n in NAMES])
+    sd = np.broadcast_to(_widths(posterior), start.shape)
+    constant = (center, sd, start, np.broadcast_to(free, start.shape))
+    return Problems(
+        np.repeat(counts, len(start), axis=0), *(np.tile(a, (len(counts), 1)) for a in constant)
+    )
 
 
 def with_counts(posterior: ModePosterior, counts: ArrayLike) -> ModePosterior:

@@ -14,6 +14,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from bayesxs.inference.circle import TURN
+from bayesxs.inference.counted import CountedLikelihood
 from bayesxs.inference.evidence import Evidence
 from bayesxs.inference.mode_sampling import ModeDraws
 from bayesxs.inference.modes import Mode, ModePosterior
@@ -226,10 +227,21 @@ def predictive_counts(
     names = ("sin2_theta12", "sin2_theta13", "sin2_theta23", "dcp", "dm21", "dm31", "density")
     values = jnp.asarray(np.stack([flat[name].values for name in names], axis=1))
     eta = jnp.asarray(flat["nuisance"].transpose("sample", "nuisance_name").values)
-    counts = rng.poisson(np.asarray(_replicated(posterior, values, eta)))
+    counts = _drawn(posterior.likelihood, np.asarray(_replicated(posterior, values, eta)), rng)
     shape = chosen.sizes["chain"], chosen.sizes["draw"], -1
     places = {"chain": chosen["chain"], "draw": chosen["draw"]}
     return xr.DataArray(counts.reshape(shape), places, ("chain", "draw", "bin"))
+
+
+def _drawn(likelihood: CountedLikelihood, expected: Float, rng: np.random.Generator) -> Float:
+    """Draw counts of all bins, (draws, bins); of shapes only those with the totals of the data."""
+    if not likelihood.shape_only:
+        return rng.poisson(expected).astype(float)
+    parts = np.split(expected, np.cumsum(likelihood.sizes)[:-1], axis=1)
+    totals = np.rint(np.asarray(likelihood.totals)).astype(int)
+    shares = [part / part.sum(axis=1, keepdims=True) for part in parts]
+    drawn = [rng.multinomial(n, p) for n, p in zip(totals, shares, strict=True)]
+    return np.concatenate(drawn, axis=1).astype(float)
 
 
 @jax.jit

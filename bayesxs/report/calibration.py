@@ -22,6 +22,7 @@ HEADINGS: Final = {
     "bootstrap": "Bootstrap of the data",
     "ensemble": "Ensemble of networks",
     "sensitivity": "Sensitivity against exposure",
+    "cp_statistic": "The statistic of CP violation",
 }
 
 # What is said of a campaign in which nothing is to be looked at
@@ -55,6 +56,19 @@ FIGURES: Final = {
         "Histograms of the ranks",
         "The same ranks in bins. The band holds 99 % of each bin alone, so that one bin in a "
         "hundred is outside by chance.",
+    ),
+    "probabilities": Caption(
+        SECTION,
+        "Probabilities of ordering and octant",
+        "Of the pseudo-experiments in which a posterior gives a probability to the normal "
+        "ordering, or to the upper octant, the part in which it was true. Numbers are "
+        "pseudo-experiments.",
+    ),
+    "statistic": Caption(
+        SECTION,
+        "Distribution of the statistic of CP violation",
+        "Where CP is conserved, the part of the pseudo-experiments in which it seems to be "
+        "violated by as much or more, beside what Wilks' theorem says.",
     ),
     "coverage": Caption(
         SECTION,

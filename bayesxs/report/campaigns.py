@@ -7,6 +7,7 @@ from typing import Final
 
 from scipy.stats import norm
 
+from bayesxs.report.modes_calibration import probability_table, statistic_table
 from bayesxs.report.numbers import MISSING, Row, Table, listed, number, power, signed, with_unit
 from bayesxs.report.style import CROSS_SECTIONS, error_of, ordered, quantity
 from bayesxs.types import Json
@@ -39,7 +40,8 @@ def found_tables(summary: Json) -> tuple[list[Table], list[str]]:
             point (true values), level, interval, fraction, error, pull, length. Sensitivity:
             exposures, events and widths, by parameter width and power. Bootstrap: estimates, by
             kind of cross section and parameter mle, mean, sd, interval68, interval90. Ensemble:
-            distances, by name median, low and high, and far_spread.
+            distances, by name median, low and high, and far_spread. Orderings and octants:
+            probabilities, by name, and statistic, by true phase (`modes_calibration`).
     """
     tables: list[Table] = []
     reasons: list[str] = []
@@ -50,6 +52,10 @@ def found_tables(summary: Json) -> tuple[list[Table], list[str]]:
         tables.append(_width_table(summary))
     if summary.get("estimates"):
         tables.append(_estimate_table(summary["estimates"]))
+    for name, entry in dict(summary.get("probabilities") or {}).items():
+        tables.append(probability_table(name, entry))
+    if summary.get("statistic"):
+        tables.append(statistic_table(summary["statistic"]))
     if summary.get("distances"):
         tables.append(_distance_table(summary["distances"]))
     return tables, reasons

@@ -175,7 +175,8 @@ def _results(
     write_netcdf(stage.output(MODE_DRAWS), modes)
     write_netcdf(stage.output(PHASES), phases)
     electrons = [n for n in samples.names if n.endswith("_app")]
-    if len(electrons) == 2:
+    # Counts of each sample say something where rates are known
+    if len(electrons) == 2 and not posterior.likelihood.shape_only:
         write_netcdf(stage.output(ELECTRONS), _ellipses(posterior, electrons))
     for name, rows in (("modes.csv", "modes"), ("nuisances.csv", "nuisances")):
         if found := summary[rows]:

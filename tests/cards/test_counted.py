@@ -55,7 +55,7 @@ def test_a_card_without_a_configuration_is_refused() -> None:
 
 @pytest.mark.parametrize("card", ["dune-four-samples", DUNE, load_counted_card(DUNE)])
 def test_a_run_of_a_learned_cross_section_names_what_takes_samples(card: object) -> None:
-    for take in (load_card, bayesxs.run, bayesxs.campaign):
+    for take in (load_card, bayesxs.run):
         with pytest.raises(InputError, match=r"configuration: a card of samples.*bayesxs\.infer"):
             take(card)
 
