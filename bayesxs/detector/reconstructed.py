@@ -65,7 +65,8 @@ def reconstructed_samples(
     """Fold the tables of a configuration to what its samples expect.
 
     A bin is analysed if its center lies in the window of its sample. Components that expect
-    nothing, such as of a cross section that is zero, are left out.
+    nothing, such as of a cross section that is zero, are left out, and samples of a beam that does
+    not run.
 
     Args:
         configuration: all tables.
@@ -75,8 +76,8 @@ def reconstructed_samples(
         scale_error: relative, of the energy scale of the samples of each lepton.
 
     Raises:
-        InputError: a cross section of a name that the configuration has not, or nothing is
-            expected.
+        InputError: a cross section of a name that the configuration has not, a channel without
+            flux or a sample without components though its beam runs, or nothing is expected.
     """
     replaced = cross_sections or {}
     for name in replaced:
@@ -96,7 +97,7 @@ def reconstructed_samples(
         groups.setdefault(key, []).append((channel, events))
     if not groups:
         raise InputError(f"{configuration.source}: no channel expects any events")
-    names = configuration.samples
+    names = _counting(configuration, [members[0][0] for members in groups.values()])
     sources = [_flux(members[0][0]) for members in groups.values()]
     fluxes = list(dict.fromkeys(sources))
     components = tuple(
@@ -117,6 +118,22 @@ def reconstructed_samples(
     )
 
 
+def _counting(configuration: Configuration, channels: Sequence[Channel]) -> tuple[str, ...]:
+    """Return the samples that have components; others are left out if their beam does not run.
+
+    Raises:
+        InputError: a sample whose beam runs has none.
+    """
+    having = {channel.sample for channel in channels}
+    for channel in configuration.channels:
+        if channel.sample not in having and configuration.exposure(channel.beam) > 0.0:
+            allowed = "a channel with flux, cross section and efficiency above 0"
+            raise InputError.at(
+                configuration.source, f"sample {channel.sample}", "no component", allowed
+            )
+    return tuple(name for name in configuration.samples if name in having)
+
+
 def _leptons(components: Sequence[Component], samples: int) -> list[str]:
     """Return the lepton that each sample selects: of the largest component without oscillation."""
     found = []
@@ -129,9 +146,18 @@ def _leptons(components: Sequence[Component], samples: int) -> list[str]:
 def _events(
     configuration: Configuration, channel: Channel, cross_section: CrossSection, energy: Float
 ) -> Float:
-    """Return T of a channel, (bins, true energies)."""
+    """Return T of a channel, (bins, true energies).
+
+    Raises:
+        InputError: its beam runs, and has no such neutrinos.
+    """
     beam = configuration.beams[channel.beam]
     flux = beam.flux(channel.pdg_in, energy) * np.diff(configuration.true)
+    if configuration.exposure(channel.beam) > 0.0 and not np.any(flux):
+        kind = COLUMNS[NEUTRINOS.index(channel.pdg_in)]
+        place = f"channel {channel.name}: flux of {kind}"
+        allowed = f"above 0 at some energy in beam {channel.beam}"
+        raise InputError.at(configuration.source, place, 0.0, allowed)
     rate = flux * cross_section(channel.pdg_out, energy) * channel.pre
     rate *= configuration.exposure(channel.beam) * channel.weight
     return channel.post[:, None] * configuration.matrices[channel.matrix] * rate

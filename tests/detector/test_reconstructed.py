@@ -13,7 +13,7 @@ import pytest
 
 from bayesxs.detector.reconstructed import ReconstructedSamples, reconstructed_samples
 from bayesxs.errors import InputError
-from bayesxs.inputs.flux import make_flux
+from bayesxs.inputs.flux import NEUTRINOS, make_flux
 from bayesxs.inputs.globes.configuration import (
     Beam,
     Channel,
@@ -210,6 +210,31 @@ def test_counts_are_the_sum_of_the_manual() -> None:
                 n *= beam.norm * beam.power * beam.years * 12.0 / 800.0**2
                 wanted[int(channel.sample == "second"), i] += channel.weight * scale * n
     np.testing.assert_allclose(found, wanted, rtol=1e-9)
+
+
+def test_a_sample_needs_a_component_unless_its_beam_does_not_run() -> None:
+    whole = toy()
+    one, two, three = whole.channels
+    blind = replace(three, pre=np.zeros(5))
+    with pytest.raises(InputError, match=r"^toy: sample second = no component: a channel with flux"):
+        reconstructed_samples(replace(whole, channels=(one, two, blind)))
+    idle = replace(whole.beams["beam"], years=0.0)
+    beams, off = {**whole.beams, "idle": idle}, replace(three, beam="idle")
+    found = reconstructed_samples(replace(whole, beams=beams, channels=(one, two, off)))
+    params = OscillationParameters(0.3, 0.02, 0.55, 1.0, 7.5e-5, 2.5e-3)
+    assert found.names == ("first",)
+    wanted = reconstructed_samples(whole).counts(params)[:1]
+    np.testing.assert_allclose(found.counts(params), wanted, rtol=1e-12)
+
+
+def test_a_channel_needs_a_flux() -> None:
+    whole = toy()
+    beam = whole.beams["beam"]
+    values = np.array(beam.flux.values)
+    values[:, NEUTRINOS.index(12)] = 0.0  # of channel three
+    dark = replace(beam, flux=replace(beam.flux, values=values))
+    with pytest.raises(InputError, match=r"^toy: channel three: flux of nu_e = 0"):
+        reconstructed_samples(replace(whole, beams={"beam": dark}))
 
 
 def test_windows_choose_bins_by_their_centers() -> None:
