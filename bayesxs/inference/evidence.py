@@ -146,8 +146,10 @@ def _near(z: Float, angle: Float, curvature: Curvature) -> tuple[Float, Float]:
     noise = np.sum((units - mean - axes @ seen) ** 2, axis=0) / max(1, len(z) - len(seen) - 1)
     seen[:, first:] *= _kept(noise[first:], np.sum(seen[:, first:] ** 2, axis=0), len(seen))
     number = len(mean) - first
-    # Draws of a chain: half of them count
-    mean[first:] *= _kept(2.0 * noise[first:].mean() / len(z), np.sum(mean[first:] ** 2), number)
+    if number:  # draws of a chain: half of them count
+        mean[first:] *= _kept(
+            2.0 * noise[first:].mean() / len(z), np.sum(mean[first:] ** 2), number
+        )
     of_waves = np.linalg.lstsq(scale, seen, rcond=None)[0]
     rest = (units - mean - (waves - middle) @ of_waves)[:, :first]
     covariance = np.eye(len(root))

@@ -33,7 +33,7 @@ class Multinomials(dist.Distribution):
     log p(n) = sum over samples of log N_s! + sum over its bins of n_i log p_i - log n_i!
     """
 
-    arg_constraints = {"rates": constraints.positive_vector}  # noqa: RUF012
+    arg_constraints = {"rates": constraints.real_vector}  # noqa: RUF012
     support = constraints.real_vector
     pytree_data_fields = ("rates", "totals")
     pytree_aux_fields = ("sizes",)
@@ -57,7 +57,7 @@ class Multinomials(dist.Distribution):
         parts = jnp.split(self.rates, np.cumsum(self.sizes)[:-1])
         keys = jax.random.split(key, len(parts))
         drawn = [
-            jax.random.multinomial(k, jnp.round(n), p / p.sum(), shape=(*sample_shape, len(p)))
+            jax.random.multinomial(k, jnp.round(n), p / p.sum(), shape=sample_shape)
             for k, n, p in zip(keys, self.totals, parts, strict=True)
         ]
         return jnp.concatenate(drawn, axis=-1)

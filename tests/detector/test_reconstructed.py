@@ -216,7 +216,9 @@ def test_a_sample_needs_a_component_unless_its_beam_does_not_run() -> None:
     whole = toy()
     one, two, three = whole.channels
     blind = replace(three, pre=np.zeros(5))
-    with pytest.raises(InputError, match=r"^toy: sample second = no component: a channel with flux"):
+    with pytest.raises(
+        InputError, match=r"^toy: sample second = no component: a channel with flux"
+    ):
         reconstructed_samples(replace(whole, channels=(one, two, blind)))
     idle = replace(whole.beams["beam"], years=0.0)
     beams, off = {**whole.beams, "idle": idle}, replace(three, beam="idle")

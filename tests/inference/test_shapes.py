@@ -74,4 +74,4 @@ def test_shapes_are_fitted_as_a_free_normalisation_of_each_sample() -> None:
     at = jnp.concatenate([found.x[0, jnp.array([DCP, THETA23])], found.pulls[0]])
     slope = jax.jit(jax.grad(height))
     start = jnp.concatenate([truth[0, jnp.array([DCP, THETA23])], 0.0 * found.pulls[0]])
-    assert jnp.abs(slope(at)).max() < 1e-3 * jnp.abs(slope(start)).max()
+    assert jnp.abs(slope(at)).max() < 0.01 * jnp.abs(slope(start)).max()
