@@ -156,7 +156,8 @@ class RangesCard(Section):
         for name in type(self).model_fields:
             low, high = getattr(self, name)
             if not 0.0 < low < high < 1.0:
-                raise conflict(name, [low, high], "low < high, between 0 and 1")
+                size = ": the size in either ordering, both are sampled" if name == "dm31" else ""
+                raise conflict(name, [low, high], f"low < high, between 0 and 1{size}")
         if not self.s2_23[0] < 0.5 < self.s2_23[1]:
             raise conflict("s2_23", list(self.s2_23), "0.5 must lie inside")
         return self

@@ -34,6 +34,11 @@ def test_cards_are_told_apart(tmp_path: Path) -> None:
         ("truth.dm31=-2.5e-3", 'truth.dm31 = -0.0025: must be above 0 with ordering = "normal"'),
         ("constraints=all", 'constraints = "all": must be "published", "reactor", "solar"'),
         ('configuration={type="globes"}', "configuration.path = .missing.: needed"),
+        ("ranges.dm31=[-2.8e-3,2.8e-3]", "between 0 and 1: the size in either ordering"),
+        ("likelihood=both", 'likelihood = "both": must be "extended" or "shape"'),
+        ("energy_scale=-0.1", "energy_scale = -0.1: must be greater than or equal to 0"),
+        ('campaign={kind="sbc",thin=50}', "campaign.thin = 50: must leave at least 20 of 100"),
+        ('campaign={kind="bootstrap"}', 'must be "sbc", "coverage" or "cp_statistic"|one of "sbc"'),
         ("scan.s2_23_low=0.7", "must be below s2_23_high = 0.6"),
         ('flux_shape={type="parametric",near_far=0.5}', "near_far = 0.5: must be 0"),
         (
@@ -58,6 +63,11 @@ def test_a_run_of_a_learned_cross_section_names_what_takes_samples(card: object)
     for take in (load_card, bayesxs.run):
         with pytest.raises(InputError, match=r"configuration: a card of samples.*bayesxs\.infer"):
             take(card)
+
+
+def test_a_mode_without_years_has_no_samples() -> None:
+    card = load_counted_card(DUNE, {"configuration": {"type": "dune", "neutrino_years": 0.0}})
+    assert build_samples(card).names == ("nuebar_app", "numubar_dis")
 
 
 def test_exposure_multiplies_counts() -> None:
