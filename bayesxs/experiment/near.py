@@ -19,11 +19,11 @@ from bayesxs.detector.spectrum import Spectrum
 from bayesxs.errors import InputError
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.geometry import Geometry
-from bayesxs.experiment.leptons import Leptons
+from bayesxs.experiment.leptons import EDGE, Leptons
 from bayesxs.inputs.counts import CountTable, has_edges, has_events, load_counts, load_table
 from bayesxs.inputs.events import load_events
 from bayesxs.keys import generator
-from bayesxs.physics.kinematics import z_from_cosine
+from bayesxs.physics.kinematics import is_physical, z_from_cosine
 from bayesxs.types import Floats as Float
 
 
@@ -83,7 +83,7 @@ class NearDetector:
         path, table = self.source.path, self.source.table
         if self.leptons is not None:
             made_here = self.geometry.response is not None
-            return None if made_here else self._fine_table(self.leptons)
+            return None if made_here else self._fine_table(self.possible_leptons)
         if table is None and (path is None or not has_edges(path)):
             return None
         if table is None:
@@ -106,6 +106,32 @@ class NearDetector:
             path, [self.geometry.lepton_mass], reconstructed=detector is not None
         )
         return Leptons(energy, cosine, np.ones(len(energy)))
+
+    @cached_property
+    def possible_leptons(self) -> Leptons:
+        """Those of the events one by one, as they were made, that some neutrino makes.
+
+        Raises:
+            InputError: there are others, which are not to be dropped.
+        """
+        assert self.leptons is not None
+        geometry, source = self.geometry, self.source
+        mass, highest = geometry.lepton_mass, float(geometry.energies.edges[-1])
+        energy, cosine = self.leptons.lepton_energy, np.clip(self.leptons.cos_theta, -EDGE, EDGE)
+        z = z_from_cosine(energy, cosine, mass)
+        good = np.asarray(is_physical(highest, energy, z, mass, geometry.space))
+        if not good.all() and source.impossible == "refuse" and source.draw is None:
+            first, more = int(np.argmin(good)), int(np.count_nonzero(~good)) - 1
+            where, value = f"event {first}: {energy[first]:g} GeV, cos_theta", f"{cosine[first]:g}"
+            raise self._refusal(where, value, f" (and {more} more)" if more else "")
+        return self.leptons._replace(cos_theta=cosine).part(good)
+
+    def _refusal(self, where: str, value: str, more: str = "") -> InputError:
+        """Return the error of what no neutrino makes."""
+        mend = f'{self.source.prefix}impossible = "drop" leaves it out'
+        x = self.geometry.space.x_max
+        allowed = f"no neutrino of the beam makes such a lepton with x < {x:g}; {mend}{more}"
+        return InputError.at(self._called, where, value, allowed)
 
     def _fine_table(self, leptons: Leptons) -> CountTable:
         """Count events in bins that are finer where more of them are.
@@ -201,7 +227,7 @@ class NearDetector:
 
     @property
     def dropped(self) -> int:
-        """Events in bins that no neutrino of the beam fills, left out."""
+        """Events that no neutrino of the beam makes, or in bins that none fills, left out."""
         return self._observed_and_dropped[1]
 
     @cached_property
@@ -248,11 +274,11 @@ class NearDetector:
             first = int(np.argmax(impossible))
             (low, high), second = self.bins.energy[first], self.bins.second[first]
             where = f"bin {low:g} to {high:g} GeV, {self.bins.axis} {second[0]:g} to {second[1]:g}"
-            mend = f'{self.source.prefix}impossible = "drop" leaves it out'
-            x = self.geometry.space.x_max
-            allowed = f"no neutrino of the beam makes such a lepton with x < {x:g}; {mend}"
-            raise InputError.at(path, where, f"{counts[first]:.0f}", allowed)
-        return np.where(impossible, 0.0, counts), int(counts[impossible].sum())
+            raise self._refusal(where, f"{counts[first]:.0f}")
+        dropped = int(counts[impossible].sum())
+        if self.leptons is not None and self.geometry.response is None:
+            dropped += len(self.leptons.weight) - len(self.possible_leptons.weight)
+        return np.where(impossible, 0.0, counts), dropped
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,12 +17,9 @@ from bayesxs.detector.event_points import EventPoints, points_of_events
 from bayesxs.detector.grid import NodeGrid
 from bayesxs.detector.operator import build_operator
 from bayesxs.errors import InputError
-from bayesxs.experiment.geometry import Geometry
-from bayesxs.experiment.leptons import EDGE, Leptons
 from bayesxs.experiment.near import NearDetector
 from bayesxs.keys import generator
 from bayesxs.learning.near_problem import NearProblem, unbinned_problem
-from bayesxs.physics.kinematics import is_physical, z_from_cosine
 from bayesxs.types import Floats
 
 
@@ -77,7 +74,7 @@ def unbinned_data(near: NearDetector) -> UnbinnedData:
     if near.leptons is None:
         allowed = '"binned" where near data are no events one by one'
         raise InputError.at(source.source, "training.loss", '"unbinned"', allowed)
-    leptons = _possible(near, near.leptons)
+    leptons = near.possible_leptons
     energies, flux = geometry.energies, geometry.target.near_flux
     high = float(energies.edges[-1])
     points = points_of_events(*leptons, geometry.lepton_mass, high, geometry.space)
@@ -90,30 +87,3 @@ def unbinned_data(near: NearDetector) -> UnbinnedData:
     alone = slice(points.dense, len(points.z))
     total = rows.sum(axis=0) - rows[alone].sum(axis=0)
     return UnbinnedData(points, rows[: len(points.z)], np.asarray(total), leptons.weight)
-
-
-def _possible(near: NearDetector, leptons: Leptons) -> Leptons:
-    """Return the events that some neutrino makes.
-
-    Raises:
-        InputError: there are others, which are not to be dropped.
-    """
-    geometry, source = near.geometry, near.source
-    cosine = np.clip(leptons.cos_theta, -EDGE, EDGE)
-    good = possible(leptons.lepton_energy, cosine, geometry)
-    if not good.all() and source.impossible == "refuse" and source.draw is None:
-        first = int(np.argmin(good))
-        where = f"event {first}: {leptons.lepton_energy[first]:g} GeV, cos_theta"
-        mend = f'{source.prefix}impossible = "drop" leaves it out'
-        allowed = f"no neutrino of the beam makes such a lepton with x < {geometry.space.x_max:g}"
-        named = source.source if source.path is None else source.path
-        value = f"{leptons.cos_theta[first]:g}"
-        raise InputError.at(named, where, value, f"{allowed}; {mend}")
-    return Leptons(*(column[good] for column in leptons._replace(cos_theta=cosine)))
-
-
-def possible(lepton_energy: Floats, cos_theta: Floats, geometry: Geometry) -> np.ndarray:
-    """Return which leptons some neutrino of the energy range can make, shape (n,)."""
-    mass, highest = geometry.lepton_mass, float(geometry.energies.edges[-1])
-    z = z_from_cosine(lepton_energy, cos_theta, mass)
-    return np.asarray(is_physical(highest, lepton_energy, z, mass, geometry.space))

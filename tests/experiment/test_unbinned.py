@@ -118,17 +118,15 @@ def test_bad_arrays_are_refused(changes, words) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_an_impossible_event_is_named_or_dropped(exp, drawn) -> None:
-    energy, cosine, _ = drawn.leptons
-    # Straight back with more energy than any neutrino leaves to it, in a bin that others fill
-    own = bayesxs.near_events([*energy, 0.6], [*cosine, -1.0])
-    geometry = exp.geometries["mu"]
-    highest = geometry.energies.edges[-1]
-    z = z_from_cosine(0.6, -1.0, geometry.lepton_mass)
-    assert z > (highest - 0.6) / highest
-    with pytest.raises(InputError, match="no neutrino of the beam"):
-        unbinned_data(exp.near_data(events=own).detectors["mu"])
+@pytest.mark.parametrize(("lepton", "cosine"), [(0.6, -1.0), (9.0, 1.0)])
+def test_an_impossible_event_is_named_or_dropped(exp, drawn, lepton, cosine) -> None:
+    """Straight back with more than any neutrino leaves, in a bin that others fill; or too much."""
+    energy, cosines, _ = drawn.leptons
+    own = bayesxs.near_events([*energy, lepton], [*cosines, cosine])
+    with pytest.raises(InputError, match=f"event 30000: {lepton:g} GeV.*no neutrino of the beam"):
+        _ = exp.near_data(events=own).detectors["mu"].observed
     near = exp.near_data(events=own, impossible="drop").detectors["mu"]
+    assert (near.observed.sum(), near.dropped) == (len(energy), 1)
     assert len(unbinned_data(near).weight) == len(energy)
 
 
