@@ -22,10 +22,16 @@ from scipy.special import logsumexp
 from bayesxs.inference.circle import about, mean_direction
 from bayesxs.inference.evidence import Curvature, Evidence, bridge
 from bayesxs.inference.intervals import hdi
-from bayesxs.inference.mode_starts import Starts, mode_starts, with_counts
-from bayesxs.inference.modes import MODES, Mode, ModePosterior, mode_model, wrapped
+from bayesxs.inference.mode_starts import (
+    Starts,
+    conditional_covariances,
+    counted_mode_model,
+    mode_starts,
+    with_counts,
+)
+from bayesxs.inference.modes import MODES, Mode, ModePosterior, wrapped
 from bayesxs.inference.posterior import PUBLIC_NAMES
-from bayesxs.inference.sampling import NutsSampler, SamplerSettings, curvature_covariance
+from bayesxs.inference.sampling import NutsSampler, SamplerSettings
 from bayesxs.keys import Purpose, derive_all, generator
 
 Float = NDArray[np.float64]
@@ -145,7 +151,7 @@ class ModeExperiment:
 
     @cached_property
     def _sampler(self) -> NutsSampler:
-        return NutsSampler(_model, self.settings, own_arguments=2, own_starts=True)
+        return NutsSampler(counted_mode_model, self.settings, own_arguments=2, own_starts=True)
 
     def posteriors(self, first: int, counts: Float) -> list[ModeDraw]:
         """Sample the posterior of each data set of a batch, (batch, bins)."""
@@ -186,7 +192,7 @@ class ModeExperiment:
         }
         own = jax.vmap(jax.random.fold_in)(keys[rows], jnp.asarray(modes))
         draws = self._sampler.run((mode, data, self.posterior), own, begin)
-        covariances = np.asarray(_conditional(self.posterior, mode, data, begin))
+        covariances = np.asarray(conditional_covariances(self.posterior, mode, data, begin))
         dcp = wrapped(draws.sites["dcp_unwrapped"])
         out = []
         for lane, (row, m) in enumerate(lanes):
@@ -317,10 +323,6 @@ class PhaseExperiment:
         }
 
 
-def _model(mode: Mode, counts: Array, posterior: ModePosterior) -> None:
-    mode_model(mode, with_counts(posterior, counts))
-
-
 @jax.jit
 def _expected(posterior: ModePosterior, modes: Mode, z: Array, dcp: Array) -> Array:
     def one(point: tuple[Mode, Array, Array]) -> Array:
@@ -348,18 +350,3 @@ def _values(posterior: ModePosterior, modes: Mode, z: Array) -> tuple[dict[str, 
         return {name: jnp.broadcast_to(v, ()) for name, v in values.items()}, eta
 
     return jax.vmap(one)(modes, z)
-
-
-@jax.jit
-def _conditional(
-    posterior: ModePosterior, modes: Mode, counts: Array, starts: dict[str, Array]
-) -> Array:
-    """Return the covariance of z at given dcp that the curvature at the starts suggests."""
-
-    def one(item: tuple[Mode, Array, dict[str, Array]]) -> Array:
-        mode, own, start = item
-        whole = curvature_covariance(_model, start, (mode, own, posterior))
-        # Of a joint normal distribution; dcp comes first in the order of the sites' names
-        return whole[1:, 1:] - jnp.outer(whole[1:, 0], whole[0, 1:]) / whole[0, 0]
-
-    return jax.lax.map(one, (modes, counts, starts))

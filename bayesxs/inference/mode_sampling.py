@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from bayesxs.inference.evidence import Evidence, bridge, normalised
-from bayesxs.inference.mode_starts import mode_starts
+from bayesxs.inference.mode_starts import curvature_near, mode_starts
 from bayesxs.inference.modes import MODES, Mode, ModePosterior, mode_model, stacked, wrapped
 from bayesxs.inference.sampling import Draws, NutsSampler, Piece, SamplerSettings, joined
 
 Float = NDArray[np.float64]
 
 _BATCH: Final = 64
+# Draws per number, below which a bridge's proposal needs the curvature; how many it then draws
+_FEW: Final = 20
+_PROPOSALS: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,10 @@ def modes_of(posterior: ModePosterior) -> tuple[Mode, ...]:
 
 
 def weighed(posterior: ModePosterior, draws: Draws, key: Array) -> ModeDraws:
-    """Return draws of all modes' chains, one mode after the other, with the modes' evidences."""
+    """Return draws of all modes' chains, one mode after the other, with the modes' evidences.
+
+    Of few draws the bridge takes the curvature at the highest density in place of a covariance.
+    """
     modes = modes_of(posterior)
     shape = len(modes), -1, draws.sites["z"].shape[1]
     z = draws.sites["z"].reshape(*shape, posterior.size)
@@ -132,7 +138,14 @@ def weighed(posterior: ModePosterior, draws: Draws, key: Array) -> ModeDraws:
             arrays = jnp.asarray(z), jnp.asarray(dcp)
             return np.asarray(_log_densities(posterior, Mode(*map(jnp.asarray, mode)), *arrays))
 
-        evidences.append(bridge(density, z[number], dcp[number], np.random.default_rng(seed)))
+        own, rng = (z[number], dcp[number]), np.random.default_rng(seed)
+        curvature = None
+        if dcp[number].size < _FEW * posterior.size:
+            lines = z[number].reshape(-1, posterior.size), dcp[number].ravel()
+            best = int(np.argmax(density(*lines)))
+            curvature = curvature_near(posterior, mode, lines[0][best], lines[1][best])
+        proposals = None if curvature is None else max(_PROPOSALS, dcp[number].size // 2)
+        evidences.append(bridge(density, *own, rng, curvature, proposals))
     statistics = {name: v.reshape(shape) for name, v in draws.statistics.items()}
     log_priors = np.array([float(posterior.log_prior(mode)) for mode in modes])
     return ModeDraws(modes, z, dcp, statistics, tuple(evidences), log_priors)

@@ -26,7 +26,9 @@ from bayesxs.inference.asimov import (
     coordinates,
     minimise,
 )
-from bayesxs.inference.modes import MODES, Mode, ModePosterior, wrapped
+from bayesxs.inference.evidence import Curvature
+from bayesxs.inference.modes import MODES, Mode, ModePosterior, mode_model, wrapped
+from bayesxs.inference.sampling import curvature_covariance
 from bayesxs.physics.oscillation import OscillationParameters
 
 Float = NDArray[np.float64]
@@ -114,6 +116,43 @@ def fit_problems(
 def with_counts(posterior: ModePosterior, counts: ArrayLike) -> ModePosterior:
     """Return a posterior of other counts, (bins,)."""
     return replace(posterior, likelihood=posterior.likelihood.with_counts(counts))
+
+
+def counted_mode_model(mode: Mode, counts: Array, posterior: ModePosterior) -> None:
+    """NumPyro model of one mode and one data set."""
+    mode_model(mode, with_counts(posterior, counts))
+
+
+@jax.jit
+def conditional_covariances(
+    posterior: ModePosterior, modes: Mode, counts: Array, starts: dict[str, Array]
+) -> Array:
+    """Return the covariance of z at given dcp that the curvature at points suggests.
+
+    Args:
+        posterior: what is sampled.
+        modes: their fields, (n,).
+        counts: data sets, (n, bins).
+        starts: sites of `mode_model`, (n, ...).
+    """
+
+    def one(item: tuple[Mode, Array, dict[str, Array]]) -> Array:
+        mode, own, start = item
+        whole = curvature_covariance(counted_mode_model, start, (mode, own, posterior))
+        # Of a joint normal distribution; dcp comes first in the order of the sites' names
+        return whole[1:, 1:] - jnp.outer(whole[1:, 0], whole[0, 1:]) / whole[0, 0]
+
+    return jax.lax.map(one, (modes, counts, starts))
+
+
+def curvature_near(posterior: ModePosterior, mode: Mode, z: Float, dcp: float) -> Curvature:
+    """Return the curvature where the density of a mode is highest, near a point."""
+    counts = np.asarray(posterior.likelihood.counts)
+    top, _ = _climbed(posterior, mode, counts, np.append(z, dcp))
+    sites = {"z": jnp.asarray(top[None, :-1]), "dcp_unwrapped": jnp.asarray(top[None, -1])}
+    fields = Mode(*(jnp.asarray([field], float) for field in mode))
+    found = conditional_covariances(posterior, fields, jnp.asarray(counts)[None], sites)
+    return Curvature(top[:-1], np.asarray(found[0]), len(posterior.names))
 
 
 def _climbed(
