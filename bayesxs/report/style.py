@@ -70,9 +70,15 @@ _RC: Final[Any] = {  # matplotlib's stubs want its keys one by one
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw the figures inside in the shared look, and leave matplotlib's settings as they were."""
+    """Draw the figures inside in the shared look, and leave matplotlib's settings as they were.
+
+    All but one: a notebook's backend that starts inside switches interaction on, without which it
+    would not show the figures of later cells.
+    """
     with mpl.rc_context(_RC):
         yield
+        interactive = mpl.is_interactive()
+    mpl.interactive(interactive)
 
 
 def to_png(figure: Figure, dpi: int = DPI) -> bytes:

@@ -1,12 +1,13 @@
 """Figures of chains and predictions draw every chain and the predictive quantiles."""
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from bayesxs.report.plots_chains import predictive_figure, rank_figure, trace_figure
-from bayesxs.report.style import quantity
+from bayesxs.report.style import quantity, style
 
 
 def test_traces_show_every_draw_in_shown_units(learned):
@@ -58,3 +59,16 @@ def test_predictive_figure_names_its_cross_section(learned, kind):
     figure = predictive_figure(learned, kind)
     title = figure.axes[1].get_legend().get_title().get_text()
     assert {"truth": "true", "learned": "learned"}[kind] in title
+
+
+def test_a_backend_that_starts_inside_of_a_figure_stays_interactive() -> None:
+    # As that of notebooks does when the first figure of pyplot is one of this package
+    before = mpl.is_interactive()
+    try:
+        for interactive in (True, False):
+            mpl.interactive(not interactive)
+            with style():
+                mpl.interactive(interactive)
+            assert mpl.is_interactive() == interactive
+    finally:
+        mpl.interactive(before)
