@@ -30,7 +30,7 @@ from bayesxs.errors import InputError
 from bayesxs.inference.asimov import Shapes
 from bayesxs.inference.likelihood import require_double_precision
 from bayesxs.inference.multinomials import Multinomials, membership, to_totals
-from bayesxs.inference.nuisances import Nuisance, sample_nuisances
+from bayesxs.inference.nuisances import Nuisance, WithNuisances
 from bayesxs.inference.points import Eta, Theta, eta_of, scalar, theta_of
 from bayesxs.physics.oscillation import OscillationParameters, closest_mixing, is_mixing
 
@@ -43,7 +43,7 @@ _LEAST: Final = 1e-30  # counts that a bin expects at least
     meta_fields=["nuisances", "samples", "sizes", "shape_only"],
 )
 @dataclass(frozen=True)
-class CountedLikelihood:
+class CountedLikelihood(WithNuisances):
     """The likelihood of counts of several samples, made by `counted_likelihood`.
 
     Attributes:
@@ -137,16 +137,6 @@ class CountedLikelihood:
         ends = np.cumsum(self.sizes)[:-1]
         parts = jnp.split(jnp.asarray(counts), ends, axis=-1)
         return dict(zip(self.samples, parts, strict=True))
-
-    def sample_nuisances(self) -> dict[str, Array]:
-        """Sample every nuisance from its standard normal prior, inside of a NumPyro model.
-
-        Each is a site of its own name; the site's entry ``infer["group"]`` names its group.
-
-        Returns:
-            Values by name, as `log_prob` takes them; an entry may be replaced by another.
-        """
-        return sample_nuisances(self.nuisances)
 
     def _expected(
         self, theta: Theta, eta: Eta, density: ArrayLike | None

@@ -36,7 +36,7 @@ from bayesxs.inference.channel import (
 from bayesxs.inference.circle import TURN
 from bayesxs.inference.far_data import FarBins, FarData, check_same_data
 from bayesxs.inference.model import far_detector_model
-from bayesxs.inference.nuisances import Nuisance, sample_nuisances
+from bayesxs.inference.nuisances import Nuisance, WithNuisances
 from bayesxs.inference.points import Eta, Theta, check_names, eta_of, scalar, theta_of
 from bayesxs.inference.priors import Prior, prior_box
 from bayesxs.physics.oscillation import (
@@ -95,7 +95,7 @@ class _Point(NamedTuple):
     meta_fields=["nuisances", "sizes"],
 )
 @dataclass(frozen=True)
-class Likelihood:
+class Likelihood(WithNuisances):
     """The likelihood of far-detector data, given a cross section; made by `far_likelihood`.
 
     Attributes:
@@ -204,16 +204,6 @@ class Likelihood:
             name: part.reshape(bins.shape)
             for name, bins, part in zip(self.samples, self.bins, parts, strict=True)
         }
-
-    def sample_nuisances(self) -> dict[str, Array]:
-        """Sample every nuisance from its standard normal prior, inside of a NumPyro model.
-
-        Each is a site of its own name; the site's entry ``infer["group"]`` names its group.
-
-        Returns:
-            Values by name, as `log_prob` takes them; an entry may be replaced by another.
-        """
-        return sample_nuisances(self.nuisances)
 
     def model(
         self, priors: Mapping[str, Prior], *, marginalize_octant: bool = True

@@ -50,16 +50,24 @@ def of_groups(nuisances: Iterable[Nuisance], groups: Sequence[str]) -> tuple[Nui
     return tuple(n for n in nuisances if n.group in groups)
 
 
-def sample_nuisances(nuisances: Iterable[Nuisance]) -> dict[str, Array]:
-    """Sample nuisances from their standard normal priors, inside of a NumPyro model, by name.
+class WithNuisances:
+    """A likelihood whose nuisances a NumPyro model samples."""
 
-    Each is a site of its own name; the site's entry ``infer["group"]`` names its group.
-    """
-    # Here, as processes that draw figures take labels from this module and do without JAX
-    import numpyro
-    from numpyro import distributions as dist
+    nuisances: tuple[Nuisance, ...]
 
-    return {
-        n.name: numpyro.sample(n.name, dist.Normal(0.0, 1.0), infer={"group": n.group})
-        for n in nuisances
-    }
+    def sample_nuisances(self) -> dict[str, Array]:
+        """Sample every nuisance from its standard normal prior, inside of a NumPyro model.
+
+        Each is a site of its own name; the site's entry ``infer["group"]`` names its group.
+
+        Returns:
+            Values by name, as `log_prob` takes them; an entry may be replaced by another.
+        """
+        # Here, as processes that draw figures take labels from this module and do without JAX
+        import numpyro
+        from numpyro import distributions as dist
+
+        return {
+            n.name: numpyro.sample(n.name, dist.Normal(0.0, 1.0), infer={"group": n.group})
+            for n in self.nuisances
+        }
