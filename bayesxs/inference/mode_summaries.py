@@ -154,8 +154,8 @@ def summarise_reweighted(found: Reweighted) -> dict[str, Any]:
     dcp = found.posterior["posterior"].dataset["dcp"]
     own = summary_of("dcp", dcp, _PERCENTS)
     return {
-        "normal": float(share[[n.startswith("normal") for n in share.index]].sum()),
-        "upper": float(share[[n.endswith("upper") for n in share.index]].sum()),
+        "normal": min(1.0, float(share[[n.startswith("normal") for n in share.index]].sum())),
+        "upper": min(1.0, float(share[[n.endswith("upper") for n in share.index]].sum())),
         "ess": found.ess,
         "dcp": {
             n: v

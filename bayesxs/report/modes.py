@@ -51,7 +51,8 @@ FIGURES: Final = {
         _SECTION,
         "Predictive spectra",
         "Data up to 10 GeV, mean and central 68 % of counts that draws of the posterior predict; p "
-        "is the share of predicted spectra at least as far from the mean as the data.",
+        "is the share of predicted spectra at least as far from the mean as the data, one for "
+        "data without fluctuations.",
     ),
     "nuisances": Caption(
         _SECTION,
