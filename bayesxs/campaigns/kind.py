@@ -94,7 +94,7 @@ class Kind[Plan: Campaign](Planned):
 
     @property
     def settings(self) -> RunSettings:
-        """What the card says besides."""
+        """Settings of the card besides."""
         return self.analysis.settings
 
 

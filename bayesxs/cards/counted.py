@@ -84,7 +84,7 @@ class TruthCard(MixingCard):
 
 
 class ScanCard(Section):
-    """What `bayesxs sensitivity` scans."""
+    """Scans of `bayesxs sensitivity`."""
 
     # TOML has lists, not tuples: only the container is taken leniently
     quantities: Annotated[
@@ -112,7 +112,7 @@ class ScanCard(Section):
 
 
 class ExpectedData(Section):
-    """What the truth expects, without fluctuations (Asimov data)."""
+    """Expectation of the truth, without fluctuations (Asimov data)."""
 
     type: Literal["expected"] = "expected"
     """Expected counts."""

@@ -37,7 +37,7 @@ class _Nucleons(Section):
     """The keys of every cross section that is computed from nucleons."""
 
     type: str
-    """What the cross section is made of."""
+    """The constituents of the cross section."""
     pdf: Annotated[EmbeddedPDF | LhapdfPDF, Field(discriminator="type"), TYPED] = EmbeddedPDF()
     """Parton distributions."""
     protons: Annotated[int, Field(ge=0, le=150)] = 18

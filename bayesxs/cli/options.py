@@ -1,4 +1,4 @@
-"""What commands share: options, and the end of one that is interrupted."""
+"""Options that commands share, and the end of one that is interrupted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in a file of generator's events: counts, flavors, targets, channels, energies, x > 1."""
+"""Content of a file of generator's events: counts, flavors, targets, channels, energies, x > 1."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO_CHANNEL: Final = "(none)"
 
 
 class EventSummary(NamedTuple):
-    """What is in a file; shares are of the sum of weights.
+    """Content of a file; shares are of the sum of weights.
 
     Attributes:
         path: the file.

@@ -1,4 +1,4 @@
-"""Whatever the detector response enters, to second order in the response's parameters."""
+"""Quantities that the detector response enters, to second order in the response's parameters."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class LeptonSamples(CountedSamples):
 
 @dataclass(frozen=True, eq=False)
 class LeptonResponse:
-    """What takes a cross section at points to the bins of a sample.
+    """The way from a cross section at points to the bins of a sample.
 
     Attributes:
         points: lepton energies, angles, z, and areas dE_l dz.

@@ -35,7 +35,7 @@ Point = Callable[[Array], tuple[OscillationParameters, ArrayLike]]
 
 
 class Part(NamedTuple):
-    """What a component is, beside its numbers.
+    """A component, beside its numbers.
 
     Attributes:
         sample: its place among the samples.

@@ -1,4 +1,4 @@
-"""What own structure functions must obey, looked at before they are used."""
+"""Checks of own structure functions before they are used."""
 
 from __future__ import annotations
 

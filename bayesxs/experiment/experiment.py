@@ -194,7 +194,7 @@ class Experiment:
 
     @property
     def resolution_warning(self) -> str | None:
-        """What to say where the shared energies do not resolve the oscillation; None if they do."""
+        """Words for shared energies that do not resolve the oscillation; None if they do."""
         if self.unresolved <= UNRESOLVED:
             return None
         order = self.grid.energy_order

@@ -49,7 +49,7 @@ class Dropped(NamedTuple):
 
 
 class Window(NamedTuple):
-    """What an experiment looks at.
+    """The range of an experiment.
 
     Attributes:
         energy_range: of neutrino energies, GeV.

@@ -18,7 +18,7 @@ MOST: Final = 10_000_000
 
 
 class Leptons(NamedTuple):
-    """What a detector sees of events, one by one; columns of shape (n,).
+    """Leptons as a detector sees them, one by one; columns of shape (n,).
 
     Attributes:
         lepton_energy: GeV.
@@ -32,7 +32,7 @@ class Leptons(NamedTuple):
 
     @property
     def scale(self) -> float:
-        """What turns sums of weights into effective counts: sum w / sum w^2 (Kish 1965)."""
+        """Factor from sums of weights to effective counts: sum w / sum w^2 (Kish 1965)."""
         return float(self.weight.sum() / np.sum(self.weight**2))
 
     def drawn(self, number: int, rng: np.random.Generator) -> Leptons:

@@ -1,4 +1,4 @@
-"""What each near-detector sample stands for: structure functions, or a generator's template."""
+"""Structure functions, or a generator's template, for which each near-detector sample stands."""
 
 from __future__ import annotations
 

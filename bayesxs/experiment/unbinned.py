@@ -25,7 +25,7 @@ from bayesxs.types import Floats
 
 @dataclass(frozen=True)
 class UnbinnedData:
-    """What a loss needs of events one by one; plain arrays, for other processes too.
+    """Events one by one as a loss needs them; plain arrays, for other processes too.
 
     Attributes:
         points: that stand for the events.

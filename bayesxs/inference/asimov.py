@@ -94,7 +94,7 @@ class Fits(NamedTuple):
 
 
 class Problems(NamedTuple):
-    """What is fitted, all with the same leading axis.
+    """Fits to be made, all with the same leading axis.
 
     Attributes:
         counts: data, (problems, bins).

@@ -1,4 +1,4 @@
-"""What expected counts that are wrong make of data: biases of parameters, ordering and octant.
+"""Biases of parameters, ordering and octant from expected counts that are wrong.
 
 Data are what nature expects (Asimov data); what is fitted to them are other counts, of another
 cross section say. Where both are the same no parameter moves.

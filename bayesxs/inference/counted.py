@@ -80,7 +80,7 @@ class CountedLikelihood(WithNuisances):
 
     @property
     def fitted(self) -> Rates | Shapes:
-        """What a minimiser of chi2 takes: the rates, or only their shapes."""
+        """Expected counts as a minimiser of chi2 takes them: the rates, or only their shapes."""
         if not self.shape_only:
             return self.rates
         return Shapes(self.rates, jnp.asarray(membership(self.sizes)))

@@ -52,7 +52,7 @@ def normalised(log_weights: Float, errors: Float) -> tuple[Float, Float]:
 
 
 class Curvature(NamedTuple):
-    """What the curvature at the highest density says of a density, for few draws.
+    """The curvature at the highest density, which describes a density where draws are few.
 
     Attributes:
         center: where it is, (d,).

@@ -69,7 +69,7 @@ MODES: Final = tuple(Mode(*pair) for pair in product((1.0, -1.0), (0.0, 1.0)))
 )
 @dataclass(frozen=True)
 class ModePosterior:
-    """What is sampled in a mode: likelihood, and priors as functions of standard normal numbers.
+    """The posterior of a mode: likelihood, and priors as functions of standard normal numbers.
 
     Attributes:
         likelihood: of the data.

@@ -1,4 +1,4 @@
-"""What a user gives a likelihood: parameters and nuisances, by name or as arrays."""
+"""Points at which a user asks for a likelihood: parameters and nuisances, by name or as arrays."""
 
 from __future__ import annotations
 

@@ -308,7 +308,7 @@ class _Start(NamedTuple):
 
 
 class _Hypothesis(NamedTuple):
-    """What is excluded.
+    """A hypothesis to be excluded.
 
     Attributes:
         starts: of its fits.

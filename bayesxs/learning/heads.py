@@ -26,7 +26,7 @@ type Head = Literal["helicity", "psd", "positive", "unconstrained"]
 
 @dataclass(frozen=True)
 class Lepton:
-    """What sees a tensor: a lepton's mass in GeV, and +1 for neutrinos or -1 for antineutrinos.
+    """A lepton as a tensor sees it: its mass in GeV, and +1 for neutrinos or -1 for antineutrinos.
 
     The mass may be an array, of another lepton at every point.
     """

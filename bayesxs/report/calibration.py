@@ -229,7 +229,7 @@ def campaign_tables(summary: Json) -> CampaignTables:
 
 
 def _rank_table(parameters: Mapping[str, Json], order: Sequence[str]) -> Table:
-    """What the ranks of every parameter say."""
+    """Return the table of the ranks of every parameter."""
     levels = sorted({k for p in parameters.values() for k in (p.get("coverage") or {})}, key=float)
     covered = [f"{100.0 * float(level):g} % coverage" for level in levels]
     words = (

@@ -83,7 +83,7 @@ def budget_stage(
 
 @dataclass(frozen=True)
 class _Sampling:
-    """What all rows of a budget are sampled with."""
+    """Channels, settings and places that all rows of a budget share."""
 
     channels: Channels
     settings: RunSettings

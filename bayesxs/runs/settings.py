@@ -1,4 +1,4 @@
-"""What the stages of a run are told besides the experiment."""
+"""Settings of the stages of a run, besides the experiment."""
 
 from __future__ import annotations
 

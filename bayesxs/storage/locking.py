@@ -1,4 +1,4 @@
-"""What is checked before a run folder is opened, and the lock that one process at a time holds."""
+"""Checks before a run folder is opened, and the lock that one process at a time holds."""
 
 from __future__ import annotations
 

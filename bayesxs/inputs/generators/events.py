@@ -27,7 +27,7 @@ CHANNELS: Final = ("qe", "res", "dis", "coh", "mec", "sis", "other")
 
 
 class Rules(NamedTuple):
-    """What is wanted of a file's events.
+    """The events that are wanted of a file.
 
     Attributes:
         neutrino: PDG id of the neutrino; None takes every flavor.

@@ -1,4 +1,4 @@
-"""What a HepMC event says of its neutrino, lepton and target, for many events at once."""
+"""Neutrino, lepton and target of HepMC events, for many events at once."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class EventStream:
 
     @property
     def format(self) -> str:
-        """What its format is called."""
+        """Name of its format."""
         return self._source.format
 
     @property

@@ -1,4 +1,4 @@
-"""What is kept of a generator's events, and what no file may hold: one line says which event."""
+"""The selection of a generator's events; of one that no file may hold, one line says which."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every reader of events gives: chunks of rows, and what a unit of weight stands for."""
+"""Results of every reader of events: chunks of rows, and the meaning of a unit of weight."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PER_NUCLEON: Final = ("PerNucleon", "PerTargetNucleon")
 
 
 class CrossSection(NamedTuple):
-    """What a unit of weight stands for: 1e-38 cm^2 per nucleon, or per atom; as the file says it.
+    """The meaning of a unit of weight: 1e-38 cm^2 per nucleon, or per atom; as the file says it.
 
     Attributes:
         per_weight: 1e-38 cm^2 a unit of weight.
@@ -62,7 +62,7 @@ class Source(Protocol):
 
     @property
     def format(self) -> str:
-        """What the format is called."""
+        """Name of the format."""
 
     @property
     def channels(self) -> Sequence[str]:

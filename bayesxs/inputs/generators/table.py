@@ -46,7 +46,7 @@ _SHORT: Final = dict(zip(NEEDED, ("E_nu", "E_l", "cos_theta"), strict=True))
 
 
 class _Table:
-    """What the three formats share."""
+    """A table of events, in any of the three formats."""
 
     format = "table"
 

@@ -48,7 +48,7 @@ _MAGIC: Final = "%!GLoBES"
 
 @dataclass
 class Environment:
-    """What stands between the angles of kind(#name)<...>."""
+    """The entries between the angles of kind(#name)<...>."""
 
     kind: str
     name: str
