@@ -51,6 +51,11 @@ FEWER = {
         "num_samples=200": "num_samples=10",
         "events=6200": "events=200",
     },
+    "06_four_samples": {
+        r"\"warmup\": 200, \"draws\": 400": r"\"warmup\": 20, \"draws\": 20",
+        "num_warmup=200, num_samples=600": "num_warmup=20, num_samples=20",
+        r"\"scan.dcp_values\": 13": r"\"scan.dcp_values\": 3",
+    },
     "05_generators": {"number = 200_000": "number = 20_000"},
 }
 
