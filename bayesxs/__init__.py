@@ -108,6 +108,7 @@ _HOMES = {
     "Training": "bayesxs.experiment.learn",
     "bootstrap": "bayesxs.experiment.library",
     "campaign": "bayesxs.api",
+    "cross_section_ratio": "bayesxs.experiment.library",
     "ct18nnlo": "bayesxs.experiment.library",
     "counted_likelihood": "bayesxs.experiment.counted",
     "dune_experiment": "bayesxs.experiment.beams",

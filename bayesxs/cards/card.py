@@ -201,11 +201,13 @@ def _unbinned_conflict(card: Card) -> tuple[str, object, str] | None:
 def _uncertainty_conflict(card: Card) -> tuple[str, object, str] | None:
     """Return (key, value, allowed) of the first choice that its source of modes cannot meet."""
     source, members = card.uncertainty, card.network.members
-    if card.network.share != "none" and not isinstance(source, CertainCard | EnsembleCard):
-        allowed = f'"none" or "ensemble" with network.share = "{card.network.share}"'
+    shared = CertainCard | EnsembleCard | GaussianProcessCard
+    if card.network.share != "none" and not isinstance(source, shared):
+        allowed = '"none", "ensemble" or "gaussian_process"'
+        allowed = f'{allowed} with network.share = "{card.network.share}"'
         return "uncertainty.type", f'"{source.type}"', allowed
-    if card.near.samples and not isinstance(source, CertainCard):
-        allowed = '"none" where near.samples leaves near data out'
+    if card.near.samples and not isinstance(source, CertainCard | GaussianProcessCard):
+        allowed = '"none" or "gaussian_process" where near.samples leaves near data out'
         return "uncertainty.type", f'"{source.type}"', allowed
     if isinstance(source, EnsembleCard):
         if members < 2:

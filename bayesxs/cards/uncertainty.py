@@ -41,6 +41,10 @@ class GaussianProcessCard(_UncertainCard):
     """Gaussian process conditioned on the near-detector data."""
     kernel: Literal["matern32", "matern52", "squared_exponential"] = "matern32"
     """Kernel of the process, roughest first."""
+    divergence: Annotated[float, Field(ge=0, le=10)] = 0.5
+    """Prior standard deviation of the helicity function SS, the divergence of the current, over
+    half of T₊ + T₋ + 2LL, where leptons share networks (`network.share`); 0 takes the current as
+    conserved."""
 
 
 class LaplaceCard(_UncertainCard):

@@ -16,10 +16,10 @@ from bayesxs.experiment.learn import (
     Training,
     families_of_beams,
     groups,
-    in_beam,
     train_group,
 )
 from bayesxs.experiment.near import NearData
+from bayesxs.experiment.shared import learned_cross_sections
 from bayesxs.experiment.target import AnyNature
 from bayesxs.experiment.uncertainty import (
     Certain,
@@ -27,7 +27,6 @@ from bayesxs.experiment.uncertainty import (
     GaussianProcess,
     Laplace,
     Uncertainty,
-    learned_cross_section,
 )
 from bayesxs.inference.likelihood import require_double_precision
 from bayesxs.inputs.flux import embedded_dune_flux
@@ -93,7 +92,8 @@ def learn_together(
     Args:
         near: of each beam, from `Experiment.near_data`.
         training: as for `learn`, and so are the others.
-        uncertainty: source of the modes, of the near data of each beam.
+        uncertainty: source of the modes, of the near data of each beam; of all beams' where leptons
+            share networks and the source is a Gaussian process.
         key: random key or seed.
         progress: show progress bars.
 
@@ -121,17 +121,12 @@ def learn_together(
             _require_shared(source, own)
     reporter = Reporter(progress)
     networks = _trained(near, how, key, reporter)
-    several = len(near) > 1
 
-    def of_beam(beam: int, own: NearData) -> LearnedCrossSection:
-        def bar(name: str) -> AbstractContextManager[Update]:
-            shown = in_beam(name, beam, several)
-            return reporter.bar(f"cross-section modes, {shown}", STEPS)
+    def bar(name: str) -> AbstractContextManager[Update]:
+        return reporter.bar(f"cross-section modes, {name}", STEPS)
 
-        averages = {name: Average(networks[in_beam(name, beam, several)]) for name in own.sources}
-        return learned_cross_section(own, averages, source, bar)
-
-    return tuple(of_beam(beam, own) for beam, own in enumerate(near))
+    averages = {name: Average(members) for name, members in networks.items()}
+    return learned_cross_sections(near, averages, source, bar, shared=how.share != "none")
 
 
 def _trained(
@@ -160,11 +155,11 @@ def _require_shared(source: Uncertainty, near: NearData) -> None:
     Raises:
         InputError: it is one, or takes near data that networks are not fitted to.
     """
-    allowed = '"none" or "ensemble" with training.share = "helicity"'
-    if not isinstance(source, Certain | Ensemble):
+    allowed = '"none", "ensemble" or "gaussian_process" with training.share = "helicity"'
+    if not isinstance(source, Certain | Ensemble | GaussianProcess):
         raise InputError.at("learn", "uncertainty", source.type, allowed)
     if isinstance(source, Ensemble) and set(near.fitted) != set(near.sources):
-        allowed = '"none" where near_data has samples: modes take all near data'
+        allowed = '"none" or "gaussian_process" where near_data has samples'
         raise InputError.at("learn", "uncertainty", source.type, allowed)
 
 

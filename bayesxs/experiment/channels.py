@@ -158,16 +158,23 @@ class Channels:
     @cached_property
     def nuisances(self) -> tuple[Nuisance, ...]:
         """The nuisances of the learned cross section, in the order of the sampled vector."""
-        out = []
-        several = len(self.learned) > 1
-        for name, learned in self.learned.items():
-            stem = f"cross_section_{name}" if several else "cross_section"
-            out += [Nuisance(f"{stem}_{k}", "cross_section") for k in range(len(learned.modes))]
+        out = list(dict.fromkeys(n for name in self.learned for n in self._of_modes(name)))
         count = len(self.flux_modes)
         out += [Nuisance(f"flux_{j}", "flux") for j in range(count)]
         if self.experiment.near_far > 0.0:
             out += [Nuisance(f"near_far_{j}", "flux") for j in range(count)]
         return (*out, *(Nuisance(name, "response") for name in self._response_names))
+
+    def _of_modes(self, target: str) -> list[Nuisance]:
+        """Return the nuisances of a target's modes, in their order."""
+        learned = self.learned[target]
+        owners = {own.family or name for name, own in self.learned.items()}
+        stem = f"_{learned.family or target}" if len(owners) > 1 else ""
+        count = len(learned.modes)
+        common = count - learned.ratio_modes
+        return [Nuisance(f"cross_section{stem}_{k}", "cross_section") for k in range(common)] + [
+            Nuisance(f"lepton_ratio{stem}_{k}", "lepton_ratio") for k in range(count - common)
+        ]
 
     @property
     def _response_names(self) -> tuple[str, ...]:
@@ -363,7 +370,6 @@ class Channels:
         target = self.experiment.targets[sample]
         learned = self.learned[target.name]
         single = {n.name: _Effect() for n in self.nuisances}
-        stem = "cross_section" if len(self.learned) == 1 else f"cross_section_{target.name}"
         parts = (learned.modes, learned.flux, learned.response)
         shape = (-1, *learned.mean.shape)
         folded = spectrum.of_many(np.concatenate([part.reshape(shape) for part in parts]))
@@ -371,8 +377,8 @@ class Channels:
         modes, fluxes, shared = (
             folded[end - len(part) : end] for end, part in zip(ends, parts, strict=True)
         )
-        for k, mode in enumerate(modes):
-            single[f"{stem}_{k}"] = _Effect(mode)
+        for own, mode in zip(self._of_modes(target.name), modes, strict=True):
+            single[own.name] = _Effect(mode)
         for j, shape in enumerate(self.flux_modes):
             follows = fluxes[j] if fluxes else None
             single[f"flux_{j}"] = _Effect(follows, shape)

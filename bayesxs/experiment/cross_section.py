@@ -40,6 +40,12 @@ class LearnedTarget:
         kept: part of the far variance that the modes hold.
         negative_mass: mean fraction of the near rate that draws of the modes make negative.
         effective_parameters: number that the fit takes from the near data; None where unknown.
+        family: of targets that have their modes in common, "neutrinos" or "antineutrinos"; empty
+            where modes are the target's own.
+        ratio_modes: last modes of the family that leave the far spectra of its first target as
+            they are, and change what other leptons see.
+        rate: factor that gives values the size that they have beside those of the family's other
+            targets.
     """
 
     nodes: NodeGrid
@@ -52,6 +58,9 @@ class LearnedTarget:
     kept: float = 1.0
     negative_mass: float = 0.0
     effective_parameters: float | None = None
+    family: str = ""
+    ratio_modes: int = 0
+    rate: float = 1.0
 
     def dataset(self) -> xr.Dataset:
         """Return what a file holds of it."""
@@ -62,6 +71,8 @@ class LearnedTarget:
         }
         if self.effective_parameters is not None:
             notes["effective_parameters"] = self.effective_parameters
+        if self.family:
+            notes |= {"family": self.family, "ratio_modes": self.ratio_modes, "rate": self.rate}
         shape = self.mean.shape
         dims = {"modes": "mode", "flux": "flux_mode", "response": "response_mode"}
         stacked = {
@@ -87,6 +98,8 @@ class LearnedCrossSection:
         energies: shared energies of these changes in GeV, shape (E,).
         source: of the modes, "none" without.
         networks: that were trained, by target; empty where it was read from a file.
+        ratios: of total cross sections whose leptons share five functions, by names such as
+            "e_over_mu"; see `bayesxs.cross_section_ratio`.
 
     Example:
         >>> list(xsec.targets)
@@ -101,6 +114,7 @@ class LearnedCrossSection:
     energies: Float
     source: str = "none"
     networks: Mapping[str, Average] = field(default_factory=dict)
+    ratios: Mapping[str, xr.Dataset] = field(default_factory=dict)
 
     def structure_functions(self, target: str = "") -> Callable[[ArrayLike, ArrayLike], Array]:
         """Return the mean as a callable of (x, Q^2 in GeV^2), values (b0, b1, b2), shape (..., 3).
@@ -126,6 +140,7 @@ class LearnedCrossSection:
         groups["flux"] = xr.Dataset(
             {"modes": (("flux_mode", "energy"), self.flux_modes)}, {"energy": self.energies}
         )
+        groups |= {f"ratio/{name}": own for name, own in self.ratios.items()}
         tree = xr.DataTree.from_dict(groups)
         tree.attrs["source"] = self.source
         write_netcdf(Path(path), tree)
@@ -167,6 +182,9 @@ def read_cross_section(
             kept=float(notes.get("kept", 1.0)),
             negative_mass=float(notes.get("negative_mass", 0.0)),
             effective_parameters=None if effective is None else float(effective),
+            family=str(notes.get("family", "")),
+            ratio_modes=int(notes.get("ratio_modes", 0)),
+            rate=float(notes.get("rate", 1.0)),
         )
     flux = tree["flux"].dataset
     return LearnedCrossSection(
@@ -175,4 +193,7 @@ def read_cross_section(
         flux["energy"].values,
         str(tree.attrs.get("source", "none")),
         networks or {},
+        {str(name): own.dataset for name, own in tree["ratio"].children.items()}
+        if "ratio" in tree.children
+        else {},
     )

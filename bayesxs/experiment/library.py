@@ -18,6 +18,7 @@ from bayesxs.experiment.cross_section import read_cross_section as read_learned
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.learn import Training
 from bayesxs.experiment.near import NearData
+from bayesxs.experiment.shared import with_truth
 from bayesxs.experiment.uncertainty import (
     Uncertainty,
 )
@@ -211,6 +212,57 @@ def read_cross_section(path: str | Path, experiment: Experiment) -> LearnedCross
         'none'
     """
     return read_learned(Path(path), experiment.nodes)
+
+
+def cross_section_ratio(
+    cross_section: LearnedCrossSection,
+    numerator: str = "e",
+    denominator: str = "mu",
+    *,
+    experiment: Experiment | None = None,
+) -> xr.Dataset:
+    """Return a ratio of total cross sections against energy as near data leave it, with its band.
+
+    The lepton masses tell the cross sections apart: where leptons share five functions, near data
+    of one leave those of another open by LS and SS alone, and by what they do not resolve.
+
+    Args:
+        cross_section: learned with `uncertainty="gaussian_process"` and
+            `Training(share="helicity")`.
+        numerator: target, such as "e".
+        denominator: target whose near data came first, such as "mu".
+        experiment: whose nature gives the true ratio; None where it is not known.
+
+    Returns:
+        Over energy in GeV: ratio, sd, and with an experiment truth and pull, (ratio - truth)/sd.
+
+    Raises:
+        InputError: no such ratio, or a nature without total cross section.
+
+    Example:
+        >>> samples = (bayesxs.Sample(), bayesxs.Sample(flavor_out="e"))
+        >>> both = bayesxs.Experiment(exp.flux, exp.nature, samples, grid=exp.grid)
+        >>> shared = bayesxs.Training(
+        ...     schedule=bayesxs.Schedule(0, gauss_newton_steps=2), share="helicity"
+        ... )
+        >>> found = bayesxs.learn(
+        ...     both.near_data(samples=("mu",)),
+        ...     training=shared,
+        ...     uncertainty="gaussian_process",
+        ...     progress=False,
+        ... )
+        >>> sorted(bayesxs.cross_section_ratio(found, experiment=both).data_vars)
+        ['pull', 'ratio', 'sd', 'truth']
+    """
+    name = f"{numerator}_over_{denominator}"
+    if name not in cross_section.ratios:
+        there = ", ".join(own.replace("_over_", " over ") for own in cross_section.ratios)
+        needed = 'learned with share = "helicity" and uncertainty = "gaussian_process"'
+        allowed = f"one of {there}" if there else f"a cross section {needed}"
+        wanted = f"{numerator} over {denominator}"
+        raise InputError.at("cross_section_ratio", "ratio", wanted, allowed)
+    found = cross_section.ratios[name].copy()
+    return found if experiment is None else with_truth(found, experiment)
 
 
 def sample(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -21,10 +20,10 @@ from bayesxs.detector.grid import NodeGrid
 from bayesxs.detector.reco import RecoGrid
 from bayesxs.detector.smearing import smear
 from bayesxs.errors import InputError
-from bayesxs.experiment.cross_section import LearnedCrossSection, LearnedTarget
+from bayesxs.experiment.cross_section import LearnedTarget
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.geometry import Geometry, Target
-from bayesxs.experiment.near import NearData, NearDetector
+from bayesxs.experiment.near import NearDetector
 from bayesxs.experiment.weights import lepton_of
 from bayesxs.learning.gaussian_process import Kernel, fit_process
 from bayesxs.learning.heads import Lepton
@@ -163,19 +162,10 @@ class Inferred(Uncertainty):
 
     def learned(self, fit: NearFit) -> LearnedTarget:
         """Find the modes in the order of their size at the far detector."""
-        experiment, near, matrix = fit.experiment, fit.near, fit.near.matrix
+        experiment, near = fit.experiment, fit.near
         mean = np.mean(fit.values, axis=0)
-        directions = _directions(experiment, near, mean)
-        data = near_data(
-            matrix,
-            near.observed,
-            matrix @ mean.ravel(),
-            fit.nodes,
-            events=near.events,
-            discretization=self.discretization,
-            rank=FINITE_RANK if near.source.counted else RANK,
-            directions=directions,
-        )
+        directions = near_directions(experiment, near, mean)
+        data = linear_data(fit, mean, directions, self.discretization)
         found = self.posterior(fit, data, mean)
         far = far_directions(experiment, fit.target, found.mean)
         cross = found.spread.covariance(jnp.asarray(far.T))
@@ -193,7 +183,7 @@ class Inferred(Uncertainty):
             modes.sizes,
             f"{found.words}; {100.0 * modes.kept:.2f} % of the far variance kept",
             float(modes.kept),
-            _negative_mass(near.geometry, found.mean, modes.modes),
+            negative_mass(near.geometry, found.mean, modes.modes),
             found.follows.effective_parameters,
         )
 
@@ -204,12 +194,15 @@ class GaussianProcess(Inferred):
 
     Attributes:
         kernel: roughest first, "matern32", "matern52" or "squared_exponential".
+        divergence: where leptons share networks, prior standard deviation of SS, the divergence of
+            the current, over half of T+ + T- + 2 LL (`bayesxs.learning.five_functions`).
 
     Example:
         >>> smooth = bayesxs.GaussianProcess(kernel="matern52")  # for learn(uncertainty=smooth)
     """
 
     kernel: Kernel = "matern32"
+    divergence: float = 0.5
 
     type = "gaussian_process"
 
@@ -263,43 +256,34 @@ class Ensemble(Inferred):
         return Posterior(mean, spread, _laplace(fit, data)[0], f"{len(values)} networks")
 
 
-type Bar = Callable[[str], AbstractContextManager[Callable[..., None]]]
-
-
-def learned_cross_section(
-    near: NearData,
-    networks: Mapping[str, Average],
-    uncertainty: Uncertainty,
-    bar: Bar | None = None,
-) -> LearnedCrossSection:
-    """Return mean and modes of every target's cross section.
-
-    Args:
-        near: data that it is learned from.
-        networks: fitted to them, by target.
-        uncertainty: source of the modes.
-        bar: makes a progress bar of a target.
-    """
-    e = near.experiment
-    targets = {}
-    for name, detector in near.detectors.items():
-        with nullcontext(_silent) if bar is None else bar(name) as update:
-            targets[name] = uncertainty.learned(NearFit(e, detector, networks[name], update))
-    return LearnedCrossSection(
-        targets, e.flux_modes, e.energies.points, uncertainty.type, dict(networks)
-    )
-
-
-def _silent(*_: object) -> None:
-    pass
-
-
 def _unit_rate(values: Float, matrix: sparse.csr_array) -> Float:
     """Scale node values to a near density that sums to one."""
     return values / (matrix @ values.ravel()).sum()
 
 
-def _directions(experiment: Experiment, near: NearDetector, mean: Float) -> Float:
+def linear_data(fit: NearFit, mean: Float, directions: Float, discretization: float) -> LinearData:
+    """Return the near data of a target as linear ones of its node values.
+
+    Args:
+        fit: the data.
+        mean: node values about which they fluctuate, shape (n_nodes, 3).
+        directions: changes of the near density to keep, shape (rows, k).
+        discretization: relative error of a bin that statistics does not explain.
+    """
+    near, matrix = fit.near, fit.near.matrix
+    return near_data(
+        matrix,
+        near.observed,
+        matrix @ mean.ravel(),
+        fit.nodes,
+        events=near.events,
+        discretization=discretization,
+        rank=FINITE_RANK if near.source.counted else RANK,
+        directions=directions,
+    )
+
+
+def near_directions(experiment: Experiment, near: NearDetector, mean: Float) -> Float:
     """Change of the near density per unit of each flux nuisance and shared response parameter."""
     nominal = near.spectrum.of_values(mean, clamp=True).rows
     geometry, flux = near.geometry, near.geometry.target.near_flux
@@ -386,7 +370,7 @@ def _merge(shape: tuple[int, int]) -> sparse.csr_array:
     )
 
 
-def _negative_mass(geometry: Geometry, mean: Float, modes: Float, draws: int = 20) -> float:
+def negative_mass(geometry: Geometry, mean: Float, modes: Float, draws: int = 20) -> float:
     """Return the mean fraction of the near rate that draws of the posterior make negative."""
     rng = np.random.default_rng(0)  # a fixed set of draws: a diagnostic, not a sample
     quadrature = geometry.quadrature

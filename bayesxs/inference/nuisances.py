@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # Groups of nuisances and their words, in the order in which they stand
 GROUPS: Final[dict[str, str]] = {
     "cross_section": "cross section",
+    "lepton_ratio": "nu_e/nu_mu cross section",
     "flux": "flux shape",
     "response": "detector response",
     "normalisation": "normalisations",

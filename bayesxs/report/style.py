@@ -231,6 +231,7 @@ class Group(NamedTuple):
 GROUP_COLORS: Final = {
     "statistics": GUIDE,
     "cross_section": LEARNED,
+    "lepton_ratio": "#b8862b",
     "flux": "#1f6f9f",
     "response": "#9a5a94",
 }

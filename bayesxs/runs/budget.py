@@ -224,9 +224,8 @@ class FarSpectrum:
         """Return the learned far spectrum over the true one, with the 68 % band of its modes."""
         parts = self.along(self.folded) @ self.oscillation
         nominal, kept, share = parts[0], self.kept, self.share
-        chosen = [
-            i for i, n in enumerate(self._channels.nuisances, 1) if n.group == "cross_section"
-        ]
+        own = ("cross_section", "lepton_ratio")
+        chosen = [i for i, n in enumerate(self._channels.nuisances, 1) if n.group in own]
         sd = np.sqrt(np.sum(_relative(nominal, parts[chosen]) ** 2, axis=0))
         ratio = self._to_truth(nominal)
         events = float(np.sum(self._channels.events["sample"].values == self.number))

@@ -15,7 +15,7 @@ from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.far import observed_events, simulated_events
 from bayesxs.experiment.near import NearData
 from bayesxs.experiment.observed import Observed
-from bayesxs.experiment.uncertainty import learned_cross_section
+from bayesxs.experiment.shared import learned_cross_section
 from bayesxs.experiment.weights import conditions, read_networks
 from bayesxs.inference import bootstrap as boot
 from bayesxs.inference.channel import FarChannel
@@ -46,7 +46,8 @@ def uncertainty_stage(
     def bar(name: str) -> AbstractContextManager[Callable[..., None]]:
         return reporter.bar(f"cross-section modes, {name}", STEPS)
 
-    found = learned_cross_section(near, networks, settings.uncertainty, bar)
+    shared = settings.training.share != "none"
+    found = learned_cross_section(near, networks, settings.uncertainty, bar, shared=shared)
     for name, own in found.targets.items():
         reporter.line(f"  {name}: {len(own.modes)} modes, {own.words}")
     targets = found.targets.items()

@@ -10,8 +10,11 @@ import pytest
 
 import bayesxs
 from bayesxs.errors import InputError
+from bayesxs.experiment.channels import Channels
 from bayesxs.experiment.judge import Judge
 from bayesxs.experiment.learn import families
+from bayesxs.experiment.shared import learned_cross_section
+from bayesxs.experiment.uncertainty import GaussianProcess, far_directions
 from bayesxs.physics.helicity import Helicity, bernstein_from_helicity
 
 GRID = bayesxs.Grid(2, 24, 24, 16, 16, (16, 10))
@@ -19,8 +22,11 @@ SCHEDULE = bayesxs.Schedule(0, 1e-3, 0, gauss_newton_steps=24)
 SHARED = bayesxs.Training(bayesxs.Architecture(2, 12), SCHEDULE, share="helicity")
 
 
+@dataclasses.dataclass(frozen=True)
 class Quarks:
-    """Massless quarks and antiquarks: no lepton sees more than T+ and T-."""
+    """Massless quarks and antiquarks: no lepton sees more than T+ and T-, unless SS is given."""
+
+    ss: float = 0.0  # over half of T+ + T-
 
     def structure_functions(self, lepton_mass: float, antineutrino: bool):
         sign = -1 if antineutrino else 1
@@ -29,7 +35,9 @@ class Quarks:
             x, q2 = jnp.broadcast_arrays(jnp.asarray(x), jnp.asarray(q2))
             size = (1.0 - x) ** 3 * q2 / (q2 + 0.7) / jnp.sqrt(x)
             zero = jnp.zeros_like(x)
-            tensor = Helicity(size, size * (0.3 - 0.2 * x), zero, zero, zero)
+            other = 0.3 - 0.2 * x
+            ss = self.ss * size * 0.5 * (1.0 + other)
+            tensor = Helicity(size, size * other, zero, zero, ss)
             return bernstein_from_helicity(tensor, x, q2, lepton_mass, sign)
 
         return functions
@@ -56,6 +64,21 @@ def from_muons(experiment) -> bayesxs.LearnedCrossSection:
     return bayesxs.learn(near, training=SHARED, progress=False)
 
 
+def with_modes(experiment, networks, *samples: str) -> bayesxs.LearnedCrossSection:
+    """Return the joint posterior; networks stand for the fluctuations of bins only."""
+    near = experiment.near_data(samples=samples)
+    return learned_cross_section(near, networks, GaussianProcess(), shared=True)
+
+
+@pytest.fixture(scope="module")
+def joint(experiment, from_muons) -> dict[str, bayesxs.LearnedCrossSection]:
+    """From near data of muons, and of electrons too."""
+    return {
+        "mu": with_modes(experiment, from_muons.networks, "mu"),
+        "both": with_modes(experiment, from_muons.networks),
+    }
+
+
 def errors(experiment, learned, name: str) -> dict[str, float]:
     geometry = experiment.geometries[name]
     flux = geometry.target.near_flux
@@ -75,6 +98,71 @@ def test_both_targets_see_one_tensor(from_muons) -> None:
     np.testing.assert_allclose(ratios, ratios[0, 0], rtol=1e-10)
     mass = from_muons.networks["e"].networks[0].lepton.mass
     np.testing.assert_allclose(e(x, q2), ratios[0, 0] * mu.seen(x, q2, mass), rtol=1e-10)
+
+
+def test_electrons_follow_muons_and_their_counts_shrink_the_band(experiment, joint) -> None:
+    ratios = {
+        name: bayesxs.cross_section_ratio(own, experiment=experiment) for name, own in joint.items()
+    }
+    for own in ratios.values():
+        assert (abs(own["pull"]) < 2.0).all()
+    assert (ratios["both"]["sd"] < ratios["mu"]["sd"]).all()
+    # m^2 is what tells the leptons apart
+    sd = ratios["mu"]["sd"]
+    assert float(sd[0]) > 3.0 * float(sd.sel(energy=4.0, method="nearest"))
+
+
+def test_band_covers_a_divergence_that_is_not_zero(experiment, from_muons) -> None:
+    """Of two standard deviations of the prior; one drawn from it fails in 0.3 % of cases."""
+    ss = 1.0
+    nature = dataclasses.replace(experiment, nature=Quarks(ss))
+    found = bayesxs.cross_section_ratio(
+        with_modes(nature, from_muons.networks, "mu"), experiment=nature
+    )
+    quarks = experiment.geometries
+    same = np.array([quarks[name].true_total for name in ("e", "mu")])
+    places = np.searchsorted(experiment.energies.points, found["energy"].values - 1e-9)
+    moved = found["truth"].values / (same[0] / same[1])[places] - 1.0
+    assert moved[0] < -ss * 0.01  # muons see it, electrons do not
+    assert (abs(found["pull"]) < 3.0).all()
+    assert float(abs(found["pull"]).max()) > ss  # and the band is not wider than it need be
+
+
+def test_leptons_share_their_modes(experiment, joint, tmp_path) -> None:
+    learned = joint["mu"].targets
+    count, last = len(learned["mu"].modes), learned["mu"].ratio_modes
+    assert len(learned["e"].modes) == count > last > 0
+    moves = {
+        name: far_directions(experiment, own_target, learned[name].mean)
+        @ learned[name].modes.reshape(count, -1).T
+        for name, own_target in ((t.name, t) for t in experiment.unique_targets)
+    }
+    sizes = {name: np.linalg.norm(own, axis=0) for name, own in moves.items()}
+    # The last ones change what electrons see, and leave the spectrum of muons to the share kept
+    assert np.sum(sizes["mu"][-last:] ** 2) < 2e-3 * np.sum(sizes["mu"] ** 2)
+    assert sizes["e"][-last:].max() > 10.0 * sizes["mu"][-last:].max()
+    assert sizes["e"][: count - last].max() > 0.1 * sizes["mu"].max()
+    groups = [n.group for n in Channels(experiment, joint["mu"], None).nuisances]
+    assert groups == ["cross_section"] * (count - last) + ["lepton_ratio"] * last
+    path = tmp_path / "cross_section.nc"
+    joint["mu"].save(path)
+    again = bayesxs.read_cross_section(path, experiment)
+    assert again.targets["e"].family == "neutrinos"
+    assert again.targets["e"].ratio_modes == last
+    assert again.targets["e"].rate == learned["e"].rate
+    assert bayesxs.cross_section_ratio(again).equals(bayesxs.cross_section_ratio(joint["mu"]))
+
+
+def test_sizes_of_leptons_compare(experiment, joint) -> None:
+    """Values times the rate are those of one tensor: their totals have the ratio."""
+    totals = {}
+    for name, own in joint["mu"].targets.items():
+        values = own.rate * own.mean
+        operator = experiment.geometries[name].total_operator
+        totals[name] = operator.response(values).sum(axis=1)
+    ratio = bayesxs.cross_section_ratio(joint["mu"])
+    places = np.searchsorted(experiment.energies.points, ratio["energy"].values - 1e-9)
+    np.testing.assert_allclose((totals["e"] / totals["mu"])[places], ratio["ratio"], rtol=1e-9)
 
 
 def test_held_out_data_do_not_matter(experiment, from_muons) -> None:
@@ -126,6 +214,12 @@ def test_neutrinos_and_antineutrinos_have_networks_of_their_own(flux) -> None:
                 e.near_data(samples=("mu",)), training=SHARED, uncertainty="ensemble"
             ),
             ["training.members"],
+        ),
+        (
+            lambda _: bayesxs.cross_section_ratio(
+                bayesxs.LearnedCrossSection({}, np.zeros((0, 3)), np.zeros(3))
+            ),
+            ["e over mu", "helicity"],
         ),
         (
             lambda _: bayesxs.Training(bayesxs.Architecture(head="helicity"), share="helicity"),
