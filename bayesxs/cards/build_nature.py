@@ -81,6 +81,7 @@ def _quark_parton(nature: QuarkPartonCard) -> QuarkParton:
         nature.q2_suppression_GeV2,
         nature.xf3_scale,
         nature.protons + nature.neutrons if nature.emc else 0,
+        nature.f4_shift,
     )
     return QuarkParton(
         _pdf(nature.pdf),
@@ -102,8 +103,9 @@ def _nucleus(nature: NucleusCard) -> Nucleus:
         nature.axial_mass_GeV,
         nature.quasi_elastic,
         nature.vector,
-        Delta(nature.delta_c5a, nature.delta_axial_mass_GeV),
+        Delta(nature.delta_c5a, nature.delta_axial_mass_GeV, nature.pseudoscalar),
         (low, high),
+        nature.pseudoscalar,
     )
 
 

@@ -65,6 +65,8 @@ class QuarkPartonCard(_Nucleons):
     """s of a factor Q²/(Q² + s) on all structure functions; 0 for none [GeV²]."""
     xf3_scale: Annotated[float, Field(ge=0, le=2)] = 1.0
     """Factor on the structure function xF₃."""
+    f4_shift: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """Shift of the structure function F₄ in units of F₁/2; 0 for none. Electrons do not see it."""
     emc: bool = False
     """Whether the nuclear ratio of SLAC E139 multiplies structure functions (EMC effect)."""
 
@@ -95,6 +97,9 @@ class NucleusCard(_Nucleons):
     """Axial coupling C₅ᴬ(0) of the Delta."""
     delta_axial_mass_GeV: Annotated[float, Field(ge=0.5, le=2)] = 0.94
     """Mass in the dipole of the Delta's axial form factor [GeV]."""
+    pseudoscalar: Annotated[float, Field(ge=0, le=2)] = 1.0
+    """Factor on the pseudoscalar form factors F_P and C₆ᴬ; 1 where the axial current is partially
+    conserved. Electrons do not see them."""
     transition_GeV: Annotated[
         tuple[TransitionMass, ...], Field(strict=False, min_length=2, max_length=2)
     ] = (1.3, 1.6)

@@ -81,6 +81,7 @@ class Delta:
 
     c5a: float = 1.19
     axial_mass: float = 0.94  # GeV
+    pseudoscalar: float = 1.0  # factor on C6A
 
     def form_factors(self, q2: ArrayLike) -> TransitionFormFactors:
         """Return the transition form factors at Q^2 in GeV^2."""
@@ -125,7 +126,7 @@ class Delta:
             third * norm * axial,
             two_thirds * norm * ratio * q * (c3v / mass + (c4v * w + c5v * energy) / mass**2),
             two_thirds * norm * (c5a * q0 - c4a * w * q2 / mass**2) / q,
-            two_thirds * norm * k * c5a * pion_pole(q2) / q,
+            two_thirds * norm * k * c5a * pion_pole(q2, self.pseudoscalar) / q,
         )
 
     def __call__(self, w2: ArrayLike, q2: ArrayLike) -> Helicity:

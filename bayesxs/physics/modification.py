@@ -65,6 +65,20 @@ def scale_f3(five: ArrayLike, factor: float) -> Array:
     return jnp.asarray(five) * jnp.array([1.0, 1.0, factor, 1.0, 1.0])
 
 
+def shift_f4(five: ArrayLike, shift: float) -> Array:
+    """Add a multiple of F1/2 to F4, so that SS of `helicity` grows by the same multiple of F1.
+
+    F4 = 0 and 2x F5 = F2 (Albright and Jarlskog, Nucl. Phys. B 84 (1975) 467) hold for massless
+    quarks. Only leptons with mass see F4.
+
+    Args:
+        five: F1..F5, shape (..., 5).
+        shift: dimensionless, not negative, so that positivity stays.
+    """
+    five = jnp.asarray(five)
+    return five.at[..., 3].add(0.5 * shift * five[..., 0])
+
+
 def emc_ratio(x: ArrayLike, nucleons: int) -> Array:
     """Return the ratio of an isoscalar nucleus to the deuteron, per nucleon.
 
@@ -102,6 +116,7 @@ class Modification:
         q2_scale: s of `suppress_low_q2` in GeV^2, at least 0.
         f3_scale: factor of `scale_f3`.
         emc_nucleons: A of `emc_ratio`: 0 switches it off, otherwise at least 4.
+        f4_shift: that of `shift_f4`, at least 0.
 
     Raises:
         InputError: a value out of range or not finite.
@@ -114,6 +129,7 @@ class Modification:
     q2_scale: float = 0.0
     f3_scale: float = 1.0
     emc_nucleons: int = 0
+    f4_shift: float = 0.0
 
     def __post_init__(self) -> None:
         source = "modification"
@@ -121,6 +137,8 @@ class Modification:
             raise InputError.at(source, "q2_scale", self.q2_scale, "finite and >= 0, in GeV^2")
         if not math.isfinite(self.f3_scale):
             raise InputError.at(source, "f3_scale", self.f3_scale, "finite")
+        if not (math.isfinite(self.f4_shift) and self.f4_shift >= 0):
+            raise InputError.at(source, "f4_shift", self.f4_shift, "finite and >= 0")
         if self.emc_nucleons != 0 and self.emc_nucleons < EMC_LIGHTEST:
             allowed = f"0 (off) or at least {EMC_LIGHTEST}, the lightest nucleus of the fit"
             raise InputError.at(source, "emc_nucleons", self.emc_nucleons, allowed)
@@ -135,4 +153,6 @@ class Modification:
         """
         five = suppress_low_q2(five, q2, self.q2_scale)
         five = modify_nucleus(five, x, self.emc_nucleons)
+        if self.f4_shift != 0.0:
+            five = shift_f4(five, self.f4_shift)
         return five if self.f3_scale == 1.0 else scale_f3(five, self.f3_scale)

@@ -76,16 +76,24 @@ def axial_form_factor(q2: ArrayLike, axial_mass: float) -> Array:
     return AXIAL_COUPLING * (1.0 + jnp.asarray(q2) / axial_mass**2) ** -2
 
 
-def pion_pole(q2: ArrayLike) -> Array:
+def pion_pole(q2: ArrayLike, pseudoscalar: float = 1.0) -> Array:
     """Return m_pi^2/(Q^2 + m_pi^2), by which the divergence of the axial current is reduced.
 
     With the pseudoscalar form factor F_P = 2 M^2 G_A/(Q^2 + m_pi^2) (Llewellyn Smith, Phys. Rept. 3
-    (1972) 261) the divergence is G_A - 2 tau F_P = G_A m_pi^2/(Q^2 + m_pi^2).
+    (1972) 261) the divergence is G_A - 2 tau F_P = G_A m_pi^2/(Q^2 + m_pi^2). With p F_P in its
+    place it is (m_pi^2 + (1 - p) Q^2)/(Q^2 + m_pi^2).
+
+    Args:
+        q2: Q^2 in GeV^2.
+        pseudoscalar: p.
     """
-    return PION_MASS**2 / (jnp.asarray(q2) + PION_MASS**2)
+    q2 = jnp.asarray(q2)
+    return (PION_MASS**2 + (1.0 - pseudoscalar) * q2) / (q2 + PION_MASS**2)
 
 
-def elastic_tensor(q2: ArrayLike, axial_mass: float, vector: Vector = "bbba05") -> Helicity:
+def elastic_tensor(
+    q2: ArrayLike, axial_mass: float, vector: Vector = "bbba05", pseudoscalar: float = 1.0
+) -> Helicity:
     """Return the helicity components of nu n -> l p, or of its mirror, on a nucleon at rest.
 
     They multiply M delta(nu - Q^2/(2M)), with nu the energy of the boson in the nucleon's rest
@@ -102,6 +110,7 @@ def elastic_tensor(q2: ArrayLike, axial_mass: float, vector: Vector = "bbba05") 
         q2: Q^2 in GeV^2.
         axial_mass: M_A in GeV.
         vector: form of the vector form factors.
+        pseudoscalar: factor on F_P.
     """
     q2 = jnp.asarray(q2, float)
     tau = q2 / (4.0 * NUCLEON_MASS**2)
@@ -113,5 +122,5 @@ def elastic_tensor(q2: ArrayLike, axial_mass: float, vector: Vector = "bbba05") 
         CABIBBO**2 * (along - across) ** 2,
         CABIBBO**2 * electric**2,
         jnp.zeros_like(q2),
-        CABIBBO**2 * (axial * pion_pole(q2)) ** 2,
+        CABIBBO**2 * (axial * pion_pole(q2, pseudoscalar)) ** 2,
     )

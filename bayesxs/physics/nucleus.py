@@ -78,6 +78,9 @@ class Nucleus:
         vector: vector form factors, "bbba05" or "dipole".
         delta: transition form factors of the Delta.
         transition_GeV: range of W in which the Delta hands over to partons.
+        pseudoscalar: factor on the pseudoscalar form factor F_P of quasi-elastic scattering, 1 for
+            a partially conserved axial current; `Delta` has its own, on C6A. Of what a lepton sees
+            it changes a part proportional to m^2.
 
     Example:
         >>> carbon = bayesxs.Nucleus(bayesxs.ct18nnlo(), 6, 6, fermi_momentum_GeV=0.228)
@@ -95,6 +98,7 @@ class Nucleus:
     vector: Vector = "bbba05"
     delta: Delta = field(default_factory=Delta)
     transition_GeV: tuple[float, float] = (1.3, 1.6)
+    pseudoscalar: float = 1.0
 
     @property
     def x_max(self) -> float:
@@ -174,6 +178,7 @@ class Nucleus:
                 self.axial_mass_GeV,
                 self.vector,
                 self.quasi_elastic,
+                self.pseudoscalar,
             )
             return lambda nu, q2: scaled(nucleon(nu, q2), active)
         if name == "delta":

@@ -61,6 +61,7 @@ class QuasiElastic:
     axial_mass: float = 1.03  # GeV
     vector: Vector = "bbba05"
     scaling: Scaling = "superscaling"
+    pseudoscalar: float = 1.0  # factor on the form factor of the pion's pole
 
     def __call__(self, nu: ArrayLike, q2: ArrayLike) -> Helicity:
         """Return the components at energy transfer nu in GeV and Q^2 in GeV^2."""
@@ -75,7 +76,7 @@ class QuasiElastic:
             self._fermi_gas(given, q) if self.scaling == "fermi_gas" else self._data(given, q)
         )
         weight = jnp.where(allowed, 2.0 * xi / (eta**3 * q) * curve * NUCLEON_MASS, 0.0)
-        nucleon = elastic_tensor(q2, self.axial_mass, self.vector)
+        nucleon = elastic_tensor(q2, self.axial_mass, self.vector, self.pseudoscalar)
         return Helicity(*(weight * part for part in in_motion(nucleon, mean, square)))
 
     def _fermi_gas(self, given: Array, q: Array) -> tuple[Array, Array, Array]:

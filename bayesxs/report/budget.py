@@ -11,7 +11,7 @@ from bayesxs.report.numbers import Row, listed, number, signed, with_unit
 from bayesxs.report.style import error_of, group, grouped, quantity
 from bayesxs.types import Json
 
-PARAMETERS: Final = ("dm31", "sin2_2theta23")
+PARAMETERS: Final = ("dm31", "sin2_2theta23", "dcp")
 TOTAL: Final = "all"  # name of the row with every systematic on
 STATISTICS: Final = "statistics"
 

@@ -135,6 +135,13 @@ FIGURES: Final[dict[str, Caption]] = {
         "is blind. Where there is flux (shaded) the ratio should be flat; beyond it, it is "
         "free to wander.",
     ),
+    "cross_section_ratio": Caption(
+        LEARNING,
+        "Cross section of electron over that of muon neutrinos",
+        "What near data leave open of it. Leptons share five functions; electrons see three of "
+        "them, muons two more, in proportion to their mass squared. Where the band includes one, "
+        "the uncertainty covers the difference.",
+    ),
     "structure_functions": Caption(
         LEARNING,
         "Structure functions",

@@ -62,9 +62,10 @@ def budget_stage(
     last = list(sets)[-1]
     budget["nuisances"] = _nuisances(trees[last], channels, sets[last])
     write_json(stage.output(BUDGET), budget)
-    columns = ["name", *(f"{p}_{k}" for p in PARAMETERS for k in ("sd", "contribution", "shift"))]
+    sampled = [p for p in PARAMETERS if p in budget["rows"][0]]
+    columns = ["name", *(f"{p}_{k}" for p in sampled for k in ("sd", "contribution", "shift"))]
     rows = [
-        [row["name"], *(row[p][k] for p in PARAMETERS for k in ("sd", "contribution", "shift"))]
+        [row["name"], *(row[p][k] for p in sampled for k in ("sd", "contribution", "shift"))]
         for row in budget["rows"]
     ]
     write_csv(
@@ -139,7 +140,7 @@ def _tabulate(results: dict[str, Any], reference: dict[str, Any]) -> dict[str, A
             sd = result[parameter]["sd"]
             alone = results[STATISTICS][parameter]["sd"]
             excess = sd if name == STATISTICS else np.sqrt(max(sd**2 - alone**2, 0.0))
-            moved = result[parameter]["mean"] - reference[parameter]["mean"]
+            moved = _apart(parameter, result[parameter]["mean"], reference[parameter]["mean"])
             row[parameter] = {
                 "sd": sd,
                 "mean": result[parameter]["mean"],
@@ -153,18 +154,27 @@ def _tabulate(results: dict[str, Any], reference: dict[str, Any]) -> dict[str, A
     return {"rows": rows}
 
 
+def _apart(parameter: str, values: Any, center: float) -> Any:
+    """Return values less a center; of an angle the shorter way around."""
+    apart = values - center
+    return np.angle(np.exp(1j * apart)) if parameter == "dcp" else apart
+
+
 def _nuisances(
     tree: xr.DataTree, channels: Channels, groups: tuple[str, ...]
 ) -> list[dict[str, Any]]:
     """Return pull, constraint and correlations of every nuisance after the fit."""
     posterior = tree["posterior"].dataset
-    values = np.asarray(nuisances_of(posterior))
+    parameters = {}
+    for name in (p for p in PARAMETERS if p in posterior):
+        draws = posterior[name].values.ravel()
+        center = np.angle(np.mean(np.exp(1j * draws))) if name == "dcp" else draws.mean()
+        parameters[name] = _apart(name, draws, float(center))
     out = []
-    for nuisance, column in zip(channels.chosen(groups), values.T, strict=True):
+    of_draws = np.asarray(nuisances_of(posterior))
+    for nuisance, column in zip(channels.chosen(groups), of_draws.T, strict=True):
         correlation = {
-            p: float(np.corrcoef(column, posterior[p].values.ravel())[0, 1])
-            for p in PARAMETERS
-            if p in posterior
+            p: float(np.corrcoef(column, values)[0, 1]) for p, values in parameters.items()
         }
         out.append(
             {

@@ -29,6 +29,7 @@ from bayesxs.report.plots_posterior import (
     octant_figure,
     posterior_figure,
 )
+from bayesxs.report.plots_ratio import ratio_figure
 from bayesxs.report.plots_systematics import (
     budget_figure,
     cancellation_figure,
@@ -79,7 +80,7 @@ def by_sample(tree: xr.DataTree, group: str) -> list[tuple[str, xr.DataTree]]:
     """
     if group in tree.children:
         return [("", tree)]
-    return [(_ending(name), own) for name, own in tree.children.items()]
+    return [(_ending(name), own) for name, own in tree.children.items() if group in own.children]
 
 
 def _ending(name: object) -> str:
@@ -155,6 +156,7 @@ def figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
         yield f"predictive_truth{name}", partial(predictive_figure, spectra, "truth")
     for name, own in by_sample(near, "density"):
         yield from _cross_section_figures(name, own)
+    yield from _fits(near, ("ratio", "cross_section_ratio", ratio_figure))
     if "budget" in folder.stages:
         yield from budget_figures(folder)
     yield from _training(folder)
@@ -202,6 +204,7 @@ def _figures_of_events(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Fi
         ("near", "near_fit", near_fit_figure),
         ("far", "far_spectrum", far_spectrum_figure),
         ("total", "total_cross_section", generated_cross_section_figure),
+        ("ratio", "cross_section_ratio", ratio_figure),
     )
     if "budget" in folder.stages:
         yield from budget_figures(folder)
@@ -246,6 +249,7 @@ def _figures_of_data(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figu
         near,
         ("near", "near_fit", near_fit_figure),
         ("total", "total_cross_section", learned_cross_section_figure),
+        ("ratio", "cross_section_ratio", ratio_figure),
     )
     if "budget" in folder.stages:
         yield from budget_figures(folder)

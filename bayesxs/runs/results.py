@@ -39,6 +39,7 @@ from bayesxs.physics.kinematics import is_physical
 from bayesxs.physics.structure_functions import Positive
 from bayesxs.runs.chains import CHAINS
 from bayesxs.runs.files import ASIMOV, NEAR
+from bayesxs.runs.ratios import ratio_groups
 from bayesxs.runs.settings import RunSettings
 from bayesxs.runs.stages import ESTIMATES
 from bayesxs.storage.atomic import write_csv, write_json
@@ -66,6 +67,7 @@ def density_stage(near: NearData, channels: Channels, stage: Stage) -> None:
     if not channels.simulated or experiment.generated:
         compare = density_of_data if not channels.simulated else compare_with_template
         groups, notes = compare(near, channels)
+        groups |= ratio_groups(channels, stage)
         write_netcdf(stage.output(NEAR), xr.DataTree.from_dict(groups))
         stage.notes |= notes | {"resolution_warning": experiment.resolution_warning}
         return
@@ -78,7 +80,7 @@ def density_stage(near: NearData, channels: Channels, stage: Stage) -> None:
         worst = {key: max(found[key] for found in errors.values()) for key in worst}
         targets = {sample.name: experiment.targets[sample].name for sample in experiment.samples}
         stage.notes["samples"] = {n: {"target": targets[n]} | found for n, found in errors.items()}
-    found = xr.DataTree.from_dict(tree)
+    found = xr.DataTree.from_dict(tree | ratio_groups(channels, stage))
     shares = projected_shares(experiment)
     found.attrs |= {
         f"projected_share_{kind}_{name}": share

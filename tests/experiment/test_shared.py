@@ -13,7 +13,7 @@ from bayesxs.errors import InputError
 from bayesxs.experiment.channels import Channels
 from bayesxs.experiment.judge import Judge
 from bayesxs.experiment.learn import families
-from bayesxs.experiment.shared import learned_cross_section
+from bayesxs.experiment.shared import learned_cross_section, learned_cross_sections
 from bayesxs.experiment.uncertainty import GaussianProcess, far_directions
 from bayesxs.physics.helicity import Helicity, bernstein_from_helicity
 
@@ -232,3 +232,21 @@ def test_what_cannot_be_shared_is_said(experiment, call, parts) -> None:
         call(experiment)
     line = str(caught.value)
     assert all(part in line for part in parts), line
+
+
+def test_beams_share_modes(experiment, from_muons) -> None:
+    """The same muons counted in two beams: one posterior, from twice as many data."""
+    near = [experiment.near_data(events=20_000, key=1, samples=("mu",)) for _ in range(2)]
+    networks = {
+        f"{name}, beam {beam}": own for name, own in from_muons.networks.items() for beam in (1, 2)
+    }
+    first, second = learned_cross_sections(near, networks, GaussianProcess(), shared=True)
+    for name in ("mu", "e"):
+        one, other = first.targets[name], second.targets[name]
+        np.testing.assert_allclose(one.mean, other.mean, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(one.modes, other.modes, rtol=1e-6, atol=1e-9)
+    alone = learned_cross_section(near[0], from_muons.networks, GaussianProcess(), shared=True)
+    energy = {"energy": 2.0, "method": "nearest"}
+    sds = [float(own.ratios["e_over_mu"]["sd"].sel(**energy)) for own in (alone, first, second)]
+    assert sds[1] < sds[0]
+    assert sds[1] == pytest.approx(sds[2], rel=1e-6)

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from bayesxs.constants import MUON_MASS
 from bayesxs.errors import InputError
+from bayesxs.physics.helicity import helicity_from_five
 from bayesxs.physics.modification import (
     Modification,
     emc_ratio,
     modify_nucleus,
     scale_f3,
+    shift_f4,
     suppress_low_q2,
 )
 from bayesxs.physics.structure_functions import PartonFunctions
@@ -73,6 +75,14 @@ def test_f3_scales_alone() -> None:
     np.testing.assert_array_equal(found[..., others], FIVE[..., others])
 
 
+def test_f4_moves_ss_alone() -> None:
+    x, q2 = jnp.asarray(0.3), jnp.asarray(2.0)
+    five = jnp.asarray(FIVE[0, 0])
+    before, after = (np.array(helicity_from_five(f, x, q2)) for f in (five, shift_f4(five, 0.7)))
+    np.testing.assert_allclose(after[:4], before[:4], rtol=1e-14)
+    assert after[4] - before[4] == pytest.approx(0.7 * float(five[0]), rel=1e-12)
+
+
 @given(x=st.floats(0.01, 0.88), nucleons=st.integers(4, 208))
 @settings(max_examples=50, deadline=None)
 def test_nuclear_ratio_is_the_published_fit(x: float, nucleons: int) -> None:
@@ -108,6 +118,7 @@ def test_parts_combine_by_multiplication() -> None:
         ({"q2_scale": -0.1}, r"modification: q2_scale = -0\.1: finite and >= 0"),
         ({"q2_scale": math.inf}, "q2_scale = inf"),
         ({"f3_scale": math.nan}, "f3_scale = nan"),
+        ({"f4_shift": -0.1}, r"f4_shift = -0\.1: finite and >= 0"),
         ({"emc_nucleons": 2}, r"emc_nucleons = 2: 0 \(off\) or at least 4"),
         ({"emc_nucleons": -40}, "emc_nucleons = -40"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bayesxs.constants import ELECTRON_MASS, MUON_MASS, NUCLEON_MASS, TAU_MASS
+from bayesxs.constants import (
+    CABIBBO,
+    ELECTRON_MASS,
+    MUON_MASS,
+    NUCLEON_MASS,
+    PION_MASS,
+    TAU_MASS,
+)
 from bayesxs.inputs.pdf import embedded_ct18nnlo
 from bayesxs.physics.cross_section import (
     density_of_transfer,
@@ -20,9 +28,11 @@ from bayesxs.physics.cross_section import (
     total_cross_section,
     transfer_points,
 )
+from bayesxs.physics.delta_resonance import Delta
 from bayesxs.physics.helicity import Helicity, bernstein_from_helicity
 from bayesxs.physics.kinematics import invariants
 from bayesxs.physics.nature import Nature
+from bayesxs.physics.nucleon_form_factors import axial_form_factor, elastic_tensor
 from bayesxs.physics.nucleus import CHANNELS, Nucleus
 
 M = NUCLEON_MASS
@@ -139,6 +149,28 @@ def test_electrons_see_no_scalar_part():
     nearly = np.asarray(bernstein_of(1e-7, False)(x, q2))
     np.testing.assert_allclose(bernstein_of(ELECTRON_MASS, False)(x, q2), nearly, rtol=1e-4)
     assert np.max(np.abs(np.asarray(bernstein_of(MUON_MASS, False)(x, q2)) / nearly - 1.0)) > 1e-3
+
+
+def test_the_pion_pole_is_seen_by_muons_alone():
+    """Without it the axial current of a nucleon has the divergence G_A: SS = |V_ud|^2 G_A^2."""
+    q2 = np.array([0.05, 0.3, 1.0])
+    whole, none = (elastic_tensor(q2, 1.03, pseudoscalar=p) for p in (1.0, 0.0))
+    for i in range(4):
+        np.testing.assert_array_equal(whole[i], none[i])
+    axial = np.asarray(axial_form_factor(q2, 1.03))
+    np.testing.assert_allclose(none.ss, CABIBBO**2 * axial**2, rtol=1e-14)
+    pole = PION_MASS**2 / (q2 + PION_MASS**2)
+    np.testing.assert_allclose(whole.ss, CABIBBO**2 * (axial * pole) ** 2, rtol=1e-12)
+    other = dataclasses.replace(ARGON, pseudoscalar=0.0, delta=Delta(pseudoscalar=0.0))
+    x, channels = np.array([0.6, 0.8, 1.0]), ("quasi_elastic", "delta")
+    tensors = [own.helicity(x, q2, channels=channels) for own in (ARGON, other)]
+    assert (np.asarray(tensors[1].ss) > 1.5 * np.asarray(tensors[0].ss)).all()
+    moved = {}
+    for mass in (1e-7, MUON_MASS):
+        seen = [np.asarray(bernstein_from_helicity(t, x, q2, mass, 1)) for t in tensors]
+        moved[mass] = abs(seen[1] / seen[0] - 1.0).max()
+    assert moved[1e-7] < 1e-9
+    assert moved[MUON_MASS] > 1e-3
 
 
 # sigma_CC/E of an isoscalar nucleon, 30 to 200 GeV, in 1e-38 cm^2/GeV: 0.677 +- 0.014 and 0.334 +-

@@ -45,11 +45,19 @@ def compared(folder: Path, samples: str, wrong: dict[str, float]):
         truth = np.nan_to_num(geometry.node_values(target.truth))
         values[target.name] = truth * (1.0 + wrong[target.name] * geometry.nodes.x[:, None])
     stage = FakeStage(folder)
+    ratios = {}
+    if "e" in values:
+        grids = experiment.geometries
+        energy = experiment.energies.points
+        names = {"numerator": "e", "denominator": "mu", "near_data": "mu"}
+        ratio = 1.01 * grids["e"].true_total / grids["mu"].true_total
+        data = {"ratio": ("energy", ratio), "sd": ("energy", 0.02 * ratio)}
+        ratios["e_over_mu"] = xr.Dataset(data, {"energy": energy}, names)
     channels = SimpleNamespace(
         values=values,
         experiment=experiment,
         simulated=True,
-        cross_section=SimpleNamespace(source="gaussian_process"),
+        cross_section=SimpleNamespace(source="gaussian_process", ratios=ratios),
     )
     results.density_stage(None, channels, stage)
     return experiment, values, stage.notes, read_tree(folder / results.NEAR)
@@ -78,6 +86,19 @@ def test_the_worst_sample_is_what_a_run_reports(tmp_path):
     for key in ("near_rel_l2", "far_rel_l2", "cross_section_3d_rel_l2"):
         assert notes[key] == max(own[key] for own in notes["samples"].values())
         assert notes[key] == notes["samples"]["mu_to_e"][key]  # the one that is most wrong
+
+
+def test_ratio_of_leptons_is_a_figure_and_a_table(tmp_path):
+    """Half a standard deviation above the true one, at every energy."""
+    _, _, _, tree = compared(tmp_path, SAMPLES, {"mu": 0.0, "e": 0.0})
+    found = tree["ratio/e_over_mu"].dataset
+    np.testing.assert_allclose(found["ratio"] / found["truth"], 1.01, rtol=1e-12)
+    np.testing.assert_allclose(found["pull"], 0.01 / 1.01 / 0.02, rtol=1e-9)
+    table = np.genfromtxt(tmp_path / "cross_section_ratio.csv", delimiter=",", names=True)
+    np.testing.assert_allclose(table["truth"], found["truth"], rtol=1e-6)
+    assert table.dtype.names == ("energy_GeV", "ratio", "sd", "truth", "pull")
+    # The ratio is no sample
+    assert [end for end, _ in figures.by_sample(tree, "density")] == ["-mu_to_mu", "-mu_to_e"]
 
 
 def test_one_sample_keeps_its_layout(tmp_path):
