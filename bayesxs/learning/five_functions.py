@@ -110,7 +110,9 @@ def joint_prior(
     light = Lepton(0.0, sign)
     maps = [tensor_of_massless(own, sign) for own in grids]
     means = [
-        jnp.einsum("nij,nj->ni", own[:, :, :3], prior_mean(nodes, scales, light).reshape(-1, 3)).ravel()
+        jnp.einsum(
+            "nij,nj->ni", own[:, :, :3], prior_mean(nodes, scales, light).reshape(-1, 3)
+        ).ravel()
         for own, nodes in zip(maps, grids, strict=True)
     ]
     # The kernels are products: all pairs of two grids' coordinates hold those of each

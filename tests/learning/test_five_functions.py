@@ -21,7 +21,7 @@ from bayesxs.learning.five_functions import (
     shape_only,
     tensor_of_massless,
 )
-from bayesxs.learning.gaussian_process import PARTONS, kernel_matrix, prior_covariance, prior_mean
+from bayesxs.learning.gaussian_process import PARTONS, kernel_matrix, prior_covariance, prior_size
 from bayesxs.learning.heads import Lepton
 from bayesxs.learning.linear_model import LinearData, near_data
 from bayesxs.physics.helicity import Helicity, bernstein_from_helicity
@@ -46,7 +46,7 @@ def dense(grids, spreads) -> np.ndarray:
     """Return the prior covariance of the five functions, written out for all pairs of nodes."""
     x, q2 = (np.concatenate([getattr(own, name) for own in grids]) for name in ("x", "q2"))
     u, v = grids[0].chart.forward(x, q2)
-    mean = np.concatenate([np.asarray(prior_mean(own, PARTONS)) for own in grids])
+    mean = np.concatenate([np.asarray(prior_size(own, PARTONS)) for own in grids])
 
     def kernel(length_u: float, length_v: float) -> np.ndarray:
         along = [(u, length_u), (v, length_v)]
@@ -99,11 +99,13 @@ def test_without_mass_only_the_process_of_three_functions_is_seen(grids, spreads
         return np.asarray(rows @ own(rows.T))
 
     massless = Lepton(0.0, sign)
-    expected = np.asarray(prior_covariance(nodes, PARTONS, KERNEL)(jnp.eye(3 * nodes.size)))
+    expected = np.asarray(
+        prior_covariance(nodes, PARTONS, KERNEL, massless)(jnp.eye(3 * nodes.size))
+    )
     scale = np.abs(expected).max()
     np.testing.assert_allclose(seen(massless), expected, atol=1e-10 * scale)
     rows = on_stack(jnp.eye(3 * nodes.size), seen_by(nodes, massless), 0, [nodes])
-    expected_mean = np.repeat(np.asarray(prior_mean(nodes, PARTONS)), 3)
+    expected_mean = np.repeat(np.asarray(prior_size(nodes, PARTONS)), 3)
     np.testing.assert_allclose(rows @ mean, expected_mean, rtol=1e-9)
     light, heavy = (
         np.diag(seen(Lepton(m, sign)) - seen(Lepton(m, sign), None)).reshape(-1, 3)[:, 1]
