@@ -42,7 +42,7 @@ def ratio_figure(*ratios: xr.Dataset) -> Figure:
             bottom.fill_between(
                 own_energy, *band, color=LEARNED, alpha=shade, lw=0, label=f"68 %, {words}"
             )
-            some = own_energy > 2.0 * own_energy[0]
+            some = own_energy > 1.2 * own_energy[0]
             reach = np.abs(np.array(band)[:, some] - 1.0)
             half = max(half, float(reach.max(initial=0.0)))
         top.set_ylabel(f"σ({names[0]}) / σ({names[1]})")
