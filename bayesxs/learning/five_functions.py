@@ -115,14 +115,8 @@ def joint_prior(
         ).ravel()
         for own, nodes in zip(maps, grids, strict=True)
     ]
-    # The kernels are products: all pairs of two grids' coordinates hold those of each
-    u, v = (np.concatenate([getattr(own, name) for own in grids]) for name in "uv")
-    union = replace(grids[0], u=u, v=v)
-    start_u, start_v = (np.cumsum([0, *(len(getattr(g, n)) for g in grids)]) for n in "uv")
-    blocks = [
-        (slice(start_u[i], start_u[i + 1]), slice(start_v[i], start_v[i + 1]))
-        for i in range(len(grids))
-    ]
+    union, blocks = _union(grids)
+    u, v = union.u, union.v
     massless = prior_covariance(union, scales, kernel, light)
     along_u = kernel_matrix(jnp.asarray(u), jnp.exp(scales.common_u), kernel)
     along_v = kernel_matrix(jnp.asarray(v), jnp.exp(scales.common_v), kernel)
@@ -152,6 +146,20 @@ def joint_prior(
         return jnp.concatenate([batch(columns[:, i : i + BATCH]) for i in pieces], axis=1)
 
     return jnp.concatenate(means), apply
+
+
+def _union(grids: Sequence[NodeGrid]) -> tuple[NodeGrid, list[tuple[slice, slice]]]:
+    """Return nodes of all pairs of the grids' coordinates, and where each grid's lie in u and v.
+
+    The kernels are products, so that this grid holds the nodes of each.
+    """
+    u, v = (np.concatenate([getattr(own, name) for own in grids]) for name in "uv")
+    start_u, start_v = (np.cumsum([0, *(len(getattr(g, n)) for g in grids)]) for n in "uv")
+    blocks = [
+        (slice(start_u[i], start_u[i + 1]), slice(start_v[i], start_v[i + 1]))
+        for i in range(len(grids))
+    ]
+    return replace(grids[0], u=u, v=v), blocks
 
 
 def prior_spreads(mean: Array, grids: Sequence[NodeGrid], divergence: float) -> list[Array]:
