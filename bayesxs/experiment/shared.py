@@ -172,23 +172,32 @@ class Together:
         self.fitted = tuple(sorted(fitted, key=lambda n: -fits[n].near.events))
         self.names = (*self.fitted, *(n for n in fits if n not in fitted))
         self.fits = {name: fits[name] for name in self.names}
-        self.grids: list[NodeGrid] = [fit.nodes for fit in self.fits.values()]
+        self.grids: list[NodeGrid] = []
+        self._places = {name: self._place(fit.nodes) for name, fit in self.fits.items()}
         data = [self._data(name) for name in self.fitted]
         self._changes = np.concatenate([own.changes for own in data])
         samples = [
             NearSample(
-                place,
+                self._places[name],
                 self._lepton(name),
                 own.linear,
                 jnp.asarray(np.asarray(self.fits[name].near.matrix.sum(axis=0)).ravel()),
             )
-            for place, (name, own) in enumerate(zip(self.fitted, data, strict=True))
+            for name, own in zip(self.fitted, data, strict=True)
         ]
         update = next(iter(fits.values())).update
         self.tensors: Tensors = fit_tensors(
             samples, self.grids, process.kernel, process.divergence, record=update
         )
-        self._seen = {name: self._see(place, name) for place, name in enumerate(self.names)}
+        self._seen = {name: self._see(name) for name in self.names}
+
+    def _place(self, nodes: NodeGrid) -> int:
+        """Return the place of nodes among all; the same for those of another beam."""
+        for place, own in enumerate(self.grids):
+            if np.array_equal(own.u, nodes.u) and np.array_equal(own.v, nodes.v):
+                return place
+        self.grids.append(nodes)
+        return len(self.grids) - 1
 
     def _lepton(self, name: str) -> Lepton:
         return lepton_of(self.fits[name].target.name)
@@ -201,7 +210,8 @@ class Together:
         seen = linear if name == self.fitted[0] else shape_only(linear)
         return _Data(linear, seen.whiten @ directions)
 
-    def _see(self, place: int, name: str) -> _Seen:
+    def _see(self, name: str) -> _Seen:
+        place = self._places[name]
         matrix = seen_by(self.grids[place], self._lepton(name))
         own = _Seen(place, matrix, 1.0)
         near = self.fits[name].near.matrix
