@@ -8,8 +8,8 @@ with H = T+ + T- + 2 LL = r^2 b0/x, which has the same meaning for every lepton,
 
 with k the kernel of g: half of the variance is common to all x and Q^2, as a wrong relation between
 form factors would be. Their means are zero, where the current is conserved. LS^2 <= LL SS is
-respected on the average: for a uniform phase LS^2 is a third of LL SS. H and LL come from a first
-pass without LS and SS.
+respected on the average: LS^2 is a quarter of LL d H/2, as final states do not agree on the ratio
+of the two amplitudes. H and LL come from a first pass without LS and SS.
 
 The unknowns are the five functions on the nodes of every lepton. Each lepton's (b0, b1, b2) is a
 linear map of them, so that near data of muons move what electrons see.
