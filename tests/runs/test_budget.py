@@ -28,7 +28,7 @@ def test_shifts_of_the_phase_go_the_shorter_way() -> None:
     assert total["dcp"]["shift"] == pytest.approx((2.0 * np.pi - 6.2) / 0.5)
     assert "dm31" not in ratio
     tables = budget_tables(budget | {"nuisances": []}, 400.0)
-    assert [row.label for row in tables.rows] == ["statistics", ratio["label"], "all together"]
+    assert [row.head for row in tables.rows] == ["statistics", ratio["label"], "all together"]
     assert len(tables.headings) == 1
 
 
