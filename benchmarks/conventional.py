@@ -39,8 +39,8 @@ from bayesxs.report.plots_asimov import bias_figure  # noqa: E402
 from bayesxs.report.style import to_png  # noqa: E402
 
 MODES = ("neutrino", "antineutrino")
-PHASES = np.linspace(-np.pi, np.pi, 25)
-FAR_BINS = (24, 16)
+PHASES = np.linspace(-np.pi, np.pi, 13)
+FAR_BINS = (16, 10)
 GRIDS = {
     "default": bayesxs.Grid(far_bins=FAR_BINS),
     "quick": bayesxs.Grid(2, 40, 40, 32, 32, FAR_BINS),
@@ -111,7 +111,7 @@ def row(name: str, found: xr.Dataset) -> list[str]:
         worst = float(np.abs(every[parameter]).max())
         cells.append(f"{float(at[parameter]):+.3f} ({worst:.3f})")
     cells += [f"{float(at[n]):.1f}" for n in ("ordering", "octant", "chi2")]
-    return [*cells, "" if bool(found["converged"].all()) else "some fits are no minimum"]
+    return [*cells, "" if bool(found["converged"].all()) else "some best fits are no minimum"]
 
 
 def main() -> None:

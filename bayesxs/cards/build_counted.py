@@ -12,14 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesxs.cards.beam import FluxShapeFile, NoFluxShape
+from bayesxs.cards.build_lepton import build_lepton_samples
+from bayesxs.cards.build_nature import nature_files
 from bayesxs.cards.counted import (
     CountedCard,
     CountsFile,
     DuneConfiguration,
+    GlobesConfiguration,
     RangesCard,
     SimulatedData,
 )
+from bayesxs.cards.lepton import LeptonConfiguration
 from bayesxs.detector.reconstructed import ReconstructedSamples, reconstructed_samples
+from bayesxs.detector.samples import CountedSamples
 from bayesxs.experiment.counted import counted_likelihood
 from bayesxs.inference.asimov import NAMES
 from bayesxs.inference.constraints import (
@@ -52,12 +57,18 @@ _CONSTRAINTS: Final[dict[str, Callable[[Float], Float]]] = {
 }
 
 
-def build_samples(card: CountedCard) -> ReconstructedSamples:
+def build_samples(card: CountedCard, progress: bool = False) -> CountedSamples:
     """Read the configuration that a card names, and fold it to what its samples expect.
+
+    Args:
+        card: the analysis.
+        progress: show bars where a cross section is learned.
 
     Raises:
         InputError: a file is missing or wrong.
     """
+    if isinstance(card.configuration, LeptonConfiguration):
+        return build_lepton_samples(card, card.configuration, progress)
     shape = card.flux_shape
     configuration, scale = _configuration(card), card.energy_scale
     if isinstance(shape, NoFluxShape):
@@ -72,15 +83,13 @@ def build_samples(card: CountedCard) -> ReconstructedSamples:
     return reconstructed_samples(configuration, flux_modes=modes, scale_error=scale)
 
 
-def build_asimov(card: CountedCard, samples: ReconstructedSamples) -> Asimov:
+def build_asimov(card: CountedCard, samples: CountedSamples) -> Asimov:
     """Return the experiment that sees its expectation."""
     likelihood = counted_likelihood(samples, shape_only=card.likelihood == "shape")
     return Asimov(likelihood.fitted, len(samples.nuisances), _CONSTRAINTS[card.constraints])
 
 
-def build_truth(
-    card: CountedCard, samples: ReconstructedSamples
-) -> tuple[OscillationParameters, float]:
+def build_truth(card: CountedCard, samples: CountedSamples) -> tuple[OscillationParameters, float]:
     """Return the true parameters, angles in radians, and the density in g/cm^3."""
     truth = card.truth
     if truth.parameters == "dune-tdr":
@@ -97,15 +106,15 @@ def build_truth(
     return named._replace(**given), density
 
 
-def build_likelihood(card: CountedCard, samples: ReconstructedSamples) -> CountedLikelihood:
+def build_likelihood(card: CountedCard, samples: CountedSamples) -> CountedLikelihood:
     """Return the likelihood of the data that a card names.
 
     Raises:
         InputError: a file of counts is missing, or holds other bins.
     """
     truth, density = build_truth(card, samples)
-    expected = np.asarray(samples.rates()(truth, density))
-    if isinstance(card.data, CountsFile):
+    expected = np.asarray(samples.of_nature()(truth, density))
+    if isinstance(card.data, CountsFile) and isinstance(samples, ReconstructedSamples):
         counts = read_counts(card.data.path, samples.names, samples.edges, samples.inside)
     elif isinstance(card.data, SimulatedData):
         rng = generator(derive(card.seed, Purpose.SIMULATION))
@@ -161,18 +170,22 @@ def build_chains(card: CountedCard) -> SamplerSettings:
 def counted_inputs(card: CountedCard) -> list[Path]:
     """Return the files that a card names, for content keys; of a GLoBES folder, all of it."""
     files = []
-    if not isinstance(card.configuration, DuneConfiguration):
+    if isinstance(card.configuration, GlobesConfiguration):
         folder = Path(card.configuration.path).parent
         files += sorted(path for path in folder.rglob("*") if path.is_file())
     if isinstance(card.flux_shape, FluxShapeFile):
         files.append(Path(card.flux_shape.path))
     if isinstance(card.data, CountsFile):
         files.append(Path(card.data.path))
+    for nature in (card.nature, card.assumed):
+        if nature is not None:
+            files += nature_files(nature)
     return files
 
 
 def _configuration(card: CountedCard) -> Configuration:
     chosen = card.configuration
+    assert not isinstance(chosen, LeptonConfiguration)
     if isinstance(chosen, DuneConfiguration):
         factor = chosen.power_MW / MEGAWATT * chosen.mass_kt / MASS
         return embedded_dune(factor * chosen.neutrino_years, factor * chosen.antineutrino_years)

@@ -17,7 +17,9 @@ from bayesxs.cards.beam import FluxShapeFile, NoFluxShape, ParametricFluxShape
 from bayesxs.cards.bundled import find_card
 from bayesxs.cards.cardfile import Table, merge, read_toml
 from bayesxs.cards.counted_campaign import CountedCampaign
+from bayesxs.cards.detector import GridCard
 from bayesxs.cards.faults import one_line
+from bayesxs.cards.lepton import LeptonConfiguration, RatedNature, Years
 from bayesxs.cards.oscillation import MixingCard
 from bayesxs.cards.overrides import nested, plain_table
 from bayesxs.cards.section import KINDED, TYPED, Section, conflict
@@ -27,7 +29,6 @@ from bayesxs.storage.inner import InnerPath
 MARK: Final = "configuration"
 _PATH_KEYS: Final = ((MARK, "path"), ("flux_shape", "path"), ("data", "path"))
 
-Years = Annotated[float, Field(ge=0, le=1e6)]
 Points = Annotated[int, Field(ge=2, le=1000)]
 
 
@@ -182,9 +183,17 @@ class CountedCard(Section):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     """Seed of every random number."""
     configuration: Annotated[
-        DuneConfiguration | GlobesConfiguration, Field(discriminator="type"), TYPED
+        DuneConfiguration | GlobesConfiguration | LeptonConfiguration,
+        Field(discriminator="type"),
+        TYPED,
     ]
     """Detector, beam and exposure."""
+    nature: RatedNature | None = None
+    """Cross section that makes the data in lepton kinematics (`configuration.type = "lepton"`)."""
+    assumed: RatedNature | None = None
+    """Cross section that an analyst would assume there."""
+    grid: GridCard = GridCard()
+    """Grids on which cross sections are learned there."""
     truth: TruthCard = TruthCard()
     """True oscillation parameters."""
     constraints: Literal["published", "reactor", "solar", "none"] = "published"
@@ -224,10 +233,36 @@ class CountedCard(Section):
             allowed = "must be 0: samples in reconstructed energy have no near detector"
             raise conflict("flux_shape.near_far", shape.near_far, allowed)
         own = self.configuration
-        if isinstance(own, DuneConfiguration) and own.years <= 0.0:
+        if isinstance(own, DuneConfiguration | LeptonConfiguration) and own.years <= 0.0:
             key = f"{MARK}.neutrino_years"
             raise conflict(key, own.neutrino_years, "no exposure: one mode must have years")
+        if isinstance(own, LeptonConfiguration):
+            self._check_lepton(own)
+        else:
+            default = type(self).model_fields["grid"].default
+            for key, absent in (("nature", None), ("assumed", None), ("grid", default)):
+                if getattr(self, key) != absent:
+                    allowed = f'only with {MARK}.type = "lepton"'
+                    raise conflict(key, "given", allowed)
         return self
+
+    def _check_lepton(self, own: LeptonConfiguration) -> None:
+        """Check what belongs together in lepton kinematics."""
+        if self.nature is None:
+            raise conflict("nature", "(missing)", f'needed with {MARK}.type = "{own.type}"')
+        if own.cross_section == "assumed" and self.assumed is None:
+            allowed = "needs a table [assumed]"
+            raise conflict(f"{MARK}.cross_section", f'"{own.cross_section}"', allowed)
+        for key, given, needed in (
+            ("flux_shape.type", str(self.flux_shape.type), "none"),
+            ("energy_scale", f"{self.energy_scale:g}", "0"),
+        ):
+            if given != needed:
+                only = f'must be {needed} with {MARK}.type = "{own.type}"'
+                raise conflict(key, given, only)
+        if isinstance(self.data, CountsFile):
+            allowed = f'"expected" or "simulated" with {MARK}.type = "{own.type}"'
+            raise conflict("data.type", f'"{self.data.type}"', allowed)
 
 
 type CountedCardLike = str | os.PathLike[str] | CountedCard | Mapping[str, object]

@@ -34,6 +34,12 @@ class LeptonSamples(CountedSamples):
 
     grids: tuple[RecoGrid, ...] = field(kw_only=True)
 
+    def shown(self, place: int) -> tuple[Float, NDArray[np.intp]]:
+        """Return edges in lepton energy, GeV, and the one of each analysed bin."""
+        grid = self.grids[place]
+        energy = np.flatnonzero(self.inside[place]) // grid.shape[1]
+        return grid.energy_edges[energy[0] : energy[-1] + 2], energy - energy[0]
+
 
 @dataclass(frozen=True, eq=False)
 class LeptonResponse:

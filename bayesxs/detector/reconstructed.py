@@ -48,6 +48,11 @@ class ReconstructedSamples(CountedSamples):
         """Names of the nuisances of the energy scale."""
         return tuple(self.shifts)
 
+    def shown(self, place: int) -> tuple[Float, NDArray[np.intp]]:
+        """Return the edges of a sample's analysed bins, and the place of each."""
+        used = np.flatnonzero(self.inside[place])
+        return self.edges[used[0] : used[-1] + 2], used - used[0]
+
     def scale(self, bins: slice) -> EnergyScale | None:
         """Return how counts of some bins follow the energy scale; None where it is known."""
         if not self.shifts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -62,6 +62,7 @@ class CountedSamples:
         errors: standard deviation of each normalisation.
         baseline: of the neutrinos.
         modes: of the shape of each flux, relative, by its name, (m, true energies).
+        nature: samples of the same bins that make the data, where they are others.
     """
 
     names: tuple[str, ...]
@@ -71,6 +72,7 @@ class CountedSamples:
     errors: Mapping[str, float]
     baseline: Baseline
     modes: Mapping[str, Float] = field(default_factory=dict)
+    nature: CountedSamples | None = field(kw_only=True, default=None)
 
     @property
     def nuisances(self) -> tuple[str, ...]:
@@ -116,6 +118,20 @@ class CountedSamples:
             np.stack(list(self.modes.values())) if self.modes else None,
             self.scale(bins),
         )
+
+    def of_nature(self) -> Rates:
+        """Return the expected counts that make data, in the analysed bins of these samples."""
+        if self.nature is None:
+            return self.rates()
+        return replace(self.nature, inside=self.inside).rates()
+
+    def shown(self, place: int) -> tuple[Float, NDArray[np.intp]]:
+        """Return edges in GeV that a sample is shown in, and the one of each analysed bin.
+
+        Args:
+            place: of the sample.
+        """
+        raise NotImplementedError
 
     @cached_property
     def _all(self) -> Rates:

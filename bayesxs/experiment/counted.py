@@ -93,8 +93,8 @@ def counted_likelihood(
 
     Args:
         samples: such as `dune_samples`.
-        counts: one sample after the other, shape (bins,). If not given, what the parameters expect,
-            or with a key a draw of it.
+        counts: one sample after the other, shape (bins,). If not given, what the parameters expect
+            of nature, or with a key a draw of it.
         parameters: true ones of simulated counts, and those that are not given to the likelihood.
         key: random key of simulated counts.
         shape_only: whether given the total of each sample, where rates are not known.
@@ -110,7 +110,7 @@ def counted_likelihood(
     """
     rates = samples.rates()
     if counts is None:
-        counts = rates(parameters)
+        counts = samples.of_nature()(parameters)
         if key is not None:
             counts = jax.random.poisson(key, jnp.asarray(counts)).astype(float)
     names = samples.nuisances

@@ -42,7 +42,8 @@ class Biases(NamedTuple):
         chi2: of the best fit, (truths,).
         ordering: by how much chi2 is larger in the other ordering than at the best fit, (truths,).
         octant: the same in the other octant, theta23 having no constraint of its own, (truths,).
-        converged: whether all are minima, (truths,).
+        converged: whether best fits are minima, (truths,).
+        certain: whether those of the other ordering and octant are, (truths,).
     """
 
     shift: Float
@@ -51,6 +52,7 @@ class Biases(NamedTuple):
     ordering: Float
     octant: Float
     converged: NDArray[np.bool_]
+    certain: NDArray[np.bool_]
 
     @property
     def pulls(self) -> Float:
@@ -66,8 +68,10 @@ def biases(asimov: Asimov, truth: Float) -> Biases:
         truth: coordinates, (truths, 7).
     """
     best, other = best_fit(asimov, truth), wrong_ordering(asimov, truth)
-    unknown = asimov._replace(constraints=partial(without_theta23, asimov.constraints))
-    free, octant = best_fit(unknown, truth), wrong_octant(asimov, truth)
+    octant, free = wrong_octant(asimov, truth), best
+    if np.isfinite(asimov.constraints(truth)[:, THETA23]).any():
+        unknown = asimov._replace(constraints=partial(without_theta23, asimov.constraints))
+        free = best_fit(unknown, truth)
     shift = best.x - truth
     shift[:, DCP] = (shift[:, DCP] + 0.5 * TURN) % TURN - 0.5 * TURN
     return Biases(
@@ -76,7 +80,8 @@ def biases(asimov: Asimov, truth: Float) -> Biases:
         best.chi2,
         other.chi2 - best.chi2,
         octant.chi2 - free.chi2,
-        best.converged & other.converged & free.converged & octant.converged,
+        best.converged,
+        other.converged & free.converged & octant.converged,
     )
 
 
@@ -97,7 +102,7 @@ def bias_scan(
     Returns:
         Over dcp (rad): delta_cp, sin2_theta23 and dm31, shifts in standard errors, and these as
         delta_cp_error (rad), sin2_theta23_error and dm31_error (eV^2); chi2, ordering and octant as
-        in `Biases`; converged.
+        in `Biases`; converged, certain.
     """
     phases = np.asarray(dcp, float)
     truth = true_coordinates(params._replace(dcp=phases), density)
@@ -117,6 +122,7 @@ def bias_scan(
         "ordering": found.ordering,
         "octant": found.octant,
         "converged": found.converged,
+        "certain": found.certain,
     }
     return xr.Dataset({name: ("dcp", values) for name, values in columns.items()}, {"dcp": phases})
 

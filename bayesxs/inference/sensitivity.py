@@ -114,13 +114,13 @@ def true_coordinates(params: OscillationParameters, density: ArrayLike = DUNE.de
 
 
 def best_fit(asimov: Asimov, truth: Float) -> Exclusion:
-    """Return the smallest chi2 of all, in either ordering and octant.
+    """Return the smallest chi2 of all, from the true phase in either ordering and octant.
 
     Args:
         asimov: the experiment.
         truth: coordinates, (truths, 7).
     """
-    return _exclusion(asimov, truth, _Hypothesis(_starts((None, *_PHASES), _BOTH, _BOTH)))
+    return _exclusion(asimov, truth, _Hypothesis(_starts((None,), _BOTH, _BOTH)))
 
 
 def cp_violation(asimov: Asimov, truth: Float) -> Exclusion:

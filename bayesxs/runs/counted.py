@@ -22,7 +22,8 @@ from bayesxs.cards.build_counted import (
     reactor_prior,
 )
 from bayesxs.cards.counted import CountedCard, ExpectedData, SimulatedData, counted_toml
-from bayesxs.detector.reconstructed import ReconstructedSamples
+from bayesxs.cards.lepton import LeptonConfiguration
+from bayesxs.detector.samples import CountedSamples
 from bayesxs.inference.counted import CountedLikelihood
 from bayesxs.inference.goodness import predictive_p_value
 from bayesxs.inference.mode_sampling import ModeDraws, mode_pieces, weighed
@@ -65,6 +66,10 @@ from bayesxs.storage.run_folder import CONFIG, RunFolder, Stage, content_key
 
 CITATION: Final = (
     "Posterior made by bayesxs with the GLoBES configuration of DUNE's TDR, arXiv:2103.04797"
+)
+LEPTON_CITATION: Final = (
+    "Posterior made by bayesxs in lepton kinematics, with fluxes and normalisations of DUNE's TDR, "
+    "arXiv:2103.04797"
 )
 _PHASES: Final = 72
 
@@ -125,7 +130,7 @@ def report_counted(folder: Path, *, progress: bool = True) -> Path:
 
 def _sample(card: CountedCard, opened: RunFolder, key: str, reporter: Reporter) -> None:
     """Bring the posterior up to date; bad input ends before anything is written."""
-    samples = build_samples(card)
+    samples = build_samples(card, reporter.enabled)
     likelihood = build_likelihood(card, samples)
     posterior = build_modes(card, likelihood, build_truth(card, samples)[1])
     write_text(opened.path / CONFIG, counted_toml(card))
@@ -144,7 +149,7 @@ def _sample(card: CountedCard, opened: RunFolder, key: str, reporter: Reporter) 
 def _results(
     card: CountedCard,
     stage: Stage,
-    samples: ReconstructedSamples,
+    samples: CountedSamples,
     posterior: ModePosterior,
     draws: ModeDraws,
 ) -> None:
@@ -182,13 +187,15 @@ def _results(
         if found := summary[rows]:
             write_csv(stage.output(name), {n: [row[n] for row in found] for n in found[0]})
     priors = {n: p for n, p in posterior.priors.items() if n != "density"}
-    official = posterior_root(tree, priors | {"dcp": Flat(-np.pi, np.pi)}, truth, CITATION)
+    lepton = isinstance(card.configuration, LeptonConfiguration)
+    cited = LEPTON_CITATION if lepton else CITATION
+    official = posterior_root(tree, priors | {"dcp": Flat(-np.pi, np.pi)}, truth, cited)
     write_bytes(stage.output("posterior.root"), official)
     write_json(stage.output(SUMMARY), summary)
 
 
 def _with_data(
-    samples: ReconstructedSamples,
+    samples: CountedSamples,
     posterior: ModePosterior,
     tree: xr.DataTree,
     rng: np.random.Generator,
@@ -200,18 +207,17 @@ def _with_data(
     replicated = posterior.likelihood.split(many.values)
     per_draw = {"chain": many["chain"].values, "draw": many["draw"].values}
     groups: dict[str, dict[str, Any]] = {
-        "observed_data": {
-            f"{n}_counts": (f"{n}_bin", np.asarray(counts)) for n, counts in observed.items()
-        },
-        "posterior_predictive": {
-            f"{n}_counts": (("chain", "draw", f"{n}_bin"), np.asarray(counts))
-            for n, counts in replicated.items()
-        },
+        "observed_data": {},
+        "posterior_predictive": {},
         "constant_data": {},
     }
-    for name, inside in zip(samples.names, samples.inside, strict=True):
-        places = np.flatnonzero(inside)
-        edges = samples.edges[places[0] : places[-1] + 2]
+    for row, name in enumerate(samples.names):
+        edges, place = samples.shown(row)
+        summed = np.equal.outer(place, np.arange(len(edges) - 1)).astype(float)
+        bins = f"{name}_bin"
+        groups["observed_data"][f"{name}_counts"] = bins, np.asarray(observed[name]) @ summed
+        many_counts = ("chain", "draw", bins), np.asarray(replicated[name]) @ summed
+        groups["posterior_predictive"][f"{name}_counts"] = many_counts
         groups["constant_data"][f"{name}_edges"] = f"{name}_edge", edges, {"units": "GeV"}
     if truth is not None:
         values = {f"true_{PUBLIC_NAMES[n]}": ((), float(v)) for n, v in truth._asdict().items()}

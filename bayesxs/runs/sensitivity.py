@@ -17,6 +17,7 @@ from bayesxs.cards.counted import (
     is_counted,
     load_counted_card,
 )
+from bayesxs.cards.lepton import LeptonConfiguration
 from bayesxs.errors import InputError, words
 from bayesxs.inference.sensitivity import dcp_scan, octant_scan
 from bayesxs.progress import Reporter
@@ -65,7 +66,7 @@ def run_sensitivity(
         if opened.stage_is_current(STAGE, key):
             reporter.line("sensitivity: up to date")
             return Path(opened.path)
-        samples = build_samples(card)  # bad input ends here, before anything is written
+        samples = build_samples(card, progress)  # bad input ends here, before anything is written
         write_text(opened.path / CONFIG, counted_toml(card))
         opened.record(device=device())
         with opened.stage(STAGE, key) as stage:
@@ -191,6 +192,6 @@ def in_words(found: Mapping[str, Any]) -> str:
 
 def _exposure(card: CountedCard) -> dict[str, Any]:
     own = card.configuration
-    if not isinstance(own, DuneConfiguration):
+    if not isinstance(own, DuneConfiguration | LeptonConfiguration):
         return {"exposure_over_file": own.exposure}
     return {"exposure_kt_MW_yr": own.mass_kt * own.power_MW * own.years}

@@ -1,0 +1,77 @@
+"""From a card of samples in lepton kinematics to objects."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final, Literal
+
+from bayesxs.cards.build_nature import build_nature
+from bayesxs.cards.counted import CountedCard
+from bayesxs.cards.lepton import LeptonConfiguration
+from bayesxs.detector.lepton import LeptonSamples
+from bayesxs.experiment.beams import dune_experiment, learn_together
+from bayesxs.experiment.experiment import Experiment
+from bayesxs.experiment.learn import Training
+from bayesxs.experiment.lepton import Chosen, lepton_samples
+from bayesxs.experiment.settings import Grid
+from bayesxs.inputs.globes.dune import MASS, MEGAWATT
+from bayesxs.learning.training import Schedule
+
+_MODES: Final[tuple[Literal["neutrino", "antineutrino"], ...]] = ("neutrino", "antineutrino")
+_NEUTRINOS: Final = (12, 14, -12, -14)
+
+
+def build_lepton_samples(
+    card: CountedCard, own: LeptonConfiguration, progress: bool = False
+) -> LeptonSamples:
+    """Return the samples that a card fits, and with them those of nature.
+
+    Args:
+        card: the analysis.
+        own: its configuration.
+        progress: show bars where networks are trained.
+
+    Raises:
+        InputError: a PDF set is not found.
+    """
+    beams = _beams(card, own)
+    chosen: Chosen
+    if own.cross_section == "learned":
+        fitted = ("mu", "anti_mu") if own.near == "muons" else ()
+        schedule = Schedule(0, 1e-3, 0, gauss_newton_steps=own.gauss_newton_steps)
+        chosen = learn_together(
+            [beam.near_data(samples=fitted) for beam in beams],
+            training=Training(schedule=schedule, share="helicity"),
+            key=card.seed,
+            progress=progress,
+        )
+    else:
+        chosen = own.cross_section
+    factor = own.power_MW / MEGAWATT * own.mass_kt / MASS
+    exposure = [factor * years for years in (own.neutrino_years, own.antineutrino_years)]
+
+    def samples(cross_section: Chosen) -> LeptonSamples:
+        assert card.nature is not None
+        nucleons = float(card.nature.protons + card.nature.neutrons)
+        return lepton_samples(
+            beams,
+            cross_section,
+            years=exposure[0],
+            antineutrino_years=exposure[1],
+            nucleons=nucleons,
+        )
+
+    truth = samples("truth")
+    return truth if chosen == "truth" else replace(samples(chosen), nature=truth)
+
+
+def _beams(card: CountedCard, own: LeptonConfiguration) -> list[Experiment]:
+    assert card.nature is not None
+    nature = build_nature(card.nature, _NEUTRINOS, card.seed)
+    assumed = None
+    if card.assumed is not None:
+        assumed = build_nature(card.assumed, _NEUTRINOS, card.seed)
+    g = card.grid
+    bins = (own.lepton_energies, own.angles)
+    grid = Grid(g.energy_order, g.lepton_energies, g.z, g.nodes_x, g.nodes_q2, bins, g.x_max)
+    return [dune_experiment(mode, nature, assumed=assumed, grid=grid) for mode in _MODES]

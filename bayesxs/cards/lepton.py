@@ -1,0 +1,48 @@
+"""Samples in lepton kinematics on a card of samples: `[configuration]` and `[nature]`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from bayesxs.cards.nature import NucleusCard, QuarkPartonCard, typed
+from bayesxs.cards.section import Section
+
+Years = Annotated[float, Field(ge=0, le=1e6)]
+
+# A cross section of which rates are known: events of a generator have no absolute one
+RatedNature = Annotated[
+    QuarkPartonCard | NucleusCard, Field(discriminator="type"), BeforeValidator(typed)
+]
+
+
+class LeptonConfiguration(Section):
+    """Muons and electrons of DUNE's two beams in bins of energy and angle, of any cross section."""
+
+    type: Literal["lepton"] = "lepton"
+    """Lepton energy and angle, without neutral currents and tau leptons."""
+    cross_section: Literal["learned", "truth", "assumed"] = "learned"
+    """With which cross section the data are fitted: that learned from the near data of both beams,
+    that of `[nature]`, or that of `[assumed]`; all have the near rates of nature."""
+    neutrino_years: Years = 6.5
+    """Years in neutrino mode, of 56 % up-time."""
+    antineutrino_years: Years = 6.5
+    """Years in antineutrino mode."""
+    mass_kt: Annotated[float, Field(gt=0, le=1e6)] = 40.0
+    """Fiducial mass [kt]."""
+    power_MW: Annotated[float, Field(gt=0, le=1e3)] = 1.2
+    """Power of the beam [MW]."""
+    near: Literal["muons", "all"] = "muons"
+    """Near data that are learned from: of muons, from which electrons follow, or of both."""
+    lepton_energies: Annotated[int, Field(ge=4, le=200)] = 16
+    """Far-detector bins in lepton energy."""
+    angles: Annotated[int, Field(ge=2, le=200)] = 10
+    """Far-detector bins in angle."""
+    gauss_newton_steps: Annotated[int, Field(ge=1, le=100_000)] = 40
+    """Gauss-Newton steps of the networks; twice as many where x exceeds 1."""
+
+    @property
+    def years(self) -> float:
+        """Years in both modes."""
+        return self.neutrino_years + self.antineutrino_years

@@ -1,0 +1,106 @@
+"""Cards of samples in lepton kinematics, and a run of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bayesxs
+from bayesxs.cards.build_counted import build_likelihood, build_samples, build_truth
+from bayesxs.cards.counted import counted_toml, load_counted_card
+from bayesxs.cards.overrides import parse_overrides
+from bayesxs.errors import InputError
+
+CARD = {
+    "constraints": "reactor",
+    "configuration": {
+        "type": "lepton",
+        "cross_section": "assumed",
+        "lepton_energies": 6,
+        "angles": 4,
+        "neutrino_years": 0.2,
+        "antineutrino_years": 0.4,
+    },
+    "nature": {"type": "quark_parton"},
+    "assumed": {"type": "quark_parton", "q2_suppression_GeV2": 0.3},
+    "grid": {"energy_order": 1, "lepton_energies": 12, "z": 12, "nodes_x": 12, "nodes_q2": 12},
+    "truth": {"parameters": "nufit-6.0-ic24"},
+    "sampler": {"chains": 1, "warmup": 20, "draws": 20},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ('configuration={type="dune"}', 'nature = given: only with configuration.type = "lepton"'),
+        ("configuration.cross_section=guessed", 'cross_section = "guessed": must be "learned"'),
+        ('flux_shape={type="parametric"}', "flux_shape.type = parametric: must be none"),
+        ("energy_scale=0.01", "energy_scale = 0.01: must be 0"),
+        ('data={type="file",path="counts.csv"}', 'data.type = "file": "expected" or "simulated"'),
+        ('nature={type="events",path="a.root"}', "nature.type"),
+        (
+            'configuration={type="lepton",neutrino_years=0,antineutrino_years=0}',
+            "neutrino_years = 0.*no exposure",
+        ),
+    ],
+)
+def test_mistakes_are_one_line(changes: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        load_counted_card(CARD, parse_overrides([changes]))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "message"),
+    [("nature", r"nature = \(missing\): needed"), ("assumed", r"needs a table \[assumed\]")],
+)
+def test_cross_sections_that_are_not_there_are_named(left_out: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_counted_card({key: value for key, value in CARD.items() if key != left_out})
+
+
+def test_the_bundled_card_survives_its_own_words(tmp_path: Path) -> None:
+    card = load_counted_card("dune-four-leptons")
+    path = tmp_path / "card.toml"
+    path.write_text(counted_toml(card))
+    assert load_counted_card(path) == card
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> bayesxs.Inference:
+    return bayesxs.infer(CARD, out=tmp_path_factory.mktemp("lepton") / "run", progress=False)
+
+
+def test_nature_makes_the_data_and_the_assumed_cross_section_is_fitted() -> None:
+    card = load_counted_card(CARD)
+    samples = build_samples(card)
+    truth, density = build_truth(card, samples)
+    likelihood = build_likelihood(card, samples)
+    right = build_samples(load_counted_card(CARD, {"configuration.cross_section": "truth"}))
+    made = {n: float(np.sum(c)) for n, c in likelihood.split(likelihood.counts).items()}
+    wanted = dict(zip(right.names, np.asarray(right.counts(truth, density)), strict=True))
+    for name, counts in made.items():
+        assert counts == pytest.approx(float(np.sum(wanted[name])), rel=1e-6)
+    ratio = np.asarray(likelihood.predict(truth, density=density)["numu_dis"]) / np.asarray(
+        likelihood.split(likelihood.counts)["numu_dis"]
+    )
+    assert np.abs(ratio - 1.0).max() > 0.01
+
+
+def test_a_run_shows_spectra_over_lepton_energy(run: bayesxs.Inference) -> None:
+    """Every count is in a bin of energy, in data and replicas."""
+    card = load_counted_card(CARD)
+    samples = build_samples(card)
+    likelihood = build_likelihood(card, samples)
+    tree = run.posterior
+    for place, (name, counts) in enumerate(likelihood.split(likelihood.counts).items()):
+        shown = tree["observed_data"].dataset[f"{name}_counts"]
+        edges = tree["constant_data"].dataset[f"{name}_edges"].values
+        assert len(shown) == len(edges) - 1 <= 6
+        assert float(shown.sum()) == pytest.approx(float(np.sum(counts)), rel=1e-9)
+        energies = samples.grids[place].energy_edges
+        assert set(edges) <= set(energies)
+    assert (run.path / "report.html").exists()
+    assert set(run.summary["p_values"]) == set(samples.names)
