@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -95,10 +96,10 @@ def wrong_total(beams: list[Experiment]) -> CrossSection:
     return total
 
 
-def scan(fitted: CountedSamples, nature: CountedSamples) -> xr.Dataset:
-    """Fit samples to the data of others, at every true phase and at NuFit's."""
+def scan(fitted: CountedSamples) -> xr.Dataset:
+    """Fit samples to the data of nature, at every true phase and at NuFit's."""
     rates, pulls = fitted.rates(), len(fitted.nuisances)
-    asimov = Asimov(rates, pulls, reactor_constraints, nature.rates())
+    asimov = Asimov(rates, pulls, reactor_constraints, fitted.of_nature())
     truth = bayesxs.NUFIT_6_0
     return bias_scan(asimov, truth, [float(truth.dcp), *PHASES])
 
@@ -129,21 +130,17 @@ def main() -> None:
     say("learn")
     found = learned(beams, options.preset, options.folder)
     say("fold")
-    truth = bayesxs.lepton_samples(beams, "truth")
-    published = bayesxs.dune_samples()
-    pairs = {
-        "leptons, learned": (bayesxs.lepton_samples(beams, found), truth),
-        "leptons, assumed": (bayesxs.lepton_samples(beams, "assumed"), truth),
-        "reconstructed energy, right table": (published, published),
-        "reconstructed energy, wrong table": (
-            bayesxs.dune_samples(cross_sections={"CC": wrong_total(beams)}),
-            published,
-        ),
+    wrong = bayesxs.dune_samples(cross_sections={"CC": wrong_total(beams)})
+    fitted = {
+        "leptons, learned": bayesxs.lepton_samples(beams, found),
+        "leptons, assumed": bayesxs.lepton_samples(beams, "assumed"),
+        "reconstructed energy, right table": bayesxs.dune_samples(),
+        "reconstructed energy, wrong table": replace(wrong, nature=bayesxs.dune_samples()),
     }
     cases = {}
-    for name, pair in pairs.items():
+    for name, samples in fitted.items():
         say(name)
-        cases[name] = scan(*pair)
+        cases[name] = scan(samples)
     print(machine(), end="\n\n")
     columns = ["cross section", "dCP", "sin2_theta23"]
     columns += ["dm31", "other ordering", "other octant", "chi2", ""]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final, Literal
 
 from bayesxs.cards.build_nature import build_nature
@@ -48,21 +47,14 @@ def build_lepton_samples(
     else:
         chosen = own.cross_section
     factor = own.power_MW / MEGAWATT * own.mass_kt / MASS
-    exposure = [factor * years for years in (own.neutrino_years, own.antineutrino_years)]
-
-    def samples(cross_section: Chosen) -> LeptonSamples:
-        assert card.nature is not None
-        nucleons = float(card.nature.protons + card.nature.neutrons)
-        return lepton_samples(
-            beams,
-            cross_section,
-            years=exposure[0],
-            antineutrino_years=exposure[1],
-            nucleons=nucleons,
-        )
-
-    truth = samples("truth")
-    return truth if chosen == "truth" else replace(samples(chosen), nature=truth)
+    assert card.nature is not None
+    return lepton_samples(
+        beams,
+        chosen,
+        years=factor * own.neutrino_years,
+        antineutrino_years=factor * own.antineutrino_years,
+        nucleons=float(card.nature.protons + card.nature.neutrons),
+    )
 
 
 def _beams(card: CountedCard, own: LeptonConfiguration) -> list[Experiment]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -62,7 +62,7 @@ class CountedSamples:
         errors: standard deviation of each normalisation.
         baseline: of the neutrinos.
         modes: of the shape of each flux, relative, by its name, (m, true energies).
-        nature: samples of the same bins that make the data, where they are others.
+        nature: samples of the same analysed bins that make the data, where they are others.
     """
 
     names: tuple[str, ...]
@@ -120,10 +120,8 @@ class CountedSamples:
         )
 
     def of_nature(self) -> Rates:
-        """Return the expected counts that make data, in the analysed bins of these samples."""
-        if self.nature is None:
-            return self.rates()
-        return replace(self.nature, inside=self.inside).rates()
+        """Return the expected counts that make data."""
+        return (self.nature or self).rates()
 
     def shown(self, place: int) -> tuple[Float, NDArray[np.intp]]:
         """Return edges in GeV that a sample is shown in, and the one of each analysed bin.

@@ -73,7 +73,7 @@ def lepton_samples(
     Electron-like and muon-like events of each beam, sums over what its experiment counts; neutral
     currents and tau leptons are left out. Rates are those of DUNE's published exposure, fluxes per
     m^2 and proton at the far detector, with its errors of normalisation. Every cross section has
-    the near rates of nature.
+    the near rates of nature, whose samples come along: they make simulated data.
 
     Args:
         experiments: of one beam each, such as `bayesxs.dune_experiment`; bins are their
@@ -97,17 +97,30 @@ def lepton_samples(
     """
     _check(experiments, cross_section)
     configuration = embedded_dune(years, antineutrino_years)
+    exposures = [configuration.exposure(_BEAMS[_beam(e)]) / nucleons for e in experiments]
+    nature = _folded(experiments, "truth", exposures, detectors)
+    if cross_section == "truth":
+        return nature
+    fitted = _folded(experiments, cross_section, exposures, detectors)
+    return replace(fitted, inside=nature.inside, nature=nature)
+
+
+def _folded(
+    experiments: Sequence[Experiment],
+    cross_section: Chosen,
+    exposures: Sequence[float],
+    detectors: Mapping[Flavor, GaussianDetector],
+) -> LeptonSamples:
+    """Fold a cross section with the events that each beam's experiment counts."""
     found: list[tuple[str, Component]] = []
     grids = {}
     for number, experiment in enumerate(experiments):
-        beam = _beam(experiment)
-        exposure = configuration.exposure(_BEAMS[beam]) / nucleons
         learned = None if isinstance(cross_section, str) else cross_section[number]
         folded = _Folded(experiment, cross_section, learned, detectors)
         for sample in experiment.samples:
-            name = _SAMPLES[beam, sample.flavor_out]
+            name = _SAMPLES[_beam(experiment), sample.flavor_out]
             grids[name] = folded.grid(sample.flavor_out)
-            events = exposure * folded.rows(sample) * experiment.source_flux(sample)
+            events = exposures[number] * folded.rows(sample) * experiment.source_flux(sample)
             found.append((name, _component(sample, events)))
     names = tuple(name for name in _SAMPLES.values() if name in grids)
     components = [replace(component, sample=names.index(name)) for name, component in found]

@@ -111,7 +111,7 @@ def bias_figure(cases: Mapping[str, xr.Dataset]) -> Figure:
                 x = np.asarray(case["dcp"] / np.pi, float)
                 y = np.where(case["converged"], case[name], np.nan)
                 ax.plot(x, y, color=color, ls=dashes, label=title)
-            ax.set_title(quantity(name).label)
+            ax.set_title(quantity(name.replace("delta_cp", "dcp")).label)
             ax.set_xlabel(r"true $\delta_\mathrm{CP}/\pi$")
             ax.set_xlim(x[0], x[-1])
         axes[0].set_ylabel(r"shift of the best fit [$\sigma$]")
