@@ -73,7 +73,8 @@ def lepton_samples(
     Electron-like and muon-like events of each beam, sums over what its experiment counts; neutral
     currents and tau leptons are left out. Rates are those of DUNE's published exposure, fluxes per
     m^2 and proton at the far detector, with its errors of normalisation. Every cross section has
-    the near rates of nature, whose samples come along: they make simulated data.
+    the near rates of nature, whose samples come along: they make simulated data. A beam without
+    years has none.
 
     Args:
         experiments: of one beam each, such as `bayesxs.dune_experiment`; bins are their
@@ -86,8 +87,8 @@ def lepton_samples(
             as it is.
 
     Raises:
-        InputError: no far flux, a beam twice, beams or bins that differ in energies or numbers, a
-            generator's events as nature, a cross section that is not there.
+        InputError: no far flux, a beam twice, no years, beams or bins that differ in energies or
+            numbers, a generator's events as nature, a cross section that is not there.
 
     Example:
         >>> beams = [bayesxs.dune_experiment(m, exp.nature) for m in ("neutrino", "antineutrino")]
@@ -98,6 +99,13 @@ def lepton_samples(
     _check(experiments, cross_section)
     configuration = embedded_dune(years, antineutrino_years)
     exposures = [configuration.exposure(_BEAMS[_beam(e)]) / nucleons for e in experiments]
+    running = [number for number, exposure in enumerate(exposures) if exposure > 0.0]
+    if not running:
+        raise InputError.at("lepton_samples", "years", years, "above 0 in one of the beams")
+    if not isinstance(cross_section, str):
+        cross_section = [cross_section[number] for number in running]
+    experiments = [experiments[number] for number in running]
+    exposures = [exposures[number] for number in running]
     nature = _folded(experiments, "truth", exposures, detectors)
     if cross_section == "truth":
         return nature

@@ -112,9 +112,17 @@ def test_both_beams_teach_one_network_per_helicity(beams, samples) -> None:
     assert np.sum(difference**2 / np.maximum(truth, 1.0)) < 1.0
 
 
+def test_a_beam_that_does_not_run_has_no_samples(beams, samples) -> None:
+    found = bayesxs.lepton_samples(beams, "truth", years=0.0, antineutrino_years=3.0, detectors={})
+    assert found.names == ("nuebar_app", "numubar_dis")
+    wanted = np.asarray(samples.counts(bayesxs.NUFIT_6_0))[[1, 3]]
+    np.testing.assert_allclose(found.counts(bayesxs.NUFIT_6_0), wanted, rtol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("call", "parts"),
     [
+        (lambda b: bayesxs.lepton_samples(b, "truth", years=0.0), ["years = 0", "above 0"]),
         (lambda b: bayesxs.lepton_samples([], "truth"), ["experiments = ()", "at least one"]),
         (lambda b: bayesxs.lepton_samples([b[0], b[0]], "truth"), ["neutrino, neutrino"]),
         (lambda b: bayesxs.lepton_samples(b, "learned"), ["cross_section = learned", '"truth"']),
