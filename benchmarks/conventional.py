@@ -9,8 +9,8 @@ built-in nucleus, or partons; exposure and truth are the same for all, data what
 - reconstructed energy, the published migration matrices, with the published total cross section
   times the ratio of assumed to true. Migration stays right: a generator would be wrong there too.
 
-Every cross section has the right near rates. The folder keeps what was learned, a table and the
-figure.
+Every cross section has the right near rates. The folder keeps what was learned, every scan, a
+table and the figure.
 """
 
 from __future__ import annotations
@@ -141,6 +141,8 @@ def main() -> None:
     for name, samples in fitted.items():
         say(name)
         cases[name] = scan(samples)
+        stem = name.replace(", ", "_").replace(" ", "_")
+        cases[name].to_netcdf(options.folder / f"{stem}.nc", engine="h5netcdf")
     print(machine(), end="\n\n")
     columns = ["cross section", "dCP", "sin2_theta23"]
     columns += ["dm31", "other ordering", "other octant", "chi2", ""]
