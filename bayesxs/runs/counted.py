@@ -213,11 +213,12 @@ def _with_data(
     }
     for row, name in enumerate(samples.names):
         edges, place = samples.shown(row)
-        summed = np.equal.outer(place, np.arange(len(edges) - 1)).astype(float)
-        bins = f"{name}_bin"
-        groups["observed_data"][f"{name}_counts"] = bins, np.asarray(observed[name]) @ summed
-        many_counts = ("chain", "draw", bins), np.asarray(replicated[name]) @ summed
-        groups["posterior_predictive"][f"{name}_counts"] = many_counts
+        summed = np.equal.outer(place, np.arange(len(edges) - 1))
+        seen, drawn_again = (np.asarray(counts[name]) for counts in (observed, replicated))
+        seen, drawn_again = (c @ summed.astype(c.dtype) for c in (seen, drawn_again))
+        groups["observed_data"][f"{name}_counts"] = f"{name}_bin", seen
+        axes = ("chain", "draw", f"{name}_bin")
+        groups["posterior_predictive"][f"{name}_counts"] = axes, drawn_again
         groups["constant_data"][f"{name}_edges"] = f"{name}_edge", edges, {"units": "GeV"}
     if truth is not None:
         values = {f"true_{PUBLIC_NAMES[n]}": ((), float(v)) for n, v in truth._asdict().items()}
