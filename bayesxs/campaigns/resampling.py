@@ -61,9 +61,8 @@ class BootstrapExperiment:
         start = {name: float(getattr(self.fixed, name)) for name in self.priors}
         out: dict[str, np.ndarray] = {}
         for kind, channels in self.channels.items():
-            found = fit_replicas(
-                key, channels, self.priors, self.fixed, start, first, self.replicas
-            )
+            numbers = range(first, first + self.replicas)
+            found = fit_replicas(key, channels, self.priors, self.fixed, start, numbers)
             values = {name: found.values[:, i] for i, name in enumerate(self.priors)}
             out |= {f"{kind}/{name}": v for name, v in public_values(values).items()}
             out[f"{kind}/converged"] = found.converged.astype(float)

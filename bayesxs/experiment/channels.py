@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations_with_replacement
 from typing import NamedTuple
@@ -26,6 +26,7 @@ from bayesxs.inference.channel import FarChannel, far_channel
 from bayesxs.inference.compression import box_span, probability_span
 from bayesxs.inference.folded import Folded, Oscillation
 from bayesxs.inference.nuisances import GROUPS, Nuisance, of_groups
+from bayesxs.learning.near_term import NearTerm
 from bayesxs.types import Floats as Float
 
 # Share of the expected events in bins that are left out of Asimov data: half an event of 6200
@@ -184,6 +185,22 @@ class Channels:
     def chosen(self, groups: Sequence[str] = tuple(GROUPS)) -> tuple[Nuisance, ...]:
         """Return the nuisances of some groups."""
         return of_groups(self.nuisances, groups)
+
+    def near_terms(
+        self, kind: str = "learned", groups: Sequence[str] = tuple(GROUPS)
+    ) -> tuple[NearTerm, ...]:
+        """Return what near data add to a joint model with the nuisances of some groups.
+
+        Args:
+            kind: of cross section; near data inform with the learned one alone.
+            groups: of nuisances; without the flux there is nothing to inform on.
+        """
+        names = [n.name for n in self.chosen(groups)] if kind == "learned" else []
+        if "flux_0" not in names:
+            return ()
+        first = names.index("flux_0")
+        terms = [own.near for own in self.learned.values() if own.near is not None]
+        return tuple(replace(term, first=first) for term in terms)
 
     def of_events(self, kind: str) -> list[FarChannel]:
         """Return the channels of the observed events.
@@ -385,6 +402,11 @@ class Channels:
             if self.experiment.near_far > 0.0:
                 single[f"near_far_{j}"] = _Effect(None, self.experiment.near_far * shape)
         double: dict[tuple[str, str], _Effect] = {}
+        if learned.near is not None:
+            flux_names = [f"flux_{j}" for j in range(len(self.flux_modes))]
+            products = combinations_with_replacement(flux_names, 2)
+            for pair, change in zip(products, learned.flux_pairs, strict=True):
+                double[pair] = _Effect(spectrum.of_values(change))
         names = self._response_names
         if names:
             terms = response_terms(self._geometry(sample), learned.mean)[1:]

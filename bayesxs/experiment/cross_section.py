@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
+from typing import Final
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +16,7 @@ from jax.typing import ArrayLike
 
 from bayesxs.detector.grid import NodeGrid
 from bayesxs.errors import InputError
+from bayesxs.learning.near_term import NearTerm
 from bayesxs.learning.network import Average
 from bayesxs.storage.netcdf import read_tree, write_netcdf
 from bayesxs.types import Floats as Float
@@ -46,6 +48,10 @@ class LearnedTarget:
             they are, and change what other leptons see.
         rate: factor that gives values the size that they have beside those of the family's other
             targets.
+        flux_pairs: how it follows each product of two flux nuisances (0 0, 0 1, ..., 1 1, ...),
+            shape (J (J + 1)/2, n_nodes, 3); empty where it follows to first order.
+        near: the likelihood of the flux nuisances that the near data leave, which a joint model
+            with the far data takes; None where they inform on the cross section alone.
     """
 
     nodes: NodeGrid
@@ -61,6 +67,8 @@ class LearnedTarget:
     family: str = ""
     ratio_modes: int = 0
     rate: float = 1.0
+    flux_pairs: Float = field(default_factory=_none)
+    near: NearTerm | None = None
 
     def dataset(self) -> xr.Dataset:
         """Return what a file holds of it."""
@@ -75,6 +83,8 @@ class LearnedTarget:
             notes |= {"family": self.family, "ratio_modes": self.ratio_modes, "rate": self.rate}
         shape = self.mean.shape
         dims = {"modes": "mode", "flux": "flux_mode", "response": "response_mode"}
+        if self.near is not None:
+            dims["flux_pairs"] = "flux_pair"
         stacked = {
             name: ((dim, "node", "function"), getattr(self, name).reshape(-1, *shape))
             for name, dim in dims.items()
@@ -82,7 +92,8 @@ class LearnedTarget:
         return xr.Dataset(
             {"mean": (("node", "function"), self.mean)}
             | stacked
-            | {"sizes": (("direction",), self.sizes)},
+            | {"sizes": (("direction",), self.sizes)}
+            | _near_arrays(self.near),
             {"x": ("node", self.nodes.x), "q2": ("node", self.nodes.q2)},
             notes,
         )
@@ -146,6 +157,28 @@ class LearnedCrossSection:
         write_netcdf(Path(path), tree)
 
 
+# Dimensions of the arrays of a near term in a file
+_NEAR: Final = {
+    "outer": ("pair", "direction_near", "other_near"),
+    "images": ("part", "direction_near"),
+    "observed": ("direction_near",),
+    "rate": ("flux_mode",),
+}
+
+
+def _near_arrays(term: NearTerm | None) -> dict[str, tuple[tuple[str, ...], Float]]:
+    if term is None:
+        return {}
+    return {f"near_{n}": (dims, np.asarray(getattr(term, n))) for n, dims in _NEAR.items()}
+
+
+def _near_of(data: xr.Dataset) -> NearTerm | None:
+    if "near_outer" not in data:
+        return None
+    outer, images, observed, rate = (jnp.asarray(data[f"near_{n}"].values) for n in _NEAR)
+    return NearTerm(outer, images, observed, rate)
+
+
 def read_cross_section(
     path: Path, nodes: Mapping[str, NodeGrid], networks: Mapping[str, Average] | None = None
 ) -> LearnedCrossSection:
@@ -185,6 +218,8 @@ def read_cross_section(
             family=str(notes.get("family", "")),
             ratio_modes=int(notes.get("ratio_modes", 0)),
             rate=float(notes.get("rate", 1.0)),
+            flux_pairs=data["flux_pairs"].values if "flux_pairs" in data else _none(),
+            near=_near_of(data),
         )
     flux = tree["flux"].dataset
     return LearnedCrossSection(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, Literal
 
 import jax.numpy as jnp
@@ -60,7 +61,7 @@ def fold_likelihood(
         FarBins(channel, edges, jnp.asarray(cells))
         for channel, edges, cells in channels.predicted(kind)
     ]
-    return far_likelihood(
+    likelihood = far_likelihood(
         compressed,
         exact,
         bins,
@@ -70,6 +71,7 @@ def fold_likelihood(
         sizes=[round(float(np.sum(r.weights))) for r in rows],
         nuisances=channels.nuisances if kind == "learned" else (),
     )
+    return replace(likelihood, near=channels.near_terms(kind))
 
 
 def _kind(

@@ -300,7 +300,7 @@ def sample(
     chosen = settings or SamplerSettings()
     model = likelihood.model(priors)
     count = len(likelihood.nuisances)
-    start = initial_values(priors, likelihood.parameters, count)
+    start = initial_values(priors, likelihood.parameters, count, near=likelihood.near)
     covariance = curvature_covariance(model, start, ()) if count else None
     sampler = NutsSampler(model, chosen, start, covariance)
     pieces = []
@@ -344,7 +344,14 @@ def bootstrap(
     tree = xr.DataTree()
     with Reporter(progress).bar("bootstrap", replicas) as update:
         found = fit_bootstrap(
-            derive(key, Purpose.BOOTSTRAP), channels, priors, fixed, start, replicas, update
+            derive(key, Purpose.BOOTSTRAP),
+            channels,
+            priors,
+            fixed,
+            start,
+            replicas,
+            update,
+            likelihood.near,
         )
     add_bootstrap(tree, found, priors)
     return tree

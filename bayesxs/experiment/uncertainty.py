@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -24,6 +24,7 @@ from bayesxs.experiment.cross_section import LearnedTarget
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.geometry import Geometry, Target
 from bayesxs.experiment.near import NearDetector
+from bayesxs.experiment.near_far import joint_target
 from bayesxs.experiment.weights import lepton_of
 from bayesxs.learning.gaussian_process import Kernel, fit_process
 from bayesxs.learning.heads import Lepton
@@ -134,12 +135,14 @@ class Posterior(NamedTuple):
         spread: its covariance.
         follows: what a change of the data does.
         words: for people.
+        prior_mean: the mean before the data; None where there is no prior apart from them.
     """
 
     mean: Float
     spread: Conditioned | Spread
     follows: Conditioned
     words: str
+    prior_mean: Float | None = None
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,7 @@ class Inferred(Uncertainty):
         followed = -np.asarray(found.follows.regress(jnp.asarray(changes))).T
         followed = followed.reshape(-1, *mean.shape)
         count = len(experiment.flux_modes)
-        return LearnedTarget(
+        learned = LearnedTarget(
             fit.nodes,
             found.mean,
             modes.modes.reshape(-1, *mean.shape),
@@ -186,6 +189,13 @@ class Inferred(Uncertainty):
             negative_mass(near.geometry, found.mean, modes.modes),
             found.follows.effective_parameters,
         )
+        return self.completed(fit, data, found, learned)
+
+    def completed(
+        self, fit: NearFit, data: LinearData, found: Posterior, learned: LearnedTarget
+    ) -> LearnedTarget:
+        """Return what was learned, with what else a source takes from the near data."""
+        return learned
 
 
 @dataclass(frozen=True)
@@ -196,6 +206,8 @@ class GaussianProcess(Inferred):
         kernel: roughest first, "matern32", "matern52" or "squared_exponential".
         divergence: where leptons share networks, prior standard deviation of SS, the divergence of
             the current, over half of T+ + T- + 2 LL (`bayesxs.learning.five_functions`).
+        joint: whether near and far data are one model: near data then inform on the flux too, and
+            the cross section follows the flux to second order.
 
     Example:
         >>> smooth = bayesxs.GaussianProcess(kernel="matern52")  # for learn(uncertainty=smooth)
@@ -203,6 +215,7 @@ class GaussianProcess(Inferred):
 
     kernel: Kernel = "matern32"
     divergence: float = 0.5
+    joint: bool = False
 
     type = "gaussian_process"
 
@@ -211,7 +224,31 @@ class GaussianProcess(Inferred):
         process = fit_process(data, fit.nodes, self.kernel, lepton=fit.lepton, record=fit.update)
         scales = ", ".join(f"{k} {np.exp(v):.2g}" for k, v in process.scales._asdict().items())
         mean = np.asarray(process.mean).reshape(mean.shape)
-        return Posterior(mean, process.posterior, process.posterior, f"Gaussian process: {scales}")
+        prior_mean = np.asarray(process.prior_mean)
+        words = f"Gaussian process: {scales}"
+        return Posterior(mean, process.posterior, process.posterior, words, prior_mean)
+
+    def completed(
+        self, fit: NearFit, data: LinearData, found: Posterior, learned: LearnedTarget
+    ) -> LearnedTarget:
+        """Add the near data's likelihood of the flux to a joint model."""
+        modes = fit.experiment.flux_modes
+        if not self.joint or not len(modes):
+            return learned
+        assert found.prior_mean is not None
+        joint, spread = joint_target(
+            fit.near, modes, data, found.follows, found.prior_mean, learned
+        )
+        # What far data see of the spread at the flux that near data find
+        far = far_directions(fit.experiment, fit.target, joint.mean)
+        cross = spread.covariance(jnp.asarray(far.T))
+        chosen = select_modes(cross, far, self.share, self.modes)
+        return replace(
+            joint,
+            modes=chosen.modes.reshape(-1, *joint.mean.shape),
+            sizes=chosen.sizes,
+            kept=float(chosen.kept),
+        )
 
 
 def _laplace(fit: NearFit, data: LinearData) -> tuple[Conditioned, float]:

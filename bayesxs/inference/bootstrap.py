@@ -23,13 +23,14 @@ from jax.typing import ArrayLike
 from bayesxs.inference.channel import (
     FarChannel,
 )
-from bayesxs.inference.maximum import Estimates, fit
+from bayesxs.inference.maximum import Constraints, Estimates, fit
 from bayesxs.inference.priors import (
     Gaussian,
     Prior,
 )
 from bayesxs.inference.thinning import thinned
 from bayesxs.keys import generator
+from bayesxs.learning.near_term import NearTerm, near_constraint
 from bayesxs.physics.oscillation import OscillationParameters
 
 # Replicas fitted at once: few on a CPU, where all wait for the last; many to fill an accelerator
@@ -59,6 +60,7 @@ def bootstrap(
     start: Mapping[str, float],
     replicas: int,
     record: Callable[[int], None] | None = None,
+    near: Sequence[NearTerm] = (),
 ) -> Bootstrap:
     """Maximise the likelihood of the data and of `replicas` bootstrap samples of the events.
 
@@ -70,11 +72,12 @@ def bootstrap(
         start: where to begin, one value per free parameter.
         replicas: number of bootstrap samples; zero fits the data alone.
         record: called as record(replicas done) from time to time.
+        near: likelihoods of the nuisances that near data leave, in a joint model.
 
     Raises:
         ValueError: weights that are no counts.
     """
-    found = fit_replicas(key, channels, priors, fixed, start, 0, replicas + 1, record)
+    found = fit_replicas(key, channels, priors, fixed, start, range(replicas + 1), record, near)
     return Bootstrap(
         {name: float(found.values[0, i]) for i, name in enumerate(priors)},
         {name: found.values[1:, i] for i, name in enumerate(priors)},
@@ -88,11 +91,11 @@ def fit_replicas(
     priors: Mapping[str, Prior],
     fixed: OscillationParameters,
     start: Mapping[str, float],
-    first: int,
-    number: int,
+    numbers: range,
     record: Callable[[int], None] | None = None,
+    near: Sequence[NearTerm] = (),
 ) -> Estimates:
-    """Fit bootstrap replicas first ... first + number - 1; number 0 is the data themselves.
+    """Fit bootstrap replicas of given numbers; number 0 is the data themselves.
 
     Args:
         key: random key.
@@ -100,19 +103,21 @@ def fit_replicas(
         priors: free parameters.
         fixed: values of the others.
         start: where to begin.
-        first: number of the first replica.
-        number: how many.
+        numbers: those of the replicas, one after the other.
         record: called as record(number of the last replica done) from time to time.
+        near: likelihoods of the nuisances that near data leave, in a joint model; with the priors
+            they are taken as one Gaussian constraint.
 
     Raises:
         ValueError: weights that are no counts.
     """
     count = max((c.nuisances for c in channels), default=0)
     batch = BATCH if jax.default_backend() == "cpu" else ACCELERATOR_BATCH
+    known = near_constraint(near, count) if near else None
     few = [thinned(channel, priors, fixed) for channel in channels]
     kept = [own.channel for own in few]
     pieces: list[Estimates] = []
-    for begin in range(first, first + number, batch):
+    for begin in range(numbers.start, numbers.stop, batch):
         weights = [
             own.weights(
                 bootstrap_weights(jax.random.fold_in(key, index), begin, batch, channel.weights)
@@ -121,10 +126,13 @@ def fit_replicas(
         ]
         centers = constraint_centers(jax.random.fold_in(key, len(channels)), begin, batch, count)
         means = prior_means(jax.random.fold_in(key, len(channels) + 1), begin, batch, priors)
-        pieces.append(fit(kept, weights, centers, priors, fixed, start, means=means))
+        constraints: ArrayLike | Constraints = centers
+        if known is not None:
+            constraints = Constraints(known.mean + centers @ known.root.T, known.precision)
+        pieces.append(fit(kept, weights, constraints, priors, fixed, start, means=means))
         if record is not None:
-            record(min(begin + batch, first + number) - 1)
-    return Estimates(*(np.concatenate(part)[:number] for part in zip(*pieces, strict=True)))
+            record(min(begin + batch, numbers.stop) - 1)
+    return Estimates(*(np.concatenate(part)[: len(numbers)] for part in zip(*pieces, strict=True)))
 
 
 def bootstrap_weights(key: Array, first: int, number: int, weights: ArrayLike) -> Array:

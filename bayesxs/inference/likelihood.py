@@ -20,6 +20,7 @@ from typing import ClassVar, Final, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 from jax import Array
 from jax.scipy.special import gammaln
 from jax.typing import ArrayLike
@@ -39,6 +40,7 @@ from bayesxs.inference.model import far_detector_model
 from bayesxs.inference.nuisances import Nuisance, WithNuisances
 from bayesxs.inference.points import Eta, Theta, check_names, eta_of, scalar, theta_of
 from bayesxs.inference.priors import Prior, prior_box
+from bayesxs.learning.near_term import NearTerm, near_log_prob
 from bayesxs.physics.oscillation import (
     Baseline,
     OscillationParameters,
@@ -91,7 +93,7 @@ class _Point(NamedTuple):
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["channels", "exact", "bins", "data", "box", "parameters"],
+    data_fields=["channels", "exact", "bins", "data", "box", "parameters", "near"],
     meta_fields=["nuisances", "sizes"],
 )
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class Likelihood(WithNuisances):
         parameters: oscillation parameters where none are given.
         nuisances: of the cross section, the flux and the detector's response, in the order of eta.
         sizes: events of each sample.
+        near: of a cross section learned for a joint model, near data as likelihoods of the flux.
 
     Example:
         >>> far.log_prob({"dm31": 2.5e-3}).shape
@@ -126,6 +129,7 @@ class Likelihood(WithNuisances):
     parameters: OscillationParameters
     nuisances: tuple[Nuisance, ...]
     sizes: tuple[int, ...]
+    near: tuple[NearTerm, ...] = ()
 
     @property
     def samples(self) -> tuple[str, ...]:
@@ -205,6 +209,34 @@ class Likelihood(WithNuisances):
             for name, bins, part in zip(self.samples, self.bins, parts, strict=True)
         }
 
+    def sample_nuisances(self) -> dict[str, Array]:
+        """Sample every nuisance from its standard normal prior, inside of a NumPyro model.
+
+        Each is a site of its own name; the site's entry ``infer["group"]`` names its group. Of a
+        cross section learned for a joint model (``GaussianProcess(joint=True)``) the near data's
+        likelihood of them is the factor "near_detector".
+
+        Returns:
+            Values by name, as `log_prob` takes them; an entry may be replaced by another.
+        """
+        eta = super().sample_nuisances()
+        if self.near:
+            numpyro.factor("near_detector", self.near_log_prob(eta))
+        return eta
+
+    def near_log_prob(self, eta: Eta = None) -> Array:
+        """Return the log-likelihood of the near data, the cross section integrated out, shape ().
+
+        It is known up to a constant, and zero where near data inform on the cross section alone.
+
+        Args:
+            eta: nuisances, as for `log_prob`.
+
+        Raises:
+            InputError: an unknown name, or a value of the wrong shape.
+        """
+        return near_log_prob(self.near, eta_of(eta, [n.name for n in self.nuisances]))
+
     def model(
         self, priors: Mapping[str, Prior], *, marginalize_octant: bool = True
     ) -> Callable[[], None]:
@@ -228,7 +260,12 @@ class Likelihood(WithNuisances):
         ends = [self._point(theta).coordinates for theta in (low, high)]
         channels = self.channels if self.box.holds(*ends) else self.exact
         return partial(
-            far_detector_model, channels, dict(priors), self.parameters, marginalize_octant
+            far_detector_model,
+            channels,
+            dict(priors),
+            self.parameters,
+            marginalize_octant,
+            self.near,
         )
 
     def _point(

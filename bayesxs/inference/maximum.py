@@ -58,10 +58,22 @@ class Estimates(NamedTuple):
     converged: np.ndarray
 
 
+class Constraints(NamedTuple):
+    """Gaussian constraints of the nuisances.
+
+    Attributes:
+        centers: xi_0, (data sets, q).
+        precision: shape (q, q).
+    """
+
+    centers: ArrayLike
+    precision: ArrayLike
+
+
 def fit(
     channels: Sequence[FarChannel],
     weights: Sequence[ArrayLike],
-    centers: ArrayLike,
+    centers: ArrayLike | Constraints,
     priors: Mapping[str, Prior],
     fixed: OscillationParameters,
     start: Mapping[str, float],
@@ -73,7 +85,7 @@ def fit(
     Args:
         channels: rows and responses, one entry per sample; their own weights do not count.
         weights: w of each sample's rows, (data sets, rows).
-        centers: xi_0, (data sets, q).
+        centers: xi_0, (data sets, q), or with the precision of their constraints beside it.
         priors: free parameters; flat priors are bounds, Gaussian ones enter as penalty terms.
         fixed: values of the others.
         start: where to begin, one value per free parameter.
@@ -81,8 +93,10 @@ def fit(
         means: where the Gaussian priors of the data sets are centered, (data sets,) by name; where
             the priors say if None.
     """
-    names = tuple(priors)
-    centers = np.asarray(centers)
+    names, precision = tuple(priors), None
+    if isinstance(centers, Constraints):
+        precision = jnp.asarray(centers.precision)
+    centers = np.asarray(centers.centers if isinstance(centers, Constraints) else centers)
     count = centers.shape[1]
     box = [*prior_box(priors).values(), *[(-NUISANCE_RANGE, NUISANCE_RANGE)] * count]
     low, high = (np.tile(edge, (len(centers), 1)) for edge in zip(*box, strict=True))
@@ -101,7 +115,9 @@ def fit(
         tuple(jnp.asarray(w) for w in weights),
         *map(jnp.asarray, (centers, np.reshape(measured, (-1, len(centers))).T, low, high)),
     )
-    found = _climb_all(tuple(channels), data, jnp.asarray(begin), fixed, tuple(priors.items()))
+    found = _climb_all(
+        tuple(channels), data, jnp.asarray(begin), fixed, tuple(priors.items()), precision
+    )
     return Estimates(*(np.asarray(part) for part in found))
 
 
@@ -146,6 +162,7 @@ def _climb_all(
     begin: Array,
     fixed: OscillationParameters,
     priors: tuple[tuple[str, Prior], ...],
+    precision: Array | None,
 ) -> tuple[Array, Array, Array]:
     """Run damped Newton in the unit box, vectorised over data sets and starting points.
 
@@ -155,7 +172,7 @@ def _climb_all(
     edges = _edges(dict(priors), begin.shape[1] - len(priors))
 
     def best(data: _Data) -> tuple[Array, Array, Array]:
-        surface = _Surface(bare, data, fixed, priors)
+        surface = _Surface(bare, data, fixed, priors, precision)
         width = data.high - data.low
         units = jnp.clip((begin - data.low) / jnp.where(width > 0.0, width, jnp.inf), *edges)
         ends, converged = jax.vmap(partial(_climb, surface, edges))(units)
@@ -176,12 +193,14 @@ class _Surface:
         data: one data set.
         fixed: values of the parameters that are not free.
         priors: of the free parameters.
+        precision: of the nuisances' constraints; one if None.
     """
 
     channels: Sequence[FarChannel]
     data: _Data
     fixed: OscillationParameters
     priors: tuple[tuple[str, Prior], ...]
+    precision: Array | None = None
 
     def values(self, unit: Array) -> tuple[OscillationParameters, Array]:
         """Return parameters and nuisances at a place in the box."""
@@ -198,7 +217,11 @@ class _Surface:
     def penalty(self, unit: Array) -> Array:
         """Return the log-likelihood of the constraints."""
         parameters, nuisances = self.values(unit)
-        height = -0.5 * jnp.sum((nuisances - self.data.centers) ** 2)
+        away = nuisances - self.data.centers
+        if self.precision is None:
+            height = -0.5 * jnp.sum(away**2)
+        else:
+            height = -0.5 * away @ self.precision @ away
         for place, (name, prior) in enumerate(self.normal):
             value = getattr(parameters, name)
             height += constraint(name, prior, value, self.data.means[place])

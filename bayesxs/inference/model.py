@@ -26,6 +26,7 @@ from bayesxs.inference.priors import (
     prior_box,
     prior_distribution,
 )
+from bayesxs.learning.near_term import NearTerm, near_constraint, near_log_prob
 from bayesxs.physics.oscillation import OscillationParameters
 
 # Part of a prior's width by which chains that would start on its edge start inside
@@ -37,6 +38,7 @@ def far_detector_model(
     priors: Mapping[str, Prior],
     fixed: OscillationParameters,
     marginalize_octant: bool = True,
+    near: Sequence[NearTerm] = (),
 ) -> None:
     """NumPyro model of the far detector; parameters without a prior stay fixed.
 
@@ -53,6 +55,8 @@ def far_detector_model(
         priors: prior of each free parameter.
         fixed: values of the others.
         marginalize_octant: sum over the octant; False samples s2_23 as it is.
+        near: likelihoods of the nuisances that near data leave, in a joint model of both detectors;
+            the factor "near_detector".
     """
     free: dict[str, Array] = {}
     folded = marginalize_octant and crosses_octants(priors)
@@ -69,6 +73,8 @@ def far_detector_model(
     if count:
         standard = dist.Normal(jnp.zeros(count), 1.0).to_event(1)
         nuisances = numpyro.sample("nuisance", standard)
+    if nuisances is not None and near:
+        numpyro.factor("near_detector", near_log_prob(near, nuisances))
     if not folded:
         numpyro.factor("far_detector", log_likelihood(channels, parameters, nuisances))
         return
@@ -111,8 +117,11 @@ def initial_values(
     fixed: OscillationParameters,
     nuisances: int = 0,
     marginalize_octant: bool = True,
+    near: Sequence[NearTerm] = (),
 ) -> dict[str, Array]:
     """Return where chains of `far_detector_model` start: at `fixed`, all nuisances zero.
+
+    In a joint model they start where near data and the nuisances' priors are largest.
 
     A value on the edge of its prior, such as an angle that vanishes, starts a thousandth of the
     prior's width inside: the sampler's coordinates have no edges.
@@ -122,6 +131,7 @@ def initial_values(
         fixed: values of all parameters.
         nuisances: their number.
         marginalize_octant: as for the model.
+        near: as for the model.
     """
     box = prior_box(priors)
     start = {}
@@ -137,7 +147,8 @@ def initial_values(
     if marginalize_octant and crosses_octants(priors):
         start["s2_23_offset"] = start.pop("s2_23") - 0.5
     if nuisances:
-        start["nuisance"] = jnp.zeros(nuisances)
+        known = near_constraint(near, nuisances).mean if near else None
+        start["nuisance"] = jnp.zeros(nuisances) if known is None else known
     return start
 
 

@@ -98,12 +98,14 @@ class Process(NamedTuple):
 
     Attributes:
         mean: posterior mean of w on the nodes, shape (3 n_nodes,).
+        prior_mean: the same before the data.
         posterior: the prior conditioned on the data.
         scales: the maximum of evidence times prior.
         evidence: log evidence there.
     """
 
     mean: Array
+    prior_mean: Array
     posterior: Conditioned
     scales: Scales
     evidence: float
@@ -233,7 +235,7 @@ def fit_process(
     start = prior_mean(nodes, scales, lepton)
     mean = start + posterior.regress(data.observed - data.design @ start)
     evidence = log_evidence(data, nodes, scales, kernel, lepton)
-    return Process(mean, posterior, scales, float(evidence))
+    return Process(mean, start, posterior, scales, float(evidence))
 
 
 def _maximize(

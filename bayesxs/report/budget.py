@@ -14,9 +14,15 @@ from bayesxs.types import Json
 PARAMETERS: Final = ("dm31", "sin2_2theta23", "dcp")
 TOTAL: Final = "all"  # name of the row with every systematic on
 STATISTICS: Final = "statistics"
+TWO_STEPS: Final = "two_steps"  # every systematic, near data not informing on the flux
 
 # Rows of the budget in words
-LABELS: Final = {STATISTICS: "statistics", **GROUPS, TOTAL: "all together"}
+LABELS: Final = {
+    STATISTICS: "statistics",
+    **GROUPS,
+    TWO_STEPS: "all, near data on the cross section alone",
+    TOTAL: "all together",
+}
 
 
 class BudgetTables(NamedTuple):
@@ -29,7 +35,9 @@ class BudgetTables(NamedTuple):
         symbols: of each parameter.
         rows: per parameter sd, contribution and shift, then divergences, effective draws, seconds.
         total: label of the row that holds everything, empty where there is none.
-        nuisances: by group in words: prior-relative mean and sd, correlation with each parameter.
+        nuisances: by group in words: prior-relative mean and sd, correlation with each parameter;
+            in a joint model mean and sd given the near data alone come first.
+        joint: whether near and far data are one model.
     """
 
     sentences: list[str]
@@ -39,6 +47,7 @@ class BudgetTables(NamedTuple):
     rows: list[Row]
     total: str
     nuisances: list[tuple[str, list[Row]]]
+    joint: bool = False
 
 
 def budget_tables(budget: Json, ess_limit: float) -> BudgetTables:
@@ -53,6 +62,7 @@ def budget_tables(budget: Json, ess_limit: float) -> BudgetTables:
     given = [*rows, *((m.get("correlation") or {}) for m in nuisances)]
     names = [n for n in PARAMETERS if any(n in entry for entry in given)]
     shown = [error_of(name) for name in names]
+    joint = any("near_sd" in m for m in nuisances)
     return BudgetTables(
         sentences=[words for name in names if (words := _sentence(rows, name))],
         reasons=[reason for row in rows for reason in _reasons(row, ess_limit)],
@@ -61,9 +71,10 @@ def budget_tables(budget: Json, ess_limit: float) -> BudgetTables:
         rows=[Row(label(row), _cells(row, names, rows)) for row in rows],
         total=next((label(row) for row in rows if row.get("name") == TOTAL), ""),
         nuisances=[
-            (group(name).words, [Row(label(m), _fitted(m, names)) for m in members])
+            (group(name).words, [Row(label(m), _fitted(m, names, joint)) for m in members])
             for name, members in grouped(nuisances)
         ],
+        joint=joint,
     )
 
 
@@ -110,9 +121,14 @@ def _cells(row: Json, names: Sequence[str], rows: Sequence[Json]) -> tuple[str, 
     )
 
 
-def _fitted(nuisance: Json, names: Sequence[str]) -> tuple[str, ...]:
+def _fitted(nuisance: Json, names: Sequence[str], joint: bool) -> tuple[str, ...]:
     correlation = nuisance.get("correlation") or {}
+    near = (
+        signed(nuisance.get("near_mean"), "{:.2f}"),
+        number(nuisance.get("near_sd"), "{:.2f}"),
+    )
     return (
+        *(near if joint else ()),
         signed(nuisance.get("mean"), "{:.2f}"),
         number(nuisance.get("sd"), "{:.2f}"),
         *(signed(correlation.get(name), "{:.2f}") for name in names),
@@ -141,7 +157,7 @@ def _sentence(rows: Sequence[Json], name: str) -> str:
     single = {
         label(row): value
         for row in rows
-        if row["name"] not in (TOTAL, STATISTICS)
+        if row["name"] not in (TOTAL, TWO_STEPS, STATISTICS)
         and (value := entry_of(row, name, "contribution")) is not None
     }
     if single:

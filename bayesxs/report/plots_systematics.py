@@ -123,9 +123,12 @@ def pulls_figure(budget: Json) -> Figure:
             ax.tick_params(axis="y", length=0)
         left.set_yticks(list(labels), list(labels.values()))
         left.set_ylim(places - 0.3, -0.7)
-        band = Patch(facecolor=GUIDE, alpha=0.3, label="prior")
+        shown = [Patch(facecolor=GUIDE, alpha=0.3, label="prior")]
+        if any("near_sd" in n for n in nuisances):
+            shown.append(Patch(facecolor=GUIDE, alpha=0.6, label="near data alone"))
         fitted = Line2D([], [], color=TRUTH, marker="o", ms=4, lw=1.5, label="after the fit")
-        figure.legend(handles=[band, fitted], loc="outside upper center", ncols=2)
+        handles = [*shown, fitted]
+        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return figure
 
 
@@ -157,6 +160,17 @@ def _pull_rows(
         for nuisance in members:
             place += 1
             labels[place] = label(nuisance)
+            near = finite(nuisance.get("near_mean")), finite(nuisance.get("near_sd"))
+            if near[0] is not None and near[1] is not None:  # a joint model of near and far
+                left.barh(
+                    place,
+                    2.0 * near[1],
+                    left=near[0] - near[1],
+                    height=0.62,
+                    color=GUIDE,
+                    alpha=0.5,
+                    zorder=0.3,
+                )
             _pull(left, place, nuisance, shown.color)
             for parameter, ax in right.items():
                 value = _correlation(nuisance, parameter)

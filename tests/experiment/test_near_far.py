@@ -1,0 +1,296 @@
+"""Near and far data as one model: against every structure function beside the parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import pytest
+from numpyro.infer.util import log_density
+from scipy.linalg import cho_factor, cho_solve
+from scipy.special import logsumexp
+from scipy.stats import chi2
+
+import bayesxs
+from bayesxs.errors import InputError
+from bayesxs.experiment.uncertainty import NearFit, Posterior
+from bayesxs.learning.linear_model import LinearData, near_data
+from bayesxs.learning.near_term import join_flux, near_constraint, near_moments
+from bayesxs.learning.training import Schedule
+
+GRID = bayesxs.Grid(2, 18, 18, 10, 10, (12, 8))
+TRAINING = bayesxs.Training(schedule=Schedule(20, 1e-3, 10, record_every=30))
+PRIORS = {"dm31": bayesxs.Flat(2e-3, 3e-3)}
+BENT = 1.5  # true value of the flux nuisance
+
+
+def nature(x, q2):
+    """Return a bracket (1 - x)^3 (1 + t) times sqrt(x) Q^2/(Q^2 + 1), positive everywhere."""
+    size = jnp.sqrt(x) * (1.0 - x) ** 3 * q2 / (q2 + 1.0)
+    return size[..., None] * jnp.array([1.0, 1.5, 2.0])
+
+
+class Wave:
+    """One nuisance of the flux, which is integrated over on a grid: a wave in ln E."""
+
+    near_far = 0.0
+
+    def modes(self, energies):
+        """Return its relative change."""
+        return 0.04 * np.sin(5.0 * np.log(energies.points))[None]
+
+
+class Kept(NamedTuple):
+    fit: NearFit
+    data: LinearData
+    found: Posterior
+
+
+@dataclasses.dataclass(frozen=True)
+class Recorded(bayesxs.GaussianProcess):
+    """The Gaussian process, whose linear problem a test looks at."""
+
+    kept: list[Kept] = dataclasses.field(default_factory=list)
+
+    def completed(self, fit, data, found, learned):
+        self.kept.append(Kept(fit, data, found))
+        return super().completed(fit, data, found, learned)
+
+
+@pytest.fixture(scope="module")
+def flux() -> bayesxs.Flux:
+    energy = np.linspace(0.25, 12.0, 48)
+    return bayesxs.flux(energy, {"nu_mu": np.exp(-((energy - 2.5) ** 2) / 2.0)})
+
+
+@pytest.fixture(scope="module")
+def experiment(flux) -> bayesxs.Experiment:
+    return bayesxs.Experiment(flux, nature, grid=GRID, priors=PRIORS, flux_uncertainty=Wave())
+
+
+@pytest.fixture(scope="module")
+def bent(experiment, flux) -> bayesxs.Experiment:
+    """The experiment as it is, with another flux than it is thought to have."""
+    wave = np.interp(flux.energy, experiment.energies.points, experiment.flux_modes[0])
+    factor = 1.0 + BENT * wave
+    true = bayesxs.flux(flux.energy, {"nu_mu": flux(14, flux.energy) * factor})
+    return dataclasses.replace(experiment, flux=true, flux_uncertainty=None)
+
+
+@pytest.fixture(scope="module")
+def source() -> Recorded:
+    return Recorded(share=0.99999, joint=True)
+
+
+@pytest.fixture(scope="module")
+def learned(experiment, bent, source) -> bayesxs.LearnedCrossSection:
+    near = bent.near_data(events=1e7, key=3).detectors["mu"]
+    bins = near.geometry.bins
+    table = bayesxs.near_counts(
+        near.observed.reshape(bins.shape), bins.energy_edges, z=bins.z_edges
+    )
+    return bayesxs.learn(
+        experiment.near_data(counts=table), training=TRAINING, uncertainty=source, progress=False
+    )
+
+
+@pytest.fixture(scope="module")
+def data(bent) -> bayesxs.FarData:
+    return bent.simulate(key=5, events=500, binned=True)
+
+
+@pytest.fixture(scope="module")
+def far(experiment, data, learned) -> bayesxs.Likelihood:
+    counted = experiment.geometries["mu"].grid.size
+    assert data.counts.size == counted
+    return experiment.likelihood(data, learned)
+
+
+THETA = np.linspace(2.1e-3, 2.9e-3, 13)
+XI = np.linspace(0.5, 2.5, 13)
+DRAWS = 100
+
+
+def moments(log_weights: np.ndarray) -> tuple[float, float]:
+    """Return mean and sd of dm31 from log densities over (xi, dm31)."""
+    weights = np.exp(logsumexp(log_weights, axis=0) - logsumexp(log_weights))
+    mean = float(weights @ THETA)
+    return mean, float(np.sqrt(weights @ (THETA - mean) ** 2))
+
+
+def average(logs: np.ndarray) -> np.ndarray:
+    """Return the log of a mean over the first axis."""
+    return logsumexp(logs, axis=0) - np.log(len(logs))
+
+
+def brute_force(experiment, kept: Kept, counts: np.ndarray) -> np.ndarray:
+    """Return log p(y, far counts | xi, dm31) p(xi), every structure function drawn.
+
+    Given xi, w is drawn from its exact posterior by conditioning draws of the prior.
+    """
+    near, (sample,) = kept.fit.near, experiment.samples
+    prior, mode = kept.found.follows.prior, experiment.flux_modes[0]
+    flux = near.geometry.target.near_flux
+    design = np.asarray(kept.data.design)
+    change = near.spectrum.matrix(flux * mode)
+    slope = kept.data.whiten @ change
+    rate = float((change @ kept.found.mean.ravel()).sum())
+    covariance = np.asarray(prior(jnp.eye(design.shape[1])))
+    covariance = 0.5 * (covariance + covariance.T)
+    sizes, directions = np.linalg.eigh(covariance)
+    rng = np.random.default_rng(0)
+    root = directions * np.sqrt(np.maximum(sizes, 0.0))
+    before = kept.found.prior_mean + rng.standard_normal((DRAWS, len(sizes))) @ root.T
+    noise = rng.standard_normal((DRAWS, len(design)))
+    source, binned = experiment.source_flux(sample), experiment.geometries["mu"].binned
+    filled, out = counts > 0.0, np.empty((len(XI), len(THETA)))
+    matrices = []
+    for dm31 in THETA:
+        theta = bayesxs.NUFIT_6_0._replace(dm31=dm31)
+        oscillated = source * experiment.oscillation(sample, experiment.energies.points, theta)
+        matrices.append([binned.matrix(oscillated * part) for part in (np.ones_like(mode), mode)])
+    for i, xi in enumerate(XI):
+        a = (design + xi * slope) / (1.0 + xi * rate)
+        factor = cho_factor(a @ covariance @ a.T + np.eye(len(a)))
+        misfit = kept.data.observed - a @ kept.found.prior_mean
+        evidence = -0.5 * misfit @ cho_solve(factor, misfit) - np.log(np.diag(factor[0])).sum()
+        pulled = kept.data.observed - before @ a.T - noise
+        after = before + (covariance @ a.T @ cho_solve(factor, pulled.T)).T
+        for j, (nominal, bending) in enumerate(matrices):
+            expected = ((nominal + xi * bending) @ after.T).T
+            shares = expected[:, filled] / expected.sum(axis=1, keepdims=True)
+            logs = np.log(np.maximum(shares, 1e-300)) @ counts[filled]
+            out[i, j] = average(logs) + evidence - 0.5 * xi**2
+    return out
+
+
+@pytest.fixture(scope="module")
+def exact(experiment, source, data, learned) -> np.ndarray:
+    return brute_force(experiment, source.kept[0], np.asarray(data.counts))
+
+
+@pytest.fixture(scope="module")
+def reduced(far, learned) -> tuple[np.ndarray, np.ndarray]:
+    """Return the same of the package's own model, and the near data's part of it."""
+    modes = len(learned.targets["mu"].modes)
+    eta = np.random.default_rng(1).standard_normal((DRAWS, modes))
+    names = [n.name for n in far.nuisances]
+    place = names.index("flux_0")
+    assert place == modes
+
+    @jax.jit
+    def logs(far, dm31, xi, eta):
+        one = lambda own: far.log_prob({"dm31": dm31}, jnp.append(own, xi))  # noqa: E731
+        return jax.vmap(one)(eta)
+
+    found = np.array([[average(np.asarray(logs(far, t, xi, eta))) for t in THETA] for xi in XI])
+    near = np.array([float(far.near_log_prob({"flux_0": xi})) for xi in XI])
+    return found - 0.5 * XI[:, None] ** 2, near[:, None]
+
+
+def test_near_and_far_are_one_posterior_of_every_structure_function(exact, reduced):
+    """Mean and sd of dm31, and the flux: modes and closed forms against draws of all of w.
+
+    100 draws of what near data leave open move a mean by hundredths of a standard deviation.
+    """
+    two_steps, near = reduced
+    mean, sd = moments(exact)
+    found = moments(two_steps + near)
+    assert found[0] == pytest.approx(mean, abs=0.05 * sd)
+    assert found[1] == pytest.approx(sd, rel=0.05)
+    weights = [np.exp(logsumexp(w, axis=1) - logsumexp(w)) for w in (exact, two_steps + near)]
+    xi = [float(w @ XI) for w in weights]
+    assert xi[1] == pytest.approx(xi[0], abs=0.05)
+
+
+def test_near_data_inform_on_the_flux(reduced):
+    """With a flux that is wrong by 1.5 of its prior widths the joint model finds it."""
+    heights = reduced[0] + reduced[1]
+    weights = np.exp(logsumexp(heights, axis=1) - logsumexp(heights))
+    mean = weights @ XI
+    spread = np.sqrt(weights @ (XI - mean) ** 2)
+    assert spread < 0.5
+    assert abs(mean - BENT) < 3.0 * spread
+
+
+def test_the_model_is_prior_far_and_near_in_one(experiment, far):
+    values = {
+        "dm31": jnp.array(2.45e-3),
+        "nuisance": jnp.linspace(-0.5, 0.8, len(far.nuisances)),
+    }
+    whole = log_density(far.model(PRIORS), (), {}, values)[0]
+    without = log_density(dataclasses.replace(far, near=()).model(PRIORS), (), {}, values)[0]
+    near = float(far.near_log_prob(values["nuisance"]))
+    assert float(whole - without) == pytest.approx(near, rel=1e-10)
+    assert abs(near - float(far.near_log_prob())) > 0.01
+
+    def own():
+        numpyro.deterministic("far", far.log_prob({}, far.sample_nuisances()))
+
+    eta = {n.name: v for n, v in zip(far.nuisances, values["nuisance"], strict=True)}
+    standard = -0.5 * sum(v**2 + np.log(2.0 * np.pi) for v in values["nuisance"])
+    assert float(log_density(own, (), {}, eta)[0]) == pytest.approx(
+        float(standard) + near, rel=1e-10
+    )
+
+
+def test_what_was_learned_jointly_is_saved_and_read(experiment, far, learned, data, tmp_path):
+    learned.save(tmp_path / "xsec.nc")
+    again = experiment.likelihood(
+        data, bayesxs.read_cross_section(tmp_path / "xsec.nc", experiment)
+    )
+    eta = {"flux_0": 1.2, "cross_section_0": -0.4}
+    assert float(again.near_log_prob(eta)) == float(far.near_log_prob(eta))
+    assert float(again.log_prob({}, eta)) == float(far.log_prob({}, eta))
+
+
+def test_the_bootstrap_takes_near_data(far):
+    found = bayesxs.bootstrap(far, PRIORS, replicas=4, progress=False)
+    assert found["bootstrap"]["dm31"].shape == (4,)
+    assert found["bootstrap"]["converged"].all()
+
+
+def test_the_flux_found_from_near_data_covers(experiment, source, learned):
+    """Fluxes and counts of 12 experiments: chi2 of what near data and prior find, false alarm 1e-3.
+
+    The cross section is no draw of its prior, and so the bound is that of chi2 above only.
+    """
+    fit, _, found = source.kept[0]
+    near, mode = fit.near, experiment.flux_modes[0]
+    flux = near.geometry.target.near_flux
+    change = near.spectrum.matrix(flux * mode)
+    rate = [float((change @ found.mean.ravel()).sum())]
+    truth = near.spectrum.of_function(near.geometry.true_functions).rows
+    expected = truth @ flux
+    data = near_data(
+        near.matrix, expected, expected, fit.nodes, events=1e6, discretization=2e-4, rank=150
+    )
+    rng = np.random.default_rng(2)
+    total = 0.0
+    for xi in rng.standard_normal(12):
+        shares = truth @ (flux * (1.0 + xi * mode))
+        counts = rng.poisson(1e6 * shares / shares.sum())
+        own = data._replace(observed=jnp.asarray(data.whiten @ (counts / counts.sum())))
+        term, _ = join_flux(
+            own, found.follows.prior, found.prior_mean, [data.whiten @ change], rate
+        )
+        known = near_constraint([term], 1)
+        total += float((known.mean[0] - xi) ** 2 * known.precision[0, 0])
+    assert total < chi2.ppf(0.999, 12)
+    mean, sd = near_moments([term])
+    assert mean[0] == pytest.approx(float(known.mean[0]), abs=0.3 * sd[0])
+    assert sd[0] == pytest.approx(float(known.root[0, 0]), rel=0.2)
+
+
+def test_a_shared_response_is_refused(experiment, learned, source):
+    detector = bayesxs.GaussianDetector(correlated=True)
+    shared = dataclasses.replace(experiment, detector=detector)
+    near = shared.near_data(events=1e6, key=3)
+    fit, data, found = source.kept[0]
+    other = fit._replace(experiment=shared, near=near.detectors["mu"])
+    with pytest.raises(InputError, match="joint"):
+        bayesxs.GaussianProcess(joint=True).completed(other, data, found, learned.targets["mu"])
