@@ -13,6 +13,7 @@ from bayesxs.report.numbers import (
     Table,
     deviation,
     exponential,
+    number,
     power,
     region,
     scaled,
@@ -124,7 +125,8 @@ def render_modes(
         config_text,
         name,
         reasons=_reasons(summary),
-        sound=f"At least {summary['ess_bulk_least']:.0f} effective draws of every number.",
+        sound=f"At least {number(summary['ess_bulk_least'], '{:.0f}')} effective draws of every "
+        "number.",
         tables=_tables(summary),
         pictures=[p for p in pictures if p.words.section == _SECTION],
         chains=[p for p in pictures if p.words.section == _CHAINS],
@@ -137,10 +139,14 @@ def _reasons(summary: Json) -> list[str]:
         words = f"{mode['ordering']} ordering, {mode['octant']} octant"
         if mode["divergences"]:
             found.append(f"{words}: {mode['divergences']} divergent steps; {_MEND[0]}")
-        if mode["ess_bulk_least"] < ESS_LIMIT:
-            found.append(f"{words}: {mode['ess_bulk_least']:.0f} effective draws; {_MEND[1]}")
-        if mode["r_hat_largest"] > R_HAT_LIMIT:
-            found.append(f"{words}: R-hat {mode['r_hat_largest']:.3f}; {_MEND[2]}")
+        effective, r_hat = mode["ess_bulk_least"], mode["r_hat_largest"]
+        if effective is None or r_hat is None:
+            found.append(f"{words}: a chain did not move; {_MEND[2]}")
+            continue
+        if effective < ESS_LIMIT:
+            found.append(f"{words}: {effective:.0f} effective draws; {_MEND[1]}")
+        if r_hat > R_HAT_LIMIT:
+            found.append(f"{words}: R-hat {r_hat:.3f}; {_MEND[2]}")
     return found
 
 
@@ -159,8 +165,8 @@ def _tables(summary: Json) -> list[Table]:
                 _probability(m["probability"], m["probability_error"]),
                 f"{m['log_evidence']:.2f} ± {m['log_evidence_error']:.2f}",
                 str(m["divergences"]),
-                f"{m['ess_bulk_least']:.0f}",
-                f"{m['r_hat_largest']:.3f}",
+                number(m["ess_bulk_least"], "{:.0f}"),
+                number(m["r_hat_largest"], "{:.3f}"),
             ),
         )
         for m in summary["modes"]

@@ -24,6 +24,10 @@ def drawn(name: str, mean: float, sd: float) -> Json:
 
 @pytest.fixture(scope="module")
 def page() -> str:
+    return render_modes(results(), {}, "seed = 1", {}, "four")
+
+
+def results() -> Json:
     invariant = {"mean": 2.8e-5, "interval68": [-5e-3, 4.8e-3], "interval95": [-9.8e-3, 9.8e-3]}
     summary: Json = {
         "modes": [
@@ -53,7 +57,14 @@ def page() -> str:
         "ess_bulk_least": 1500.0,
         "r_hat_largest": 1.001,
     }
-    return render_modes(summary, {}, "seed = 1", {}, "four")
+    return summary
+
+
+def test_chains_that_did_not_move_are_named() -> None:
+    summary = results()
+    summary["modes"][1] |= {"r_hat_largest": None, "ess_bulk_least": None}
+    page = render_modes(summary | {"ess_bulk_least": None}, {}, "seed = 1", {}, "four")
+    assert "inverted ordering, upper octant: a chain did not move" in page
 
 
 def row(page: str, head: str) -> list[str]:
