@@ -41,7 +41,11 @@ def cp_statistics(posterior: ModePosterior, counts: Float) -> tuple[Float, Float
         problems = fit_problems(posterior, counts, phases)
         rows = np.array(problems.free)
         rows[:, DCP] = free
-        begin = problems.start if start is None else start
+        begin = np.array(problems.start)
+        if start is not None:  # of each problem, or of each data set with dcp of the problem
+            own = np.repeat(start, len(begin) // len(start), axis=0)
+            own[:, DCP] = begin[:, DCP] if len(start) == many else own[:, DCP]
+            begin = own
         fits = minimise(
             posterior.likelihood.fitted,
             len(posterior.likelihood.nuisances),
@@ -49,14 +53,27 @@ def cp_statistics(posterior: ModePosterior, counts: Float) -> tuple[Float, Float
         )
         return fits.chi2.reshape(many, -1), fits.x
 
-    conserved, x = fitted(CONSERVED, False, None)
-    found = [fitted(_PHASES, True, None), fitted(CONSERVED, True, x)]
-    chi2 = np.concatenate([f[0] for f in found], axis=1)
-    phases = np.concatenate([f[1][:, DCP].reshape(many, -1) for f in found], axis=1)
+    # A minimum may not be the lowest: fits of each kind start again where the other ones ended
+    chi2, x = fitted(_PHASES, True, None)
+    conserved, at = fitted(CONSERVED, False, None)
+    again, at_again = fitted(CONSERVED, False, _best(chi2, x))
+    from_free, x_free = fitted(CONSERVED, True, at)
+    from_again, x_again = fitted(CONSERVED, True, at_again)
+    conserved = np.concatenate([conserved, again], axis=1)
+    chi2 = np.concatenate([chi2, from_free, from_again], axis=1)
+    phases = np.concatenate(
+        [found[:, DCP].reshape(many, -1) for found in (x, x_free, x_again)], axis=1
+    )
     best = np.argmin(chi2, axis=1)[:, None]
     q = conserved.min(axis=1) - np.take_along_axis(chi2, best, axis=1)[:, 0]
     # No step of a fit goes up: q is at least zero but for rounding
     return np.maximum(q, 0.0), np.take_along_axis(phases, best, axis=1)[:, 0]
+
+
+def _best(chi2: Float, x: Float) -> Float:
+    """Return where the smallest chi2 of each data set is, (data sets, 7)."""
+    fits = x.reshape(*chi2.shape, -1)
+    return np.take_along_axis(fits, np.argmin(chi2, axis=1)[:, None, None], axis=1)[:, 0]
 
 
 @dataclass(frozen=True)
