@@ -91,7 +91,9 @@ def lepton_samples(
             numbers, a generator's events as nature, a cross section that is not there.
 
     Example:
-        >>> beams = [bayesxs.dune_experiment(m, exp.nature) for m in ("neutrino", "antineutrino")]
+        >>> small = {"grid": exp.grid, "energy_range": exp.energy_range}
+        >>> modes = ("neutrino", "antineutrino")
+        >>> beams = [bayesxs.dune_experiment(mode, exp.nature, **small) for mode in modes]
         >>> likelihood = bayesxs.counted_likelihood(bayesxs.lepton_samples(beams, "truth"))
         >>> sorted(likelihood.predict(bayesxs.NUFIT_6_0))
         ['nue_app', 'nuebar_app', 'numu_dis', 'numubar_dis']

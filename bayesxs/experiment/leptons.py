@@ -63,7 +63,7 @@ def near_events(
 
     Example:
         >>> own = bayesxs.near_events([1.2, 2.5, 3.1], [0.90, 0.98, 0.99])
-        >>> exp.near_data(events=own).detectors["mu"].observed.sum()
+        >>> float(exp.near_data(events=own).detectors["mu"].observed.sum())
         3.0
     """
     energy, cosine = (np.asarray(a, dtype=float) for a in (lepton_energy, cos_theta))

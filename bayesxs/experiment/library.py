@@ -240,19 +240,10 @@ def cross_section_ratio(
         InputError: no such ratio, or a nature without total cross section.
 
     Example:
-        >>> samples = (bayesxs.Sample(), bayesxs.Sample(flavor_out="e"))
-        >>> both = bayesxs.Experiment(exp.flux, exp.nature, samples, grid=exp.grid)
-        >>> shared = bayesxs.Training(
-        ...     schedule=bayesxs.Schedule(0, gauss_newton_steps=2), share="helicity"
-        ... )
-        >>> found = bayesxs.learn(
-        ...     both.near_data(samples=("mu",)),
-        ...     training=shared,
-        ...     uncertainty="gaussian_process",
-        ...     progress=False,
-        ... )
-        >>> sorted(bayesxs.cross_section_ratio(found, experiment=both).data_vars)
-        ['pull', 'ratio', 'sd', 'truth']
+        >>> bayesxs.cross_section_ratio(xsec)  # muons alone were learned
+        Traceback (most recent call last):
+            ...
+        bayesxs.errors.InputError: ...
     """
     name = f"{numerator}_over_{denominator}"
     if name not in cross_section.ratios:
