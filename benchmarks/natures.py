@@ -3,7 +3,7 @@
 Partons: both embedded tables, in both forms and for several nuclei, modifications drawn at random,
 and partons of a simple shape of their own. Nuclei: the built-in one with other momenta, form
 factors, axial masses, couplings and scaling functions. The priors of the Gaussian process were
-chosen on others like them; those that are called held out had no part in that.
+chosen on some of them; those that are called held out had no part in that.
 """
 
 from __future__ import annotations
@@ -129,5 +129,5 @@ def nuclei(lepton_mass: float) -> dict[str, Callable[[], Any]]:
         "argon, Les Houches, k_F 0.26, M_A 0.95": make(benchmark, 18, 22, **heavy),
         "argon, weak Delta, late partons": make(ct18, 18, 22, **weak),
         "oxygen, M_A 1.15 (held out)": make(ct18, 8, 8, **oxygen),
-        "lead, Fermi gas, dipoles (held out)": make(benchmark, 82, 126, **lead),
+        "lead, Fermi gas, dipoles": make(benchmark, 82, 126, **lead),
     }

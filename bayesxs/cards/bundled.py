@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import groupby
 from pathlib import Path
 
 import bayesxs.data
@@ -41,5 +42,17 @@ def find_card(name: str | os.PathLike[str]) -> Path:
     if path.exists():
         return path
     hint = nearest(name, known)
-    bundled = f"bundled cards: {', '.join(known)}"
-    raise InputError(f"{name}: no such file, and no bundled card{hint or '; ' + bundled}")
+    if hint:
+        raise InputError(f"{name}: no such file, and no bundled card{hint}")
+    raise InputError(f"{name}: no such file; bundled cards: {_listed(known)}")
+
+
+def _listed(known: list[str]) -> str:
+    """Return names in one line, those of one family together: campaign-(coverage, sbc), nucleus."""
+    families = groupby(known, lambda name: name.partition("-")[0])
+    parts = []
+    for family, members in families:
+        own = list(members)
+        rest = ", ".join(name.partition("-")[2] for name in own)
+        parts.append(f"{family}-({rest})" if len(own) > 1 else own[0])
+    return ", ".join(parts)

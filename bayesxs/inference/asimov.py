@@ -73,8 +73,11 @@ _TOGETHER: Final = 16
 _STEPS: Final = 200
 _DAMPING: Final = 1e-3
 _TINY: Final = 1e-30  # counts below which a bin expects nothing
-# Fall of chi2 that a step predicts, over chi2 + 0.01, below which a minimum is reached
+# Fall of chi2 that a step predicts, over chi2 + 0.01, below which a minimum is reached; the damping
+# above which steps say nothing of minima, and that above which none will help
 _CONVERGED: Final = 1e-5
+_DAMPED: Final = 1.0
+_STUCK: Final = 1e10
 
 
 class Fits(NamedTuple):
@@ -213,10 +216,12 @@ def _minimum(expected: Expected, n_pulls: int, problem: Problems) -> tuple[Array
         return _State(v, chi2, gradient, hessian, damping, predicted, state.steps + 1)
 
     def unfinished(state: _State) -> Array:
-        return (state.steps < _STEPS) & ~arrived(state)
+        return (state.steps < _STEPS) & (state.damping < _STUCK) & ~arrived(state)
 
     def arrived(state: _State) -> Array:
-        return state.predicted <= _CONVERGED * (state.chi2 + 0.01)
+        # A step that is damped away predicts a small fall wherever it is
+        small = state.predicted <= _CONVERGED * (state.chi2 + 0.01)
+        return small & (state.damping < _DAMPED)
 
     v = jnp.concatenate([jnp.asarray(problem.start), none])
     begin = _State(

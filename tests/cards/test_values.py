@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -95,4 +96,10 @@ def test_an_unknown_name_lists_the_bundled_cards(tmp_path: Path, monkeypatch) ->
         load_card("dune-tyo")
     with pytest.raises(InputError) as caught:
         load_card("xyzzy")
-    assert "dune-toy" in str(caught.value) and "campaign-sbc" in str(caught.value)
+    told = re.sub(r"(\w+)-\((.*?)\)", lambda m: spelled_out(*m.groups()), str(caught.value))
+    assert told.partition("bundled cards: ")[2].split(", ") == names()
+
+
+def spelled_out(family: str, members: str) -> str:
+    """Names of a family: a and "b, c" are a-b, a-c."""
+    return ", ".join(f"{family}-{member}" for member in members.split(", "))
