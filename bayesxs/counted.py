@@ -137,7 +137,7 @@ class Inference(Finished):
             priors: by the names of the posterior, e.g. {"sin2_theta13": Gaussian(0.0222, 0.0006)},
                 in place of those that were sampled; a `Flat`, a `Gaussian`, or a function that
                 returns the log density at an array of values, up to a constant. That of dm31 is one
-                of its size, |dm31 - s2_12 dm21|, in either ordering.
+                of its size, `|dm31 - s2_12 dm21|`, in either ordering.
             seed: of the choice of draws.
 
         Raises:
