@@ -6,8 +6,8 @@ python docs/figures.py --nucleus generator    # a folder with samples of NuWro a
 python docs/figures.py --ridges
 python docs/figures.py --generators runs/nuwro
 
-where runs/nuwro is models/nuwro-closure.toml with 2 chains of 300 + 500 steps; a second folder adds a
-panel of posteriors.
+where runs/nuwro is models/nuwro-closure.toml with 2 chains of 300 + 500 steps; a second folder adds
+a panel of posteriors.
 """
 
 from __future__ import annotations
