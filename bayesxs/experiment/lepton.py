@@ -224,8 +224,14 @@ def _component(sample: Sample, events: Float) -> Component:
     if sample.flavor_out == sample.flavor_in == "e":
         error = "nue_bg"
     return Component(
-        *(0, sample.flavor_in, sample.flavor_out, sample.antineutrino, True),
-        *((error + bar,), (f"{_BEAMS[sample.beam]}_{sample.name}",), events),
+        sample=0,  # its place is known once all samples are
+        flavor_in=sample.flavor_in,
+        flavor_out=sample.flavor_out,
+        antineutrino=sample.antineutrino,
+        oscillates=True,
+        errors=(error + bar,),
+        channels=(f"{_BEAMS[sample.beam]}_{sample.name}",),
+        events=events,
     )
 
 
