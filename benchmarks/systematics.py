@@ -84,7 +84,7 @@ def _pulls(near_data: Any, target: Any, realizations: int) -> list[Any]:
 
     from bayesxs.experiment.uncertainty import FINITE_RANK
     from bayesxs.learning import linear_model
-    from bayesxs.learning.gaussian_process import MUON, fit_process, prior_mean
+    from bayesxs.learning.gaussian_process import fit_process
 
     experiment, near = near_data.experiment, near_data.detectors[target.name]
     geometry, matrix, events = near.geometry, near.matrix, near.events
@@ -99,7 +99,7 @@ def _pulls(near_data: Any, target: Any, realizations: int) -> list[Any]:
     process = fit_process(data, geometry.nodes)
     seen = np.diff(matrix.indptr) > 0
     observed = data.whiten @ (counts / counts[:, seen].sum(axis=1, keepdims=True)).T
-    start = np.asarray(prior_mean(geometry.nodes, process.scales, MUON))[:, None]
+    start = np.asarray(process.prior_mean)[:, None]
     change = process.posterior.regress(jnp.asarray(observed - data.design @ start))
     away = start + np.asarray(change) - truth[:, None]
     pulls = []

@@ -27,7 +27,7 @@ from scipy.optimize import minimize
 
 from bayesxs.detector.charts import CubeRoot
 from bayesxs.detector.grid import NodeGrid
-from bayesxs.learning.heads import Lepton
+from bayesxs.learning.heads import MUON, Lepton
 from bayesxs.learning.linear_model import Conditioned, Covariance, LinearData, condition
 from bayesxs.learning.near_problem import nuclear_size
 from bayesxs.physics.helicity import bernstein_coefficients, momentum_over_energy
@@ -36,8 +36,6 @@ type Kernel = Literal["matern32", "matern52", "squared_exponential"]
 
 # Steps of the evidence's optimiser
 STEPS = 80
-
-MUON = Lepton()
 
 
 class Scales(NamedTuple):

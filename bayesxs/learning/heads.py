@@ -35,6 +35,9 @@ class Lepton:
     sign: int = 1
 
 
+MUON = Lepton()
+
+
 class HeadKind(NamedTuple):
     """How many outputs a head takes, and what makes coefficients of them at (x, Q^2)."""
 

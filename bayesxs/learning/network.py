@@ -21,7 +21,7 @@ from jax.typing import ArrayLike
 
 from bayesxs.constants import NUCLEON_MASS
 from bayesxs.errors import shown
-from bayesxs.learning.heads import HEADS, Head, Lepton, psd_tensor
+from bayesxs.learning.heads import HEADS, MUON, Head, Lepton, psd_tensor
 from bayesxs.physics.helicity import Helicity
 from bayesxs.storage.checkpoint import flatten, restore
 
@@ -155,8 +155,6 @@ def ridge_inputs(x: Array, q2: Array) -> Array:
     )
     return jnp.stack(columns, axis=-1)
 
-
-MUON = Lepton()
 
 INPUTS = {"plain": (plain_inputs, 2), "multi": (multi_inputs, 5), "ridge": (ridge_inputs, 7)}
 

@@ -31,12 +31,6 @@ def broken(x, q2):
 
 
 @pytest.fixture(scope="module")
-def flux() -> bayesxs.Flux:
-    energy = np.linspace(0.25, 12.0, 48)
-    return bayesxs.flux(energy, {"nu_mu": np.exp(-((energy - 2.5) ** 2) / 2.0)})
-
-
-@pytest.fixture(scope="module")
 def experiment(flux) -> bayesxs.Experiment:
     return bayesxs.Experiment(flux, nature, grid=GRID)
 

@@ -14,7 +14,6 @@ from scipy.stats import binom, chi2, multivariate_normal
 from bayesxs.constants import MUON_MASS, NUCLEON_MASS
 from bayesxs.detector.grid import NodeGrid, node_grid
 from bayesxs.learning.gaussian_process import (
-    MUON,
     NUCLEI,
     PARTONS,
     Scales,
@@ -27,7 +26,7 @@ from bayesxs.learning.gaussian_process import (
     prior_size,
     scale_priors,
 )
-from bayesxs.learning.heads import Lepton
+from bayesxs.learning.heads import MUON, Lepton
 from bayesxs.learning.linear_model import LinearData
 from bayesxs.physics.helicity import Helicity, bernstein_from_helicity
 from bayesxs.physics.kinematics import PhaseSpace
