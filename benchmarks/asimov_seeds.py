@@ -121,7 +121,7 @@ class Study:
                 simulate_stage(self.experiment, None, self.settings, stage, self.reporter)
         if not self.folder.stage_is_current("train", key):
             with self.folder.stage("train", key) as stage:
-                train_stage(near, settings.training, settings.seed, stage, self.reporter)
+                train_stage((near,), settings.training, settings.seed, stage, self.reporter)
         with self.folder.stage("uncertainty", key) as stage:
             uncertainty_stage(near, settings, self.folder, stage, self.reporter)
         with (self.folder.path / TRAINING).open(newline="", encoding="utf-8") as file:

@@ -23,13 +23,14 @@ from bayesxs.campaigns.kind import (
     piece_of,
 )
 from bayesxs.campaigns.sbc import judged_ranks, pits_of, ranks_of
-from bayesxs.cards.build_counted import build_likelihood, build_modes, build_samples, build_truth
+from bayesxs.cards.build_counted import build_likelihood, build_modes, build_truth
 from bayesxs.cards.counted import CountedCard
 from bayesxs.cards.counted_campaign import (
     ModeSbcCampaign,
     PhaseCoverageCampaign,
     StatisticCampaign,
 )
+from bayesxs.detector.samples import CountedSamples
 from bayesxs.engine.results import Task
 from bayesxs.inference.calibration import rank_statistics
 from bayesxs.inference.cp_statistic import CONSERVED, StatisticExperiment
@@ -61,15 +62,18 @@ class CountedKind[Plan: ModeSbcCampaign | PhaseCoverageCampaign | StatisticCampa
     Attributes:
         card: the analysis.
         plan: its section `campaign`.
+        samples: that are fitted; None to draw what was collected.
     """
 
     card: CountedCard
     plan: Plan
+    samples: CountedSamples | None
 
     @cached_property
     def _likelihood(self) -> Any:
-        samples = build_samples(self.card)
-        return build_likelihood(self.card, samples), build_truth(self.card, samples)[1]
+        assert self.samples is not None
+        density = build_truth(self.card, self.samples)[1]
+        return build_likelihood(self.card, self.samples), density
 
     @property
     def nuisances(self) -> tuple[Nuisance, ...]:
@@ -128,6 +132,7 @@ class ModeSbc(CountedKind[ModeSbcCampaign]):
         if arrays["below/nuisance"].shape[1]:
             out["rank_nuisance"] = ("experiment", "nuisance"), arrays["below/nuisance"].astype(int)
             coordinates["nuisance"] = [n.name for n in self.nuisances]
+            coordinates["group"] = "nuisance", [n.group for n in self.nuisances]
         kept = self.plan.draws // self.plan.thin
         return xr.Dataset(out, coordinates, {"kind": self.plan.kind, "draws_kept": kept})
 
@@ -153,7 +158,9 @@ class ModeSbc(CountedKind[ModeSbcCampaign]):
 
     def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Figures:
         """Draw ranks, nuisances by group, and predicted against found probabilities."""
-        groups = {n.name: n.group for n in self.nuisances}
+        groups = {}
+        if "group" in data.coords:
+            groups = dict(zip(data["nuisance"].values, data["group"].values, strict=True))
         alone = {n: ranks for n, ranks in ranks_of(data).items() if n not in groups}
         return {
             "ecdf": partial(ecdf_figure, self._pits(data), groups=groups),
@@ -264,19 +271,23 @@ class Statistic(CountedKind[StatisticCampaign]):
         return {"statistic": partial(statistic_figure, by_phase)}
 
 
-def counted_kind(card: CountedCard) -> CountedKind[Any]:
+def counted_kind(card: CountedCard, samples: CountedSamples | None = None) -> CountedKind[Any]:
     """Return the campaign that a card of samples plans.
+
+    Args:
+        card: the analysis.
+        samples: that are fitted; may be left out where it draws what was collected.
 
     Raises:
         ValueError: none.
     """
     plan = card.campaign
     if isinstance(plan, ModeSbcCampaign):
-        return ModeSbc(card, plan)
+        return ModeSbc(card, plan, samples)
     if isinstance(plan, PhaseCoverageCampaign):
-        return PhaseCoverage(card, plan)
+        return PhaseCoverage(card, plan, samples)
     if isinstance(plan, StatisticCampaign):
-        return Statistic(card, plan)
+        return Statistic(card, plan, samples)
     raise ValueError("a card without a campaign")
 
 

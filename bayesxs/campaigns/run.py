@@ -17,7 +17,7 @@ from bayesxs.campaigns.kind import Figures, Kind, Planned
 from bayesxs.campaigns.resampling import Resampling
 from bayesxs.campaigns.sbc import Sbc
 from bayesxs.campaigns.sensitivity import Sensitivity
-from bayesxs.cards.build_counted import build_samples, counted_inputs
+from bayesxs.cards.build_counted import counted_inputs
 from bayesxs.cards.campaign import (
     BootstrapCampaign,
     Campaign,
@@ -27,7 +27,7 @@ from bayesxs.cards.campaign import (
     SensitivityCampaign,
 )
 from bayesxs.cards.card import Card, differing_keys, load_card, to_toml
-from bayesxs.cards.counted import CountedCard, counted_toml, is_counted, load_counted_card
+from bayesxs.cards.counted import CountedCard, is_counted, load_counted_card
 from bayesxs.engine.cluster import existing_scheduler, local_cluster
 from bayesxs.engine.results import Results, Task
 from bayesxs.engine.work import work
@@ -35,8 +35,8 @@ from bayesxs.errors import InputError, words
 from bayesxs.progress import Reporter
 from bayesxs.report.calibration import render_campaign
 from bayesxs.report.style import to_png
+from bayesxs.runs.learned import begin, card_samples, refuse_changes, upstream
 from bayesxs.runs.pipeline import COMMANDS, Analysis, device
-from bayesxs.runs.sensitivity import refuse_changes
 from bayesxs.session import prepare_jax
 from bayesxs.storage.atomic import (
     read_bytes,
@@ -148,21 +148,19 @@ def run_counted_campaign(
     _check(card.campaign, workers, source)
     reporter = Reporter(progress)
     with RunFolder.create(folder, resume=resume) as opened:
-        if present(opened.path / CONFIG):
-            refuse_changes(card, opened)
+        refuse_changes(card, opened)
         key = content_key(
             "campaign",
             sections=card.model_dump(mode="json", exclude={"scan", "sampler", "data"}),
+            upstream=upstream(card),
             files=counted_inputs(card),
             versions={"bayesxs": package_version()},
         )
-        kind = counted_kind(card)
         if opened.stage_is_current("campaign", key):
             reporter.line("campaign: up to date")
         else:
-            build_samples(card)  # bad input ends here, before anything is written
-            write_text(opened.path / CONFIG, counted_toml(card))
-            opened.record(device=device(), seeds={"seed": card.seed})
+            kind = counted_kind(card, card_samples(card, opened, reporter))
+            begin(card, opened)
             with opened.stage("campaign", key) as stage:
                 campaign_stage(kind, stage, reporter, workers, scheduler)
         return write_campaign_page(opened)

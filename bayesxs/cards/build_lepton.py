@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from bayesxs.cards.build_nature import build_nature
@@ -12,6 +13,7 @@ from bayesxs.experiment.beams import dune_experiment, learn_together
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.learn import Training
 from bayesxs.experiment.lepton import Chosen, lepton_samples
+from bayesxs.experiment.near import NearData
 from bayesxs.experiment.settings import Grid
 from bayesxs.inputs.globes.dune import MASS, MEGAWATT
 from bayesxs.learning.training import Schedule
@@ -33,19 +35,19 @@ def build_lepton_samples(
     Raises:
         InputError: a PDF set is not found.
     """
-    beams = _beams(card, own)
-    chosen: Chosen
-    if own.cross_section == "learned":
-        fitted = ("mu", "anti_mu") if own.near == "muons" else ()
-        schedule = Schedule(0, 1e-3, 0, gauss_newton_steps=own.gauss_newton_steps)
-        chosen = learn_together(
-            [beam.near_data(samples=fitted) for beam in beams],
-            training=Training(schedule=schedule, share="helicity"),
-            key=card.seed,
-            progress=progress,
-        )
-    else:
-        chosen = own.cross_section
+    beams = build_beams(card, own)
+    if own.cross_section != "learned":
+        return samples_of_beams(card, own, beams, own.cross_section)
+    learned = learn_together(
+        build_near(own, beams), training=build_training(own), key=card.seed, progress=progress
+    )
+    return samples_of_beams(card, own, beams, learned)
+
+
+def samples_of_beams(
+    card: CountedCard, own: LeptonConfiguration, beams: Sequence[Experiment], chosen: Chosen
+) -> LeptonSamples:
+    """Return the samples of a card's beams, fitted with a cross section of these."""
     factor = own.power_MW / MEGAWATT * own.mass_kt / MASS
     assert card.nature is not None
     return lepton_samples(
@@ -57,7 +59,12 @@ def build_lepton_samples(
     )
 
 
-def _beams(card: CountedCard, own: LeptonConfiguration) -> list[Experiment]:
+def build_beams(card: CountedCard, own: LeptonConfiguration) -> list[Experiment]:
+    """Return both beams.
+
+    Raises:
+        InputError: a PDF set is not found.
+    """
     assert card.nature is not None
     nature = build_nature(card.nature, _NEUTRINOS, card.seed)
     assumed = None
@@ -67,3 +74,15 @@ def _beams(card: CountedCard, own: LeptonConfiguration) -> list[Experiment]:
     bins = (own.lepton_energies, own.angles)
     grid = Grid(g.energy_order, g.lepton_energies, g.z, g.nodes_x, g.nodes_q2, bins, g.x_max)
     return [dune_experiment(mode, nature, assumed=assumed, grid=grid) for mode in _MODES]
+
+
+def build_near(own: LeptonConfiguration, beams: Sequence[Experiment]) -> list[NearData]:
+    """Return the near data of each beam that cross sections are learned from."""
+    fitted = ("mu", "anti_mu") if own.near == "muons" else ()
+    return [beam.near_data(samples=fitted) for beam in beams]
+
+
+def build_training(own: LeptonConfiguration) -> Training:
+    """Return how the networks are trained: one of five functions for each helicity."""
+    schedule = Schedule(0, 1e-3, 0, gauss_newton_steps=own.gauss_newton_steps)
+    return Training(schedule=schedule, share="helicity")

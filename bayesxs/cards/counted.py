@@ -27,7 +27,12 @@ from bayesxs.errors import InputError
 from bayesxs.storage.inner import InnerPath
 
 MARK: Final = "configuration"
-_PATH_KEYS: Final = ((MARK, "path"), ("flux_shape", "path"), ("data", "path"))
+_PATH_KEYS: Final = (
+    (MARK, "path"),
+    (MARK, "weights"),
+    ("flux_shape", "path"),
+    ("data", "path"),
+)
 
 Points = Annotated[int, Field(ge=2, le=1000)]
 
@@ -253,6 +258,9 @@ class CountedCard(Section):
         if own.cross_section == "assumed" and self.assumed is None:
             allowed = "needs a table [assumed]"
             raise conflict(f"{MARK}.cross_section", f'"{own.cross_section}"', allowed)
+        if own.weights and own.cross_section != "learned":
+            allowed = f'none with {MARK}.cross_section = "{own.cross_section}"'
+            raise conflict(f"{MARK}.weights", "given", allowed)
         for key, given, needed in (
             ("flux_shape.type", str(self.flux_shape.type), "none"),
             ("energy_scale", f"{self.energy_scale:g}", "0"),

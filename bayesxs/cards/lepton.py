@@ -33,6 +33,9 @@ class LeptonConfiguration(Section):
     """Fiducial mass [kt]."""
     power_MW: Annotated[float, Field(gt=0, le=1e3)] = 1.2
     """Power of the beam [MW]."""
+    weights: str = ""
+    """File of networks trained for this card or a like one, `network.safetensors` of a folder, with
+    which training is skipped; empty for none."""
     near: Literal["muons", "all"] = "muons"
     """Near data that are learned from: of muons, from which electrons follow, or of both."""
     lepton_energies: Annotated[int, Field(ge=4, le=200)] = 16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -72,23 +72,28 @@ def run_samples(
     resume: bool,
     overrides: list[str],
     quiet: bool,
+    command: Literal["run", "train"] = "run",
 ) -> Path:
     """Sample every ordering and octant of a card; return the path of the report.
+
+    With the command "train" learn its cross section only, and return the path of the networks.
 
     Raises:
         InputError: bad input, or a preset, which such cards do not have.
     """
     name = card.stem if card is not None else "default"
     folder = out if out is not None else RUNS / name
-    with interruptible(f"bayesxs run --resume --out {shlex.quote(str(folder))}"):
+    with interruptible(f"bayesxs {command} --resume --out {shlex.quote(str(folder))}"):
         resolved, _ = card_of_samples(folder, card, preset, overrides)
 
         from bayesxs.session import prepare_run
 
         prepare_run(resolved.sampler.chains)
         from bayesxs.runs.counted import run_counted
+        from bayesxs.runs.learned import train_counted
 
-        return run_counted(resolved, folder, resume=resume, progress=not quiet)
+        carry_out = run_counted if command == "run" else train_counted
+        return carry_out(resolved, folder, resume=resume, progress=not quiet)
 
 
 def card_of_samples(

@@ -144,6 +144,9 @@ def train(
     quiet: QuietOption = False,
 ) -> None:
     """Start a run folder and train the network only."""
+    if is_of_samples(card, out, resume):
+        run_samples(card, preset, out, resume, overrides or [], quiet, "train")
+        return
     _start(card, preset, out, resume, overrides or [], quiet, ("train",))
 
 

@@ -201,6 +201,8 @@ class _Folded:
         if self._learned is not None:
             operator = build_operator(quadrature, geometry.energies, geometry.nodes)
             return operator.response(self._learned.targets[target.name].mean, clamp=True)
+        if self._kind == "truth" and quadrature is geometry.cell_quadrature:
+            return geometry.true_cell_rows
         value = exact_cross_section(self._functions(target), quadrature)
         return fold(quadrature, geometry.energies, value)
 

@@ -32,21 +32,22 @@ FORMAT = "bayesxs-network-1"
 MOST_BYTES = 200_000_000
 
 
-def conditions(experiment: Experiment) -> dict[str, object]:
-    """Return the beam, range and phase space that the weights of an experiment depend on."""
-    low, high = experiment.energy_range
+def conditions(*beams: Experiment) -> dict[str, object]:
+    """Return the beams, range and phase space that weights depend on, of one experiment a beam."""
+    low, high = beams[0].energy_range
     return {
-        "beam": experiment.samples[0].beam,
+        "beam": ", ".join(own.samples[0].beam for own in beams),
         "energy_min_GeV": low,
         "energy_max_GeV": high,
-        "x_max": experiment.space.x_max,
+        "x_max": beams[0].space.x_max,
     }
 
 
 def lepton_of(target: str) -> Lepton:
-    """Return the lepton of a target by its name, such as "anti_mu"."""
-    flavor = target.removeprefix("anti_")
-    return Lepton(LEPTON_MASS[flavor], 1 if flavor == target else -1)
+    """Return the lepton of a target by its name, such as "anti_mu" or "anti_mu, beam 1"."""
+    name = target.partition(",")[0]
+    flavor = name.removeprefix("anti_")
+    return Lepton(LEPTON_MASS[flavor], 1 if flavor == name else -1)
 
 
 def write_networks(

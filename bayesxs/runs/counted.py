@@ -16,12 +16,11 @@ from bayesxs.cards.build_counted import (
     build_chains,
     build_likelihood,
     build_modes,
-    build_samples,
     build_truth,
     counted_inputs,
     reactor_prior,
 )
-from bayesxs.cards.counted import CountedCard, ExpectedData, SimulatedData, counted_toml
+from bayesxs.cards.counted import CountedCard, ExpectedData, SimulatedData
 from bayesxs.cards.lepton import LeptonConfiguration
 from bayesxs.detector.samples import CountedSamples
 from bayesxs.inference.counted import CountedLikelihood
@@ -56,13 +55,11 @@ from bayesxs.runs.counted_report import (
     report_key,
     write_report,
 )
-from bayesxs.runs.pipeline import device
-from bayesxs.runs.sensitivity import refuse_changes
-from bayesxs.storage.atomic import write_bytes, write_csv, write_json, write_text
-from bayesxs.storage.inner import present
+from bayesxs.runs.learned import begin, card_samples, refuse_changes, upstream
+from bayesxs.storage.atomic import write_bytes, write_csv, write_json
 from bayesxs.storage.manifest import package_version
 from bayesxs.storage.netcdf import write_netcdf
-from bayesxs.storage.run_folder import CONFIG, RunFolder, Stage, content_key
+from bayesxs.storage.run_folder import RunFolder, Stage, content_key
 
 CITATION: Final = (
     "Posterior made by bayesxs with the GLoBES configuration of DUNE's TDR, arXiv:2103.04797"
@@ -95,11 +92,11 @@ def run_counted(
     """
     reporter = Reporter(progress)
     with RunFolder.create(folder, resume=resume) as opened:
-        if present(opened.path / CONFIG):
-            refuse_changes(card, opened)
+        refuse_changes(card, opened)
         key = content_key(
             STAGE,
             sections=card.model_dump(mode="json", exclude={"scan"}),
+            upstream=upstream(card),
             files=counted_inputs(card),
             versions={"bayesxs": package_version()},
         )
@@ -130,11 +127,10 @@ def report_counted(folder: Path, *, progress: bool = True) -> Path:
 
 def _sample(card: CountedCard, opened: RunFolder, key: str, reporter: Reporter) -> None:
     """Bring the posterior up to date; bad input ends before anything is written."""
-    samples = build_samples(card, reporter.enabled)
+    samples = card_samples(card, opened, reporter)
     likelihood = build_likelihood(card, samples)
     posterior = build_modes(card, likelihood, build_truth(card, samples)[1])
-    write_text(opened.path / CONFIG, counted_toml(card))
-    opened.record(device=device(), seeds={"seed": card.seed})
+    begin(card, opened)
     settings, seed = build_chains(card), derive(card.seed, Purpose.SAMPLER)
     with opened.stage(STAGE, key) as stage:
         pieces = ChainPieces(stage, "modes", settings)

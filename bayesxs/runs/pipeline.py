@@ -264,10 +264,10 @@ class Analysis:
 
     def _train(self, stage: Stage) -> None:
         if self.settings.weights is not None:
-            pinned_stage(self.near, self.settings.weights, stage)
+            pinned_stage((self.near,), self.settings.weights, stage)
         else:
             s = self.settings
-            train_stage(self.near, s.training, s.seed, stage, self.reporter)
+            train_stage((self.near,), s.training, s.seed, stage, self.reporter)
 
     def _run(self, name: str, stage: Stage) -> None:
         if name == "posterior":

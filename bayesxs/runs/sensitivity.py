@@ -9,26 +9,18 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
-from bayesxs.cards.build_counted import build_asimov, build_samples, build_truth, counted_inputs
-from bayesxs.cards.counted import (
-    CountedCard,
-    DuneConfiguration,
-    counted_toml,
-    is_counted,
-    load_counted_card,
-)
+from bayesxs.cards.build_counted import build_asimov, build_truth, counted_inputs
+from bayesxs.cards.counted import CountedCard, DuneConfiguration
 from bayesxs.cards.lepton import LeptonConfiguration
-from bayesxs.errors import InputError, words
 from bayesxs.inference.sensitivity import dcp_scan, octant_scan
 from bayesxs.progress import Reporter
 from bayesxs.report.plots_asimov import scan_figure
 from bayesxs.report.style import to_png
-from bayesxs.runs.pipeline import device
-from bayesxs.storage.atomic import write_bytes, write_csv, write_json, write_text
-from bayesxs.storage.inner import present
+from bayesxs.runs.learned import begin, card_samples, refuse_changes, upstream
+from bayesxs.storage.atomic import write_bytes, write_csv, write_json
 from bayesxs.storage.manifest import package_version
 from bayesxs.storage.netcdf import write_netcdf
-from bayesxs.storage.run_folder import CONFIG, RunFolder, content_key
+from bayesxs.storage.run_folder import RunFolder, content_key
 
 STAGE: Final = "sensitivity"
 SUMMARY: Final = "sensitivity.json"
@@ -58,17 +50,16 @@ def run_sensitivity(
         key = content_key(
             STAGE,
             sections=card.model_dump(mode="json", exclude={"seed"}),
+            upstream=upstream(card),
             files=counted_inputs(card),
             versions={"bayesxs": package_version()},
         )
-        if present(opened.path / CONFIG):
-            refuse_changes(card, opened)
+        refuse_changes(card, opened)
         if opened.stage_is_current(STAGE, key):
             reporter.line("sensitivity: up to date")
             return Path(opened.path)
-        samples = build_samples(card, progress)  # bad input ends here, before anything is written
-        write_text(opened.path / CONFIG, counted_toml(card))
-        opened.record(device=device())
+        samples = card_samples(card, opened, reporter)
+        begin(card, opened)
         with opened.stage(STAGE, key) as stage:
             asimov = build_asimov(card, samples)
             quantities = card.scan.quantities
@@ -89,17 +80,6 @@ def run_sensitivity(
             write_json(stage.output(SUMMARY), found)
         reporter.line(f"sensitivity: {in_words(found)}")
         return Path(opened.path)
-
-
-def refuse_changes(card: CountedCard, opened: RunFolder) -> None:
-    """Refuse a folder that was made with another card.
-
-    Raises:
-        InputError: it was.
-    """
-    config = opened.path / CONFIG
-    if not is_counted(config) or load_counted_card(config) != card:
-        raise InputError(f"{opened.path}: was made with another card: choose another {words().out}")
 
 
 def _scans(

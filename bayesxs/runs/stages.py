@@ -28,7 +28,7 @@ from bayesxs.learning.gaussian_process import STEPS
 from bayesxs.progress import Reporter
 from bayesxs.runs.chains import CHAINS, ChainPieces, Posterior, write_posterior
 from bayesxs.runs.settings import RunSettings
-from bayesxs.runs.training import NETWORK
+from bayesxs.runs.training import NETWORK, trained_networks
 from bayesxs.storage.netcdf import read_dataset, tree_writer, write_netcdf
 from bayesxs.storage.run_folder import RunFolder, Stage
 
@@ -39,9 +39,7 @@ def uncertainty_stage(
     near: NearData, settings: RunSettings, folder: RunFolder, stage: Stage, reporter: Reporter
 ) -> None:
     """Find mean and modes of every target's cross section, and how it follows flux and response."""
-    networks = read_networks(
-        folder.path / NETWORK, list(near.detectors), conditions(near.experiment)
-    )
+    networks = trained_networks((near,), folder.path / NETWORK)
 
     def bar(name: str) -> AbstractContextManager[Callable[..., None]]:
         return reporter.bar(f"cross-section modes, {name}", STEPS)

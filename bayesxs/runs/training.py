@@ -11,10 +11,17 @@ import numpy as np
 
 from bayesxs.errors import InputError, words
 from bayesxs.experiment.judge import FitJudge, Judge
-from bayesxs.experiment.learn import Family, Training, families, groups, train_group
-from bayesxs.experiment.near import NearData
+from bayesxs.experiment.learn import (
+    Family,
+    Training,
+    families_of_beams,
+    groups,
+    in_beam,
+    train_group,
+)
+from bayesxs.experiment.near import NearData, NearDetector
 from bayesxs.experiment.weights import conditions, read_networks, write_networks
-from bayesxs.learning.network import Network
+from bayesxs.learning.network import Average, Network
 from bayesxs.progress import Reporter
 from bayesxs.runs.files import TRAINING
 from bayesxs.storage.atomic import read_bytes, write_bytes, write_csv
@@ -27,14 +34,15 @@ NETWORK = "network.safetensors"
 
 
 def train_stage(
-    near: NearData, training: Training, seed: int, stage: Stage, reporter: Reporter
+    near: Sequence[NearData], training: Training, seed: int, stage: Stage, reporter: Reporter
 ) -> None:
-    """Learn every target's structure functions."""
-    networks: dict[str, list[Network]] = {name: [] for name in near.sources}
+    """Learn every target's structure functions from the near data of one beam or several."""
+    detectors = near_detectors(near)
+    networks: dict[str, list[Network]] = {name: [] for name in detectors}
     rows: list[dict[str, Any]] = []
     clock = time.perf_counter()
-    for family in families(near, training):
-        judges = {name: judge_of(near, name) for name in family.targets}
+    for family in families_of_beams(near, training):
+        judges = {name: judge_of(detectors[name]) for name in family.targets}
         stage.notes["operator_seconds"] = time.perf_counter() - clock
         for group in groups(training.members):
             log = TrainingLog(stage, family, judges, group)
@@ -59,25 +67,44 @@ def train_stage(
                     networks[name].append(own)
             rows += log.rows
         clock = time.perf_counter()
-    write_networks(stage.output(NETWORK), networks, conditions(near.experiment))
+    write_networks(stage.output(NETWORK), networks, conditions(*(own.experiment for own in near)))
     write_csv(stage.output(TRAINING), {name: [row[name] for row in rows] for name in rows[0]})
 
 
-def pinned_stage(near: NearData, source: Path, stage: Stage) -> None:
+def pinned_stage(near: Sequence[NearData], source: Path, stage: Stage) -> None:
     """Take over the weights of a file in place of training.
 
     Raises:
         InputError: they are not those of these targets and conditions.
     """
     path = stage.output(NETWORK)
-    read_networks(source, list(near.detectors), conditions(near.experiment))
+    trained_networks(near, source)
     remove(path.with_name(TRAINING))  # of an earlier training, now replaced
     write_bytes(path, read_bytes(source))
 
 
-def judge_of(near: NearData, name: str) -> Judge | FitJudge:
+def trained_networks(near: Sequence[NearData], path: Path) -> dict[str, Average]:
+    """Read the networks of every target from a file of weights, by the names of `in_beam`.
+
+    Raises:
+        InputError: they are not those of these targets and conditions.
+    """
+    return read_networks(
+        path, list(near_detectors(near)), conditions(*(n.experiment for n in near))
+    )
+
+
+def near_detectors(near: Sequence[NearData]) -> dict[str, NearDetector]:
+    """Return the near detectors of every target of one beam or several."""
+    return {
+        in_beam(name, beam, len(near) > 1): detector
+        for beam, own in enumerate(near)
+        for name, detector in own.detectors.items()
+    }
+
+
+def judge_of(detector: NearDetector) -> Judge | FitJudge:
     """Return what tells how well a network does, by the truth where near data are made with one."""
-    detector = near.detectors[name]
     if detector.source.measured:
         return FitJudge(detector)
     return Judge(detector.geometry, {"near": detector.geometry.target.near_flux})
@@ -106,7 +133,8 @@ class TrainingLog:
         self.judges = judges
         self.members = members
         last = f"-{members[-1]}" if len(members) > 1 else ""
-        self.label = f"{'-'.join(family.targets)}-{members[0]}{last}"
+        targets = "-".join(family.targets).replace(", beam ", "-beam-")
+        self.label = f"{targets}-{members[0]}{last}"
         self.rows: list[dict[str, Any]] = []
         self._clock = time.perf_counter()
 
