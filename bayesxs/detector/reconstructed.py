@@ -81,9 +81,12 @@ def reconstructed_samples(
         scale_error: relative, of the energy scale of the samples of each lepton.
 
     Raises:
-        InputError: a cross section of a name that the configuration has not, a channel without
-            flux or a sample without components though its beam runs, or nothing is expected.
+        InputError: a cross section of a name that the configuration has not, or of values that are
+            none; modes of another shape, or an error that is none; a channel without flux or a
+            sample without components or without bins though its beam runs; nothing is expected.
     """
+    if not 0.0 <= scale_error < 1.0:
+        raise InputError.at(configuration.source, "scale_error", scale_error, "from 0 to 1")
     replaced = cross_sections or {}
     for name in replaced:
         if name not in configuration.cross_sections:
@@ -91,6 +94,7 @@ def reconstructed_samples(
             raise InputError.at(configuration.source, "cross section", name, allowed)
     sections: dict[str, CrossSection] = {**configuration.cross_sections, **replaced}
     energy = 0.5 * (configuration.true[:-1] + configuration.true[1:])
+    changes = _modes(configuration, flux_modes, energy)
     groups: dict[tuple[object, ...], list[tuple[Channel, Float]]] = {}
     for channel in configuration.channels:
         events = _events(configuration, channel, sections[channel.cross_section], energy)
@@ -100,8 +104,6 @@ def reconstructed_samples(
         kind = flavors if channel.oscillates else None
         key = (channel.sample, kind, channel.errors, _flux(channel) if flux_modes else "")
         groups.setdefault(key, []).append((channel, events))
-    if not groups:
-        raise InputError(f"{configuration.source}: no channel expects any events")
     names = _counting(configuration, [members[0][0] for members in groups.values()])
     sources = [_flux(members[0][0]) for members in groups.values()]
     fluxes = list(dict.fromkeys(sources))
@@ -109,10 +111,8 @@ def reconstructed_samples(
         _added(names, members, fluxes.index(source) if flux_modes else 0)
         for source, members in zip(sources, groups.values(), strict=True)
     )
-    modes = dict.fromkeys(fluxes, flux_modes(energy)) if flux_modes else {}
-    centers = 0.5 * (configuration.reconstructed[:-1] + configuration.reconstructed[1:])
-    windows = np.array([configuration.windows[name] for name in names])
-    inside = (centers >= windows[:, :1]) & (centers <= windows[:, 1:])
+    modes = {} if changes is None else dict.fromkeys(fluxes, changes)
+    inside = _inside(configuration, names)
     baseline = Baseline(configuration.length, configuration.density)
     edges = configuration.reconstructed
     leptons = _leptons(components, len(names))
@@ -127,7 +127,7 @@ def _counting(configuration: Configuration, channels: Sequence[Channel]) -> tupl
     """Return the samples that have components; others are left out if their beam does not run.
 
     Raises:
-        InputError: a sample whose beam runs has none.
+        InputError: a sample whose beam runs has none, or no beam runs.
     """
     having = {channel.sample for channel in channels}
     for channel in configuration.channels:
@@ -136,7 +136,43 @@ def _counting(configuration: Configuration, channels: Sequence[Channel]) -> tupl
             raise InputError.at(
                 configuration.source, f"sample {channel.sample}", "no component", allowed
             )
+    if not having:
+        raise InputError(f"{configuration.source}: no channel expects any events: no beam runs")
     return tuple(name for name in configuration.samples if name in having)
+
+
+def _inside(configuration: Configuration, names: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which bins of samples are analysed, (samples, bins).
+
+    Raises:
+        InputError: none of a sample.
+    """
+    centers = 0.5 * (configuration.reconstructed[:-1] + configuration.reconstructed[1:])
+    windows = np.array([configuration.windows[name] for name in names])
+    inside = (centers >= windows[:, :1]) & (centers <= windows[:, 1:])
+    for row in np.flatnonzero(~inside.any(axis=1))[:1]:
+        low, high = windows[row]
+        allowed = f"the center of a bin inside: they run from {centers[0]:g} to {centers[-1]:g} GeV"
+        shown = f"{low:g} to {high:g} GeV"
+        raise InputError.at(configuration.source, f"window of {names[row]}", shown, allowed)
+    return inside
+
+
+def _modes(
+    configuration: Configuration, flux_modes: Callable[[Float], Float] | None, energy: Float
+) -> Float | None:
+    """Return the modes of the shape of a flux, (m, true energies); None where it is known.
+
+    Raises:
+        InputError: they have another shape, or are not finite.
+    """
+    if flux_modes is None:
+        return None
+    found = np.asarray(flux_modes(energy), float)
+    if found.ndim != 2 or found.shape[1] != len(energy) or not np.all(np.isfinite(found)):
+        allowed = f"finite, one row for each mode, shape (m, {len(energy)})"
+        raise InputError.at(configuration.source, "flux_modes", f"shape {found.shape}", allowed)
+    return found
 
 
 def _leptons(components: Sequence[Component], samples: int) -> list[str]:
@@ -163,7 +199,13 @@ def _events(
         place = f"channel {channel.name}: flux of {kind}"
         allowed = f"above 0 at some energy in beam {channel.beam}"
         raise InputError.at(configuration.source, place, 0.0, allowed)
-    rate = flux * cross_section(channel.pdg_out, energy) * channel.pre
+    value = np.asarray(cross_section(channel.pdg_out, energy), float)
+    if value.shape != energy.shape or not np.all((value >= 0.0) & (value < np.inf)):
+        shown = f"shape {value.shape}" if value.shape != energy.shape else np.min(value)
+        allowed = f"0 or above and finite, shape {energy.shape}"
+        place = f"cross section {channel.cross_section} of {channel.pdg_out}"
+        raise InputError.at(configuration.source, place, shown, allowed)
+    rate = flux * value * channel.pre
     rate *= configuration.exposure(channel.beam) * channel.weight
     return channel.post[:, None] * configuration.matrices[channel.matrix] * rate
 

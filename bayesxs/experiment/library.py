@@ -25,8 +25,9 @@ from bayesxs.experiment.uncertainty import (
 from bayesxs.inference.bootstrap import bootstrap as fit_bootstrap
 from bayesxs.inference.likelihood import Likelihood
 from bayesxs.inference.model import initial_values
+from bayesxs.inference.points import check_names
 from bayesxs.inference.posterior import add_bootstrap, posterior_tree
-from bayesxs.inference.priors import Prior
+from bayesxs.inference.priors import Prior, check_ordering, check_priors
 from bayesxs.inference.sampling import NutsSampler, SamplerSettings, curvature_covariance, joined
 from bayesxs.inputs.flux import (
     COLUMNS,
@@ -280,7 +281,8 @@ def sample(
         Groups posterior and sample_stats, as ArviZ takes them.
 
     Raises:
-        InputError: a prior of an unknown parameter.
+        InputError: a prior of an unknown parameter, one that cannot be normalised, or one of dm31
+            that holds both orderings.
 
     Example:
         >>> few = bayesxs.SamplerSettings(chains=1, warmup=5, draws=5)
@@ -289,6 +291,7 @@ def sample(
         (1, 5)
     """
     chosen = settings or SamplerSettings()
+    check_ordering("sample", priors)
     model = likelihood.model(priors)
     count = len(likelihood.nuisances)
     start = initial_values(priors, likelihood.parameters, count, near=likelihood.near)
@@ -325,11 +328,17 @@ def bootstrap(
     Returns:
         Group bootstrap: estimates over replica; those of the data are its attributes mle_NAME.
 
+    Raises:
+        InputError: as `sample`.
+
     Example:
         >>> tree = bayesxs.bootstrap(far, exp.priors, replicas=5, progress=False)
         >>> tree["bootstrap"]["dm31"].shape
         (5,)
     """
+    check_names("priors", priors)
+    check_priors("bootstrap", priors)
+    check_ordering("bootstrap", priors)
     channels, fixed = likelihood.channels, likelihood.parameters
     start = {name: float(getattr(fixed, name)) for name in priors}
     tree = xr.DataTree()

@@ -39,7 +39,7 @@ from bayesxs.inference.far_data import FarBins, FarData, check_same_data
 from bayesxs.inference.model import far_detector_model
 from bayesxs.inference.nuisances import Nuisance, WithNuisances
 from bayesxs.inference.points import Eta, Theta, check_names, eta_of, scalar, theta_of
-from bayesxs.inference.priors import Prior, prior_box
+from bayesxs.inference.priors import Prior, check_priors, prior_box
 from bayesxs.learning.near_term import NearTerm, near_log_prob
 from bayesxs.physics.oscillation import (
     Baseline,
@@ -247,9 +247,10 @@ class Likelihood(WithNuisances):
             marginalize_octant: whether to sum over the octant of s2_23.
 
         Raises:
-            InputError: a prior of an unknown parameter.
+            InputError: a prior of an unknown parameter, or one that cannot be normalised.
         """
         check_names("priors", priors)
+        check_priors("likelihood", priors)
         box = prior_box(priors)
         low, high = (
             OscillationParameters(

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from jax import Array
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from bayesxs.inference.circle import TURN
 from bayesxs.inference.counted import CountedLikelihood
@@ -37,11 +38,12 @@ def phase_density(posterior: ModePosterior, draws: ModeDraws) -> xr.Dataset:
 
     Returns:
         Over mode and dcp (rad, from -pi): density of each mode and error, its Monte Carlo error;
-        total, over dcp, and total_error.
+        total, over dcp, and total_error; log_total, of any size, and log_total_error.
     """
     dcp = np.linspace(-np.pi, np.pi, GRID, endpoint=False)
     density, error = [], []
-    for mode, z in zip(draws.modes, draws.z, strict=True):
+    logs = np.empty((2, len(draws.modes), GRID))
+    for number, (mode, z) in enumerate(zip(draws.modes, draws.z, strict=True)):
         flat = z.reshape(-1, z.shape[-1])
         step = max(1, len(flat) // _DRAWS)
         own = Mode(*map(jnp.asarray, mode))
@@ -50,18 +52,32 @@ def phase_density(posterior: ModePosterior, draws: ModeDraws) -> xr.Dataset:
         p /= p.sum(axis=1, keepdims=True) * TURN / GRID
         density.append(p.mean(axis=0))
         error.append(p.std(axis=0) / np.sqrt(len(p)))
+        whole = logsumexp(log, axis=1, keepdims=True) + np.log(TURN / GRID)
+        logs[:, number] = _log_mean(log - whole)
     weights = draws.probabilities
     total = weights @ np.array(density)
     total_error = np.sqrt(weights**2 @ np.array(error) ** 2)
+    parts = logs[0] + (draws.log_weights - logsumexp(draws.log_weights))[:, None]
+    log_total = logsumexp(parts, axis=0)
+    log_error = np.sqrt(np.sum((np.exp(parts - log_total) * logs[1]) ** 2, axis=0))
     return xr.Dataset(
         {
             "density": (("mode", "dcp"), np.array(density)),
             "error": (("mode", "dcp"), np.array(error)),
             "total": ("dcp", total),
             "total_error": ("dcp", total_error),
+            "log_total": ("dcp", log_total),
+            "log_total_error": ("dcp", log_error),
         },
         {"dcp": dcp, "mode": [mode.name for mode in draws.modes]},
     )
+
+
+def _log_mean(log: Float) -> Float:
+    """Return log of the mean of exponentials over draws, and its Monte Carlo error, (2, n)."""
+    shares = np.exp(log - log.max(axis=0))
+    mean = shares.mean(axis=0)
+    return np.stack([np.log(mean) + log.max(axis=0), shares.std(axis=0) / mean / np.sqrt(len(log))])
 
 
 @jax.jit
@@ -84,8 +100,8 @@ def savage_dickey(phases: xr.Dataset, dcp: float) -> Evidence:
         dcp: one of its phases.
     """
     place = int(np.argmin(np.abs((phases["dcp"].values - dcp + np.pi) % TURN - np.pi)))
-    value, error = (float(phases[name][place]) for name in ("total", "total_error"))
-    return Evidence(float(np.log(max(value, 1e-300) * TURN)), error / max(value, 1e-300))
+    log, error = (float(phases[name][place]) for name in ("log_total", "log_total_error"))
+    return Evidence(log + float(np.log(TURN)), error)
 
 
 def weighted_interval(values: Float, weights: Float, mass: float) -> list[float]:
@@ -167,6 +183,7 @@ def summarise_reweighted(found: Reweighted) -> dict[str, Any]:
 
 def _mode(draws: ModeDraws, i: int) -> dict[str, Any]:
     mode, evidence = draws.modes[i], draws.evidences[i]
+    weights = draws.log_weights
     dims = ("chain", "draw")
     lines = xr.Dataset(
         {
@@ -181,6 +198,8 @@ def _mode(draws: ModeDraws, i: int) -> dict[str, Any]:
         "octant": "upper" if mode.upper else "lower",
         "probability": float(draws.probabilities[i]),
         "probability_error": float(draws.errors[i]),
+        # Of what is less probable than the least number
+        "log_probability": float(weights[i] - logsumexp(weights)),
         "log_evidence": evidence.log,
         "log_evidence_error": evidence.error,
         "divergences": int(draws.statistics["diverging"][i].sum()),

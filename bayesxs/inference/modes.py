@@ -30,7 +30,7 @@ from numpyro.distributions import constraints
 from bayesxs.errors import InputError
 from bayesxs.inference.circle import TURN, on_branch
 from bayesxs.inference.counted import CountedLikelihood
-from bayesxs.inference.priors import Flat, Gaussian, Prior
+from bayesxs.inference.priors import Flat, Gaussian, Prior, check_priors
 from bayesxs.physics.oscillation import OscillationParameters
 
 Float = NDArray[np.float64]
@@ -210,14 +210,15 @@ def mode_posterior(
         density: prior in g/cm^3, or a value; that of the detector if not given.
 
     Raises:
-        InputError: a prior of dcp or of something unknown, of dm31 that reaches zero, or of s2_23
-            that leaves out an octant.
+        InputError: a prior of dcp or of something unknown, one that cannot be normalised, of dm31
+            that reaches zero, or of s2_23 that leaves out an octant; a density that is none.
     """
     given: dict[str, Prior] = dict(priors)
     for name in given:
         if name not in (*_PLAIN, "s2_23", "dm31"):
             allowed = f"one of {', '.join((*_PLAIN, 's2_23', 'dm31'))}; dcp is uniform"
             raise InputError.at("modes", "priors", name, allowed)
+    check_priors("modes", given)
     _check_octants(given.get("s2_23"))
     _check_size(given.get("dm31"))
     params = likelihood.parameters
@@ -226,8 +227,11 @@ def mode_posterior(
     if "dm31" in fixed:
         fixed["dm31"] = jnp.abs(fixed["dm31"] - center)
     if isinstance(density, Flat | Gaussian):
+        check_priors("modes", {"density": density})
         given["density"] = density
     else:
+        if density is not None and not 0.0 <= density < np.inf:
+            raise InputError.at("modes", "density", density, "a prior, or g/cm^3, 0 or above")
         own_density = likelihood.rates.baseline.density if density is None else density
         fixed["density"] = jnp.asarray(own_density, dtype=float)
     ends = [(p.low, p.high) if isinstance(p, Flat) else (0.0, 1.0) for p in given.values()]

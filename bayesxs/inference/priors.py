@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from numpyro import distributions as dist
 
 from bayesxs.constants import PHYSICAL_RANGE
+from bayesxs.errors import InputError
 from bayesxs.inference.circle import TURN, WrappedNormal, on_branch
 from bayesxs.physics.oscillation import OscillationParameters
 from bayesxs.types import Floats
@@ -44,6 +45,68 @@ class Gaussian(NamedTuple):
 
 
 type Prior = Flat | Gaussian
+
+
+def check_priors(source: object, priors: Mapping[str, Prior]) -> None:
+    """Refuse priors that cannot be normalised or reach beyond what a parameter can be.
+
+    Args:
+        source: named in messages.
+        priors: by the names of `OscillationParameters`; others, such as density, are above zero.
+
+    Raises:
+        InputError: naming the first of them.
+    """
+    for name, prior in priors.items():
+        check_prior(source, f"priors.{name}", name, prior)
+
+
+def check_prior(source: object, key: str, name: str, prior: object) -> None:
+    """Refuse a prior that cannot be normalised or reaches beyond what its parameter can be.
+
+    Args:
+        source: named in messages.
+        key: what messages call the prior.
+        name: of the parameter, as for `check_priors`.
+        prior: to be checked.
+
+    Raises:
+        InputError: it is one.
+    """
+    ends = PHYSICAL_RANGE.get(name, (0.0, np.inf))
+    if isinstance(prior, Gaussian):
+        if not (np.isfinite(prior.mean) and 0.0 < prior.sd < np.inf):
+            allowed = "a finite mean, and a standard deviation above 0 and finite"
+            raise InputError.at(source, key, tuple(prior), allowed)
+    elif not isinstance(prior, Flat):
+        raise InputError.at(source, key, prior, "Flat(low, high) or Gaussian(mean, sd)")
+    elif not -np.inf < prior.low < prior.high < np.inf:
+        allowed = "finite ends, low < high: another prior cannot be normalised"
+        raise InputError.at(source, key, tuple(prior), allowed)
+    elif name == "dcp":
+        if prior.high - prior.low > TURN + 1e-9:
+            raise InputError.at(source, key, tuple(prior), "one turn at most")
+    elif not ends[0] <= prior.low < prior.high <= ends[1]:
+        allowed = f"ends from {ends[0]:g} to {ends[1]:g}"
+        raise InputError.at(source, key, tuple(prior), allowed)
+
+
+def check_ordering(source: object, priors: Mapping[str, Prior]) -> None:
+    """Refuse a prior of dm31 that holds both orderings, between which no chain moves.
+
+    Raises:
+        InputError: it does.
+    """
+    prior = priors.get("dm31")
+    if prior is None:
+        return
+    if isinstance(prior, Flat):
+        low, high = prior
+    else:
+        low, high = prior.mean - 5.0 * prior.sd, prior.mean + 5.0 * prior.sd
+    if low < 0.0 < high:
+        allowed = "values of one sign: chains do not move between mass orderings; sample each alone"
+        raise InputError.at(source, "priors.dm31", tuple(prior), allowed)
 
 
 def is_circular(name: str, prior: Prior) -> bool:

@@ -22,13 +22,15 @@ from bayesxs.errors import InputError
 from bayesxs.inference.circle import TURN
 from bayesxs.inference.evidence import normalised
 from bayesxs.inference.mode_trees import PER_DRAW, mode_priors
-from bayesxs.inference.priors import Flat, Gaussian, Prior, log_density
+from bayesxs.inference.posterior import PUBLIC_NAMES
+from bayesxs.inference.priors import Flat, Gaussian, Prior, check_prior, log_density
 
 Float = NDArray[np.float64]
 
 # A prior, or the log of another one's density, up to a constant, of an array of values
 type OtherPrior = Prior | Callable[[Float], Float]
 
+_OWN_NAMES: Final = {public: name for name, public in PUBLIC_NAMES.items()}
 _DCP: Final = Flat(-np.pi, np.pi)
 
 
@@ -60,8 +62,8 @@ def reweighted(
         rng: chooses draws.
 
     Raises:
-        InputError: a parameter that was not free, a flat prior beyond the sampled range, a density
-            that is not a number, or one that leaves no draw.
+        InputError: a parameter that was not free, a flat prior beyond the sampled range, one that
+            cannot be normalised, a density that is not a number, or one that leaves no draw.
     """
     drawn = tree["posterior"].to_dataset()
     old = mode_priors(tree) | {"dcp": _DCP}
@@ -69,6 +71,8 @@ def reweighted(
     for name, prior in priors.items():
         if name not in old:
             raise InputError.at("reweighting", "prior", name, f"one of {', '.join(old)}")
+        if isinstance(prior, Flat | Gaussian):
+            check_prior("reweighting", f"prior of {name}", _OWN_NAMES.get(name, name), prior)
         _check_range(name, prior, old[name])
         values = np.asarray(drawn[name].transpose("mode", *PER_DRAW), float)
         if name == "dm31":

@@ -13,6 +13,7 @@ from bayesxs.report.numbers import (
     Table,
     deviation,
     exponential,
+    listed,
     number,
     power,
     region,
@@ -127,6 +128,7 @@ def render_modes(
         reasons=_reasons(summary),
         sound=f"At least {number(summary['ess_bulk_least'], '{:.0f}')} effective draws of every "
         "number.",
+        excluded=excluded(summary),
         tables=_tables(summary),
         pictures=[p for p in pictures if p.words.section == _SECTION],
         chains=[p for p in pictures if p.words.section == _CHAINS],
@@ -162,7 +164,7 @@ def _tables(summary: Json) -> list[Table]:
         Row(
             f"{m['ordering']} ordering, {m['octant']} octant",
             (
-                _probability(m["probability"], m["probability_error"]),
+                _probability(m),
                 f"{m['log_evidence']:.2f} ± {m['log_evidence_error']:.2f}",
                 str(m["divergences"]),
                 number(m["ess_bulk_least"], "{:.0f}"),
@@ -233,10 +235,29 @@ _OTHER_PRIORS: Final = {
 }
 _DENSITY: Final = Quantity("", "matter density", "matter density", plain_unit="g/cm³")
 _SMALL: Final = 1e-3
+_RIVALS: Final = {
+    "normal_over_inverted": ("normal ordering", "inverted ordering"),
+    "upper_over_lower": ("upper octant", "lower octant"),
+}
+_EXCLUDED: Final = 15.0  # log Bayes factor, that of about five standard deviations
 
 
-def _probability(value: float, error: float) -> str:
-    return f"{_share(value)} ± {error:.4f}" if value >= _SMALL else _share(value)
+def _probability(mode: Json) -> str:
+    value = mode["probability"]
+    if value >= _SMALL:
+        return f"{_share(value)} ± {mode['probability_error']:.4f}"
+    return exponential(mode["log_probability"])
+
+
+def excluded(summary: Json) -> str:
+    """Return what the data exclude among orderings and octants, in a sentence; none if nothing."""
+    found = []
+    for key, (first, second) in _RIVALS.items():
+        log = summary["log_bayes_factor"].get(key, {"value": 0.0})["value"]
+        if abs(log) > _EXCLUDED:
+            loser = second if log > 0.0 else first
+            found.append(f"the {loser} by a Bayes factor of {exponential(abs(log))}")
+    return f"Excluded: {listed(found)}." if found else ""
 
 
 def _share(probability: float) -> str:

@@ -45,6 +45,7 @@ from bayesxs.report.official import posterior_root
 from bayesxs.runs.chains import ChainPieces
 from bayesxs.runs.counted_report import (
     ELECTRONS,
+    LAYOUT,
     MODE_DRAWS,
     PHASES,
     POSTERIOR,
@@ -98,7 +99,7 @@ def run_counted(
             sections=card.model_dump(mode="json", exclude={"scan"}),
             upstream=upstream(card),
             files=counted_inputs(card),
-            versions={"bayesxs": package_version()},
+            versions={"bayesxs": package_version(), "layout": str(LAYOUT)},
         )
         if opened.stage_is_current(STAGE, key):
             reporter.line("posterior: up to date")

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
 from bayesxs.cards.counted import load_counted_card
+from bayesxs.errors import InputError, words
 from bayesxs.inference.circle import about, mean_direction
 from bayesxs.inference.mode_trees import given, mixed_tree, mode_probabilities
 from bayesxs.keys import Purpose, derive, generator
 from bayesxs.report.contour_tables import contour_columns, release
 from bayesxs.report.contours import PLANES, contours
-from bayesxs.report.modes import render_modes
+from bayesxs.report.modes import excluded, render_modes
 from bayesxs.report.plots_chains import energy_figure, rank_figure, trace_figure
 from bayesxs.report.plots_modes import (
     biprobability_figure,
@@ -32,7 +34,7 @@ from bayesxs.storage.inner import entries, present, remove
 from bayesxs.storage.manifest import package_version
 from bayesxs.storage.netcdf import read_dataset, read_tree
 from bayesxs.storage.run_folder import CONFIG, RunFolder, content_key
-from bayesxs.types import Floats
+from bayesxs.types import Floats, Json
 
 STAGE: Final = "posterior"
 REPORT: Final = "report.html"
@@ -42,8 +44,23 @@ PHASES: Final = "phases.nc"
 ELECTRONS: Final = "electrons.nc"
 SUMMARY: Final = "summary.json"
 RELEASE: Final = "hepdata.zip"
+# Of the files of a posterior; raised when they or what they hold change, so that they are made anew
+LAYOUT: Final = 1
 # Chains of modes as probable as this are shown
 _ALIVE: Final = 0.01
+# What figures and page take
+_KEYS: Final = (
+    *("modes", "log_bayes_factor", "jarlskog", "parameters", "nuisances", "p_values"),
+    "ess_bulk_least",
+)
+_MODE_KEYS: Final = (
+    *("ordering", "octant", "probability", "probability_error", "log_probability"),
+    *("log_evidence", "log_evidence_error", "divergences", "ess_bulk_least", "r_hat_largest"),
+)
+_GROUPS: Final = {
+    POSTERIOR: ("posterior", "observed_data", "posterior_predictive", "constant_data"),
+    MODE_DRAWS: ("posterior", "sample_stats"),
+}
 
 
 def report_key(folder: RunFolder) -> str:
@@ -52,6 +69,38 @@ def report_key(folder: RunFolder) -> str:
     return content_key(
         "report", sections={}, upstream=upstream, versions={"bayesxs": package_version()}
     )
+
+
+def read_summary(folder: RunFolder) -> Json:
+    """Return the summary of a posterior, with all that figures and page take.
+
+    Raises:
+        InputError: no posterior is finished, or the file was changed or lacks something.
+    """
+    path = folder.output(SUMMARY)
+    found = read_json(path)
+    _require(path, found, _KEYS)
+    modes = found["modes"] if isinstance(found["modes"], list) else [None]
+    for number, mode in enumerate(modes):
+        _require(path, mode, _MODE_KEYS, f"modes[{number}].")
+    _require(path, found["parameters"], ("dcp",), "parameters.")
+    return dict(found)
+
+
+def _read(folder: RunFolder, name: str) -> xr.DataTree:
+    """Return a tree of a posterior with all groups that figures take."""
+    path = folder.output(name)
+    tree = read_tree(path)
+    _require(path, dict(tree.children), _GROUPS[name], "group ")
+    return tree
+
+
+def _require(path: Path, held: object, names: Iterable[str], place: str = "") -> None:
+    """Refuse a file of somebody else's, or of another version, that lacks something."""
+    for name in names:
+        if not isinstance(held, Mapping) or name not in held:
+            allowed = f"damaged, or of another version: choose another {words().out}"
+            raise InputError.at(path, f"{place}{name}", "(missing)", allowed)
 
 
 def write_report(folder: RunFolder) -> str:
@@ -69,7 +118,7 @@ def write_report(folder: RunFolder) -> str:
         images = {name: to_png(draw()) for name, draw in drawn.items()}
         for name, image in images.items():
             write_bytes(stage.output(f"figures/{name}.png"), image)
-        summary = read_json(folder.output(SUMMARY))
+        summary = read_summary(folder)
         orderings = by_ordering(folder)
         lines = {
             plane: [c for name, draws in orderings.items() for c in contours(draws, plane, name)]
@@ -91,7 +140,7 @@ def by_ordering(folder: RunFolder) -> dict[str, xr.Dataset]:
     """Return the posterior given each ordering whose chains moved."""
     seed = load_counted_card(folder.path / CONFIG).seed
     rng = generator(derive(seed, Purpose.PREDICTIVE))
-    tree = read_tree(folder.output(MODE_DRAWS))
+    tree = _read(folder, MODE_DRAWS)
     found = {
         name: mixed_tree(tree, rng, name)["posterior"].to_dataset()
         for name in ("normal", "inverted")
@@ -102,8 +151,8 @@ def by_ordering(folder: RunFolder) -> dict[str, xr.Dataset]:
 
 def counted_figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """List the figures of a run of samples, each by its stem and how to draw it."""
-    summary, tree = read_json(folder.output(SUMMARY)), read_tree(folder.output(POSTERIOR))
-    modes, phases = read_tree(folder.output(MODE_DRAWS)), read_dataset(folder.output(PHASES))
+    summary, tree = read_summary(folder), _read(folder, POSTERIOR)
+    modes, phases = _read(folder, MODE_DRAWS), read_dataset(folder.output(PHASES))
     constants = tree["constant_data"].dataset
     true = {
         str(n).removeprefix("true_"): float(v)
@@ -157,12 +206,14 @@ def _on_a_line(tree: xr.DataTree) -> xr.DataTree:
     )
 
 
-def in_words(summary: Mapping[str, Any]) -> str:
+def in_words(summary: Json) -> str:
     """Say the main results in one line."""
     normal = sum(m["probability"] for m in summary["modes"] if m["ordering"] == "normal")
     upper = sum(m["probability"] for m in summary["modes"] if m["octant"] == "upper")
     low, high = np.degrees(summary["parameters"]["dcp"]["hdi68"])
-    return (
+    found = (
         f"normal ordering {normal:.3f}, upper octant {upper:.3f}, dCP {low:.0f} to {high:.0f} "
         "degrees (68 %)"
     )
+    excludes = excluded(summary)
+    return f"{found}. {excludes}" if excludes else found

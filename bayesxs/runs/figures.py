@@ -171,8 +171,9 @@ def _training(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
     if not present(folder.path / TRAINING):
         return
     rows = list(csv.DictReader(read_text(folder.path / TRAINING).splitlines()))
-    samples = folder.stages["density"]["notes"].get("samples", {}).values()
-    targets = list(dict.fromkeys(own["target"] for own in samples)) or [""]
+    samples = folder.note("density").get("samples", {})
+    owned = (folder.note("density", "samples", name, "target") for name in samples)
+    targets = list(dict.fromkeys(owned)) or [""]
     for number, target in enumerate(targets):
         first = [r for r in rows if r["target"] == str(number) and r["member"] == "0"]
         columns = {name: [float(r[name]) for r in first] for name in first[0]}

@@ -285,32 +285,37 @@ def _asimov(
 
 
 def _learning_summary(channels: Channels, folder: RunFolder) -> dict[str, Any]:
-    notes = folder.stages["density"]["notes"]
+    notes = folder.note("density")
     if not channels.simulated:
-        near, warning = near_summary(notes), notes["resolution_warning"]
+        near, warning = near_summary(notes), folder.note("density", "resolution_warning")
         found = {"near": near, "resolution_warning": warning}
         return {name: value for name, value in found.items() if value}
     samples = {
-        name: {"target": own["target"]} | _distances(own)
-        for name, own in notes.get("samples", {}).items()
+        name: {"target": folder.note("density", "samples", name, "target")}
+        | _distances(folder, "samples", name)
+        for name in notes.get("samples", {})
     }
     kept = ("projected_share", "resolution_warning", "events")
     found = {name: notes[name] for name in kept if notes.get(name)}
-    found |= _distances(notes) | ({"samples": samples} if samples else {})
+    found |= _distances(folder) | ({"samples": samples} if samples else {})
     if "template_events" in notes:
         found["near"] |= near_summary(notes)
         found["far"] |= {"template_events": notes["template_events"]}
     return found
 
 
-def _distances(errors: Mapping[str, Any]) -> dict[str, Any]:
+def _distances(folder: RunFolder, *place: str) -> dict[str, Any]:
     """Return distances of a learned from a true cross section, as the summary names them."""
+
+    def noted(name: str) -> Any:
+        return folder.note("density", *place, name)
+
     return {
-        "near": {"rel_l2": errors["near_rel_l2"]},
-        "far": {"rel_l2": errors["far_rel_l2"]},
+        "near": {"rel_l2": noted("near_rel_l2")},
+        "far": {"rel_l2": noted("far_rel_l2")},
         "cross_section_3d": {
-            "rel_l2": errors["cross_section_3d_rel_l2"],
-            "negative_fraction": errors["negative_fraction"],
+            "rel_l2": noted("cross_section_3d_rel_l2"),
+            "negative_fraction": noted("negative_fraction"),
         },
     }
 
@@ -365,7 +370,7 @@ def write_summary(folder: RunFolder, stage: Stage) -> dict[str, Any]:
     """Write summary.json and summary.csv from what the stages noted; return the summary."""
     stages = folder.stages
     summary: dict[str, Any] = dict(folder.note("posterior", "summary"))
-    operator = stages["train"]["notes"].get("operator_seconds", 0.0)
+    operator = folder.note("train").get("operator_seconds", 0.0)
     seconds = {
         "operator": operator,
         "train": stages["train"]["seconds"] - operator,

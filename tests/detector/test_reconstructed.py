@@ -239,6 +239,18 @@ def test_a_channel_needs_a_flux() -> None:
         reconstructed_samples(replace(whole, beams={"beam": dark}))
 
 
+def test_what_no_counts_come_from_is_refused() -> None:
+    apart = toy(windows={"first": (0.0, 2.0), "second": (90.0, 95.0)})
+    with pytest.raises(InputError, match=r"^toy: window of second = 90 to 95 GeV: the center of"):
+        reconstructed_samples(apart)
+    for wrong in (lambda e: np.ones(len(e)), lambda e: np.full((2, len(e)), np.nan)):
+        with pytest.raises(InputError, match=r"^toy: flux_modes = shape .*: finite, one row"):
+            reconstructed_samples(toy(), flux_modes=wrong)
+    for error in (-0.1, np.nan, 1.0):
+        with pytest.raises(InputError, match=r"^toy: scale_error = "):
+            reconstructed_samples(toy(), scale_error=error)
+
+
 def test_windows_choose_bins_by_their_centers() -> None:
     samples = reconstructed_samples(toy())
     np.testing.assert_array_equal(
@@ -266,9 +278,16 @@ def test_another_cross_section_takes_the_place_of_the_table(samples: Reconstruct
         np.testing.assert_allclose(after.events, factor * before.events)
     with pytest.raises(InputError, match="cross section = QE: one of CC, NC"):
         reconstructed_samples(configuration, {"QE": table})
-    with pytest.raises(InputError, match="no channel expects any events"):
+    with pytest.raises(InputError, match="sample nue_app = no component: a channel with flux"):
         nothing = {name: lambda pdg, e: 0.0 * e for name in ("CC", "NC")}
         reconstructed_samples(configuration, nothing)
+    with pytest.raises(InputError, match="no channel expects any events: no beam runs"):
+        reconstructed_samples(embedded_dune(0.0, 0.0))
+    for wrong in (-1.0, np.nan, np.inf):
+        with pytest.raises(InputError, match=r"cross section CC of .*: 0 or above and finite"):
+            reconstructed_samples(configuration, {"CC": lambda pdg, e, w=wrong: w * e})
+    with pytest.raises(InputError, match=r"CC of 12 = shape \(3,\): .* shape \(99,\)"):
+        reconstructed_samples(configuration, {"CC": lambda pdg, e: np.ones(3)})
 
 
 def test_gradients_are_those_of_differences(samples: ReconstructedSamples) -> None:

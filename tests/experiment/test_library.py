@@ -229,6 +229,14 @@ def bad_flux(**change):
             lambda e: e.likelihood(e.simulate(key=1, events=9), "truth", ranges={"dm32": (0, 1)}),
             ["ranges", "dm32", "dm31"],
         ),
+        (
+            lambda e: dataclasses.replace(e, priors={"dm31": bayesxs.Flat(0.0, np.inf)}),
+            ["priors.dm31", "cannot be normalised"],
+        ),
+        (
+            lambda e: dataclasses.replace(e, priors={"dm31": bayesxs.Flat(1e-3, 2e-3)}),
+            ["parameters.dm31", "0.001 to 0.002"],
+        ),
         (lambda e: e.near_data(events=1e6), ["key"]),
         (lambda e: e.near_data(events=1e6, key=1, file="near.csv"), ["file", "without events"]),
         (

@@ -103,6 +103,8 @@ def test_a_prior_of_the_splitting_is_of_its_size(tree: xr.DataTree) -> None:
         ({"sin2_theta23": Flat(0.4, 0.6)}, "sin2_theta23: one of sin2_theta13, dm31, dcp"),
         ({"sin2_theta13": Flat(0.001, 0.03)}, "within that of the draws, 0.005 to 0.05"),
         ({"sin2_theta13": Flat(0.045, 0.046)}, "must leave some draws"),
+        ({"sin2_theta13": Gaussian(0.02, 0.0)}, "a standard deviation above 0 and finite"),
+        ({"dm31": Flat(2.4e-3, np.inf)}, "another prior cannot be normalised"),
         ({"dcp": lambda dcp: dcp[0]}, "returns the log density"),
         ({"dcp": np.sqrt}, "returns the log density"),
     ],

@@ -36,6 +36,7 @@ def results() -> Json:
                 "octant": "upper",
                 "probability": probability,
                 "probability_error": 0.01 * probability,
+                "log_probability": np.log(2e-75) if ordering == "inverted" else 0.0,
                 "log_evidence": -781.75,
                 "log_evidence_error": 0.01,
                 "divergences": 0,
@@ -65,6 +66,20 @@ def test_chains_that_did_not_move_are_named() -> None:
     summary["modes"][1] |= {"r_hat_largest": None, "ess_bulk_least": None}
     page = render_modes(summary | {"ess_bulk_least": None}, {}, "seed = 1", {}, "four")
     assert "inverted ordering, upper octant: a chain did not move" in page
+
+
+def test_what_the_data_exclude_is_a_sentence(page: str) -> None:
+    # e^2000 = 10^868.59
+    assert "Excluded: the inverted ordering by a Bayes factor of 3.88 × 10⁸⁶⁸." in page
+    summary = results()
+    summary["log_bayes_factor"]["normal_over_inverted"]["value"] = -3.0
+    assert "Excluded" not in render_modes(summary, {}, "seed = 1", {}, "four")
+    summary["log_bayes_factor"]["normal_over_inverted"]["value"] = -30.0
+    assert "Excluded: the normal ordering" in render_modes(summary, {}, "seed = 1", {}, "four")
+    # A probability below the least number is none that vanishes
+    summary["modes"][1] |= {"probability": 0.0, "log_probability": -2000.0}
+    shown = render_modes(summary, {}, "seed = 1", {}, "four")
+    assert row(shown, "inverted ordering, upper octant")[0] == "2.58 × 10⁻⁸⁶⁹"
 
 
 def row(page: str, head: str) -> list[str]:

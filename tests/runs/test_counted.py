@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +20,7 @@ from bayesxs.cli.main import app
 from bayesxs.inference.reweighting import flat_in_sine
 from bayesxs.inference.sampling import Piece
 from bayesxs.inputs.binned import read_counts
+from bayesxs.runs import counted
 from bayesxs.runs.chains import ChainPieces
 
 CARD = {
@@ -110,6 +115,41 @@ def test_the_report_is_written_anew_from_the_files(run: bayesxs.Inference) -> No
     assert "bootstrap: sample or report" in outcome.output
     with pytest.raises(bayesxs.InputError, match="one of triangle, contours"):
         run.figure("octants")
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        (lambda s: s.pop("p_values"), "p_values = (missing)"),
+        (lambda s: s["modes"][1].pop("octant"), "modes[1].octant = (missing)"),
+        (lambda s: s.update(modes=3), "modes[0].ordering = (missing)"),
+        (lambda s: s["parameters"].pop("dcp"), "parameters.dcp = (missing)"),
+    ],
+)
+def test_a_folder_of_somebody_else_is_refused_in_one_line(
+    run: bayesxs.Inference, tmp_path: Path, change: Callable[[dict], object], missing: str
+) -> None:
+    folder = tmp_path / "forged"
+    shutil.copytree(run.path, folder)
+    summary = json.loads((folder / "summary.json").read_text())
+    change(summary)
+    (folder / "summary.json").write_text(json.dumps(summary))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    digest = hashlib.sha256((folder / "summary.json").read_bytes()).hexdigest()
+    manifest["stages"]["posterior"]["outputs"]["summary.json"] = digest
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    outcome = CliRunner().invoke(app, ["report", str(folder)])
+    assert outcome.exit_code == 2
+    assert f"summary.json: {missing}: damaged, or of another version" in outcome.output
+
+
+def test_a_posterior_of_another_layout_is_made_anew(
+    run: bayesxs.Inference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counted, "LAYOUT", counted.LAYOUT + 1)
+    monkeypatch.setattr(counted, "_sample", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        bayesxs.infer(CARD, out=run.path, progress=False)
 
 
 def test_the_export_holds_the_same_draws(run: bayesxs.Inference) -> None:

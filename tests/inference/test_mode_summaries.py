@@ -1,0 +1,39 @@
+"""Summaries of orderings and octants: densities of the phase of any size."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy.special import ive
+
+from bayesxs.inference import mode_summaries
+from bayesxs.inference.modes import MODES
+
+SHARP = 400.0  # of a von Mises density, 3 degrees wide: what the grid of phases resolves
+
+
+def test_savage_dickey_has_no_least_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """log BF = log(2 pi p(dcp)) with p = exp(k cos dcp)/(2 pi I0(k)): e^-797 at pi."""
+
+    def around(posterior: object, mode: object, z: np.ndarray, dcp: np.ndarray) -> np.ndarray:
+        # Another size at every draw, which a conditional density does not know of
+        return 10.0 * np.arange(len(z))[:, None] + SHARP * np.cos(dcp)
+
+    monkeypatch.setattr(mode_summaries, "_around", around)
+    log_weights = np.array([0.0, -3.0, -2000.0, -2001.0])
+    draws = SimpleNamespace(
+        modes=MODES,
+        z=np.zeros((4, 2, 50, 3)),
+        log_weights=log_weights,
+        probabilities=np.exp(log_weights - np.logaddexp(0.0, -3.0)),
+    )
+    phases = mode_summaries.phase_density(None, draws)
+    log_i0 = SHARP + np.log(ive(0, SHARP))
+    for dcp, cosine in ((0.0, 1.0), (np.pi, -1.0)):
+        found = mode_summaries.savage_dickey(phases, dcp)
+        assert found.log == pytest.approx(SHARP * cosine - log_i0, abs=0.01)
+        assert found.error == pytest.approx(0.0, abs=1e-9)  # all draws agree
+    inside = phases["total"] > 1e-300
+    np.testing.assert_allclose(np.exp(phases["log_total"])[inside], phases["total"][inside])
