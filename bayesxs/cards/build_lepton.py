@@ -8,6 +8,7 @@ from typing import Final, Literal
 from bayesxs.cards.build_nature import build_nature
 from bayesxs.cards.counted import CountedCard
 from bayesxs.cards.lepton import LeptonConfiguration
+from bayesxs.detector.few_energies import SPLITTING
 from bayesxs.detector.lepton import LeptonSamples
 from bayesxs.experiment.beams import dune_experiment, learn_together
 from bayesxs.experiment.experiment import Experiment
@@ -56,6 +57,7 @@ def samples_of_beams(
         years=factor * own.neutrino_years,
         antineutrino_years=factor * own.antineutrino_years,
         nucleons=float(card.nature.protons + card.nature.neutrons),
+        splitting=max(SPLITTING, 1.2 * card.ranges.dm31[1]),
     )
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from bayesxs.detector.density import Flavor, Sample
 from bayesxs.detector.exact import exact_cross_section
+from bayesxs.detector.few_energies import SPLITTING, with_few_energies
 from bayesxs.detector.lepton import LeptonResponse, LeptonSamples, exact_response
 from bayesxs.detector.operator import Quadrature, build_operator, fold
 from bayesxs.detector.reco import RecoGrid
@@ -67,6 +68,7 @@ def lepton_samples(
     antineutrino_years: float | None = None,
     nucleons: float = ARGON,
     detectors: Mapping[Flavor, GaussianDetector] = LEPTONS,
+    splitting: float = SPLITTING,
 ) -> LeptonSamples:
     """Return far-detector samples in bins of lepton energy and angle, of any cross section.
 
@@ -85,6 +87,8 @@ def lepton_samples(
         nucleons: of the nucleus whose cross section it is.
         detectors: response at the far detector by lepton, "mu" and "e"; what is not named is seen
             as it is.
+        splitting: largest difference of squared masses, eV^2, up to which counts are those of the
+            shared energies within 1e-9 of the events without oscillation; beyond, the error grows.
 
     Raises:
         InputError: no far flux, a beam twice, no years, beams or bins that differ in energies or
@@ -108,10 +112,11 @@ def lepton_samples(
         cross_section = [cross_section[number] for number in running]
     experiments = [experiments[number] for number in running]
     exposures = [exposures[number] for number in running]
-    nature = _folded(experiments, "truth", exposures, detectors)
+    nature = with_few_energies(_folded(experiments, "truth", exposures, detectors), splitting)
     if cross_section == "truth":
         return nature
     fitted = _folded(experiments, cross_section, exposures, detectors)
+    fitted = with_few_energies(fitted, splitting)
     return replace(fitted, inside=nature.inside, nature=nature)
 
 
