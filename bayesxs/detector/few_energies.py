@@ -44,7 +44,7 @@ def with_few_energies[Samples: CountedSamples](
         samples: of any energies.
         splitting: largest difference of squared masses, eV^2; beyond it the error grows.
     """
-    points = few_energies(samples.energy, float(samples.baseline.length), splitting)
+    points = few_energies(samples.energy, float(np.asarray(samples.baseline.length)), splitting)
     if len(points) >= len(samples.energy):
         return samples
     polynomials = lagrange(points, samples.energy)
