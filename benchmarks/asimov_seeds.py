@@ -115,7 +115,7 @@ class Study:
         from bayesxs.runs.stages import simulate_stage, uncertainty_stage
         from bayesxs.runs.training import TRAINING, train_stage
 
-        near, key = self.analysis.near, f"{self.inputs}-{settings.seed}"
+        near, key = self.analysis.near, _hash(f"{self.inputs}-{settings.seed}".encode())
         if not self.folder.stage_is_current("simulate", self.inputs):
             with self.folder.stage("simulate", self.inputs) as stage:
                 simulate_stage(self.experiment, None, self.settings, stage, self.reporter)
@@ -149,7 +149,12 @@ def digest(card: Card) -> str:
     package = Path(bayesxs.__file__).parent
     for room in ROOMS:
         parts += [path.read_bytes() for path in sorted((package / room).glob("*.py"))]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+    return _hash(b"\0".join(parts))
+
+
+def _hash(content: bytes) -> str:
+    """Return a key of a stage: the manifest of a run knows no other kind."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def read_results(path: Path, inputs: str) -> dict[int, dict[str, Any]]:
