@@ -1,4 +1,4 @@
-"""Samples in reconstructed energy from Python: scan sensitivities, and look at what was found."""
+"""Cards of samples from Python: scan sensitivities, and look at what was found."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def sensitivity(
     overrides: Mapping[str, object] | None = None,
     progress: bool = True,
 ) -> Sensitivity:
-    """Scan sensitivities of samples in reconstructed energy; scans that a folder holds are kept.
+    """Scan sensitivities of a card of samples; scans that a folder holds are kept.
 
     Args:
         card: path of a card with `[configuration]` (TOML), the name of a bundled one, or a mapping
@@ -170,7 +170,7 @@ def infer(
     overrides: Mapping[str, object] | None = None,
     progress: bool = True,
 ) -> Inference:
-    """Infer ordering, octant and dCP from samples in reconstructed energy, as `bayesxs run` does.
+    """Infer ordering, octant and dCP from a card of samples, as `bayesxs run` does.
 
     Args:
         card: path of a card with `[configuration]` (TOML), the name of a bundled one, or a mapping

@@ -1,4 +1,4 @@
-"""Campaigns of samples in reconstructed energy, over orderings and octants."""
+"""Campaigns of cards of samples, over orderings and octants."""
 
 from __future__ import annotations
 

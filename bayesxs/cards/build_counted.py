@@ -1,4 +1,4 @@
-"""From a card of samples in reconstructed energy to objects."""
+"""From a card of samples to objects."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ _PATH_KEYS: Final = (
 MOST_UNBINNED: Final = 10_000_000
 
 _OF_SAMPLES: Final = (
-    "a card of samples in reconstructed energy: `bayesxs run`, `sensitivity` and `campaign` take "
+    "a card of samples: `bayesxs run`, `sensitivity` and `campaign` take "
     "it, in Python bayesxs.infer, bayesxs.sensitivity and bayesxs.campaign"
 )
 
@@ -300,7 +300,7 @@ def load_card(
 
     Raises:
         InputError: unreadable file, broken TOML, unknown name or key, wrong type, value out of
-            range, values that contradict each other, or a card of samples in reconstructed energy.
+            range, values that contradict each other, or a card of samples.
 
     Example:
         >>> bayesxs.load_card(preset="quick", overrides={"far.events": 1000}).far.events

@@ -1,4 +1,4 @@
-"""The card of samples in reconstructed energy: `bayesxs sensitivity` and `run` take it.
+"""The card of samples: `bayesxs sensitivity` and `run` take it.
 
 It is told from the card of a learned cross section by its table `[configuration]`.
 """
@@ -183,7 +183,7 @@ class ChainsCard(Section):
 
 
 class CountedCard(Section):
-    """An analysis of samples in reconstructed energy. Frozen; `load_counted_card` reads it."""
+    """An analysis of samples. Frozen; `load_counted_card` reads it."""
 
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     """Seed of every random number."""
@@ -277,7 +277,7 @@ type CountedCardLike = str | os.PathLike[str] | CountedCard | Mapping[str, objec
 
 
 def is_counted(card: object) -> bool:
-    """Tell whether a card is one of samples in reconstructed energy, by its table.
+    """Tell whether a card is one of samples, by its table.
 
     Raises:
         InputError: an unreadable file, or broken TOML.
@@ -290,7 +290,7 @@ def is_counted(card: object) -> bool:
 def load_counted_card(
     card: CountedCardLike, overrides: Mapping[str, object] | None = None
 ) -> CountedCard:
-    """Read a card of samples in reconstructed energy, and lay overrides over it.
+    """Read a card of samples, and lay overrides over it.
 
     Relative paths count from the card's folder in a file, else from the working folder.
 

@@ -1,4 +1,4 @@
-"""Commands on samples in reconstructed energy. Heavy imports are inside."""
+"""Commands on cards of samples, which have `[configuration]`. Heavy imports are inside."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sensitivity(
         Path,
         typer.Argument(
             metavar="CARD",
-            help="Card of samples in reconstructed energy (TOML), or the name of a bundled one.",
+            help="Card of samples, with [configuration] (TOML), or the name of a bundled one.",
             show_default=False,
         ),
     ],
@@ -122,7 +122,7 @@ def continue_samples(folder: Path, stage: str, quiet: bool) -> None:
         InputError: another command, or nothing that it could go on from.
     """
     if stage not in ("sample", "report"):
-        allowed = "sample or report: the folder is of a card of samples in reconstructed energy"
+        allowed = "sample or report: the folder is of a card of samples"
         raise InputError.at(folder, "command", stage, allowed)
     from bayesxs.cards.counted import load_counted_card
     from bayesxs.session import prepare_run

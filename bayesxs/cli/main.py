@@ -124,7 +124,7 @@ def run(
 ) -> None:
     """Do everything: train, simulate, sample, bootstrap, report.
 
-    With a card of samples in reconstructed energy: sample every ordering and octant, report.
+    With a card of samples, which has [configuration]: sample every ordering and octant, report.
     """
     if is_of_samples(card, out, resume):
         report = run_samples(card, preset, out, resume, overrides or [], quiet)

@@ -11,6 +11,7 @@ its components, as in reconstructed energy (`bayesxs.detector.reconstructed`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ class LeptonSamples(CountedSamples):
     """
 
     grids: tuple[RecoGrid, ...] = field(kw_only=True)
+    shown_energy: ClassVar[str] = "lepton energy"
 
     def shown(self, place: int) -> tuple[Float, NDArray[np.intp]]:
         """Return edges in lepton energy, GeV, and the one of each analysed bin."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from jax import Array
@@ -63,6 +64,7 @@ class CountedSamples:
         baseline: of the neutrinos.
         modes: of the shape of each flux, relative, by its name, (m, true energies).
         nature: samples of the same analysed bins that make the data, where they are others.
+        shown_energy: which energy samples are shown in.
     """
 
     names: tuple[str, ...]
@@ -73,6 +75,7 @@ class CountedSamples:
     baseline: Baseline
     modes: Mapping[str, Float] = field(default_factory=dict)
     nature: CountedSamples | None = field(kw_only=True, default=None)
+    shown_energy: ClassVar[str] = "reconstructed energy"
 
     @property
     def nuisances(self) -> tuple[str, ...]:

@@ -202,7 +202,9 @@ _SAMPLES: Final = {
 
 
 def spectra_figure(
-    spectra: Mapping[str, tuple[Floats, Floats, Floats]], p_values: Mapping[str, float]
+    spectra: Mapping[str, tuple[Floats, Floats, Floats]],
+    p_values: Mapping[str, float],
+    axis: str = "reconstructed energy",
 ) -> Figure:
     """Draw data over what the posterior predicts, sample by sample.
 
@@ -210,6 +212,7 @@ def spectra_figure(
         spectra: by sample: edges of the bins in GeV, (bins + 1,); data, (bins,); replicated counts,
             (draws, bins).
         p_values: by sample.
+        axis: which energy it is.
     """
     with style():
         columns = min(len(spectra), 2)
@@ -227,7 +230,7 @@ def spectra_figure(
             ax.set_ylim(bottom=0.0)
             title = _SAMPLES.get(name, name.replace("_", " "))
             ax.set_title(f"{title}: $p$ = {p_values[name]:.2f}")
-            ax.set_xlabel("reconstructed energy [GeV]")
+            ax.set_xlabel(f"{axis} [GeV]")
             ax.set_ylabel("events per GeV")
         for ax in axes[len(spectra) :]:
             ax.set_axis_off()

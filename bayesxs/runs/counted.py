@@ -1,4 +1,4 @@
-"""`bayesxs run` with a card of samples in reconstructed energy: orderings, octants, dCP."""
+"""`bayesxs run` with a card of samples: orderings, octants, dCP."""
 
 from __future__ import annotations
 
@@ -216,7 +216,8 @@ def _with_data(
         groups["observed_data"][f"{name}_counts"] = f"{name}_bin", seen
         axes = ("chain", "draw", f"{name}_bin")
         groups["posterior_predictive"][f"{name}_counts"] = axes, drawn_again
-        groups["constant_data"][f"{name}_edges"] = f"{name}_edge", edges, {"units": "GeV"}
+        words = {"units": "GeV", "long_name": samples.shown_energy}
+        groups["constant_data"][f"{name}_edges"] = f"{name}_edge", edges, words
     if truth is not None:
         values = {f"true_{PUBLIC_NAMES[n]}": ((), float(v)) for n, v in truth._asdict().items()}
         groups["constant_data"] |= values

@@ -176,7 +176,9 @@ def counted_figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figur
         )
         for name in summary["p_values"]
     }
-    yield "spectra", lambda: spectra_figure(spectra, summary["p_values"])
+    edges = constants[f"{next(iter(spectra))}_edges"]
+    axis = edges.attrs.get("long_name", "reconstructed energy")  # older runs know no other
+    yield "spectra", lambda: spectra_figure(spectra, summary["p_values"], axis)
     if summary["nuisances"]:
         yield "nuisances", lambda: nuisance_figure(summary["nuisances"])
     named = dict(zip(modes.dataset["mode"].values.tolist(), probabilities, strict=True))

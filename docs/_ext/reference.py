@@ -44,7 +44,7 @@ def card() -> str:
 
 
 def counted_card() -> str:
-    """Describe every key of a card of samples in reconstructed energy."""
+    """Describe every key of a card of samples."""
     return _card(CountedCard, "counted")
 
 
