@@ -168,6 +168,12 @@ class LeptonGrid:
         """Area dE_l dz of every bin in GeV, flattened."""
         return np.outer(np.diff(self.energy_edges), np.diff(self.z_edges)).ravel()
 
+    @property
+    def sizes(self) -> Floats:
+        """Area of every bin over the largest, flattened; exactly one where bins are even."""
+        relative = self.areas / self.areas.max()
+        return np.where(relative > 1.0 - 1e-9, 1.0, relative)
+
 
 def lepton_grid(
     energy_max: float, n_energy: int, n_z: int, lepton_mass: float, space: PhaseSpace = NUCLEON

@@ -307,7 +307,8 @@ class Channels:
         for sample, size in zip(self.experiment.samples, sizes, strict=True):
             geometry = self._geometry(sample)
             nominal = self._nominal(self.reference, sample, geometry.seen)
-            expected = _worth_keeping(self._expected(sample, nominal))
+            expected = geometry.seen_sizes * self._expected(sample, nominal)
+            expected = _worth_keeping(expected)
             weights = size * expected / expected.sum()
             folded = self._fold(kind, sample, geometry.seen, groups)
             folded = _within(folded, expected > 0.0, geometry.seen_rows(0)[2])

@@ -189,6 +189,11 @@ class Geometry:
         edges = (grid.energy_edges, grid.angle_edges)[axis]
         return edges, mesh[axis].ravel(), np.ones(grid.size)
 
+    @property
+    def seen_sizes(self) -> Float:
+        """What makes shares of events of the rows of bins as seen: densities times sizes."""
+        return np.ones(self.grid.size) if self.integrated else self.bins.sizes
+
     @cached_property
     def totals(self) -> Quadrature:
         """Quadrature of the total cross section at the shared energies."""

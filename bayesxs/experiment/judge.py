@@ -43,13 +43,22 @@ class Judge:
         """
         self.geometry = geometry
         self.fluxes = fluxes
-        self.true_spectra = {k: _unit(self.geometry.true_bins.rows @ f) for k, f in fluxes.items()}
-        quadrature = self.geometry.quadrature
-        self.weights = quadrature.weights
+        sizes, quadrature = geometry.bins.sizes, geometry.quadrature
+        self.sizes = sizes
+        self.weights = sizes[quadrature.row] * quadrature.weights
+        rows = self.geometry.true_bins.rows
+        self.true_spectra = {k: self._unit(rows @ f) for k, f in fluxes.items()}
         self.true_3d = self._normalized(self.geometry.true_cross_section)
 
     def _normalized(self, cross_section: Float) -> Float:
         return cross_section / (self.weights @ cross_section)
+
+    def _norm(self, density: Float) -> float:
+        """Return the root of the integral of a squared density, up to a factor."""
+        return float(np.linalg.norm(np.sqrt(self.sizes) * density))
+
+    def _unit(self, spectrum: Float) -> Float:
+        return spectrum / np.sum(self.sizes * spectrum)
 
     def errors(self, values: Float) -> dict[str, float]:
         """Return relative L2 errors of the normalised densities, in two and three dimensions.
@@ -65,14 +74,10 @@ class Judge:
         errors = {}
         for name, flux in self.fluxes.items():
             true = self.true_spectra[name]
-            difference = _unit(response @ flux) - true
-            errors[f"{name}_rel_l2"] = float(np.linalg.norm(difference) / np.linalg.norm(true))
+            difference = self._unit(response @ flux) - true
+            errors[f"{name}_rel_l2"] = self._norm(difference) / self._norm(true)
         squared = self.weights @ (model_3d - self.true_3d) ** 2
         return errors | {
             "cross_section_3d_rel_l2": float(np.sqrt(squared / (self.weights @ self.true_3d**2))),
             "negative_fraction": float(np.mean(model_3d < 0.0)),
         }
-
-
-def _unit(spectrum: Float) -> Float:
-    return spectrum / spectrum.sum()

@@ -16,7 +16,7 @@ from scipy import sparse
 from bayesxs.detector.batched import negative_shares
 from bayesxs.detector.density import Sample
 from bayesxs.detector.expansion import free_parameters, taylor_terms
-from bayesxs.detector.grid import NodeGrid
+from bayesxs.detector.grid import LeptonGrid, NodeGrid
 from bayesxs.detector.reco import RecoGrid
 from bayesxs.detector.smearing import smear
 from bayesxs.errors import InputError
@@ -388,7 +388,7 @@ def far_matrices(
     samples: Sequence[Sample] = [
         s for s in experiment.samples if experiment.targets[s].name == target.name
     ]
-    merge = _merge(geometry.bins.shape)
+    merge = _merge(geometry.bins)
     found = []
     for sample in samples:
         oscillation = experiment.oscillation(sample, experiment.energies.points, parameters)
@@ -397,13 +397,13 @@ def far_matrices(
     return found
 
 
-def _merge(shape: tuple[int, int]) -> sparse.csr_array:
-    """Sum fine bins to the bins of FAR_BINS."""
-    index = [np.arange(n) * min(wanted, n) // n for n, wanted in zip(shape, FAR_BINS, strict=True)]
+def _merge(bins: LeptonGrid) -> sparse.csr_array:
+    """Sum densities in fine bins, times the bins' sizes, to the bins of FAR_BINS."""
+    pairs = zip(bins.shape, FAR_BINS, strict=True)
+    index = [np.arange(n) * min(wanted, n) // n for n, wanted in pairs]
     group = (index[0][:, None] * FAR_BINS[1] + index[1]).ravel()
-    ones = np.ones(len(group))
     return sparse.csr_array(
-        (ones, (group, np.arange(len(group)))), (FAR_BINS[0] * FAR_BINS[1], len(group))
+        (bins.sizes, (group, np.arange(len(group)))), (FAR_BINS[0] * FAR_BINS[1], len(group))
     )
 
 
@@ -414,7 +414,8 @@ def negative_mass(geometry: Geometry, mean: Float, modes: Float, draws: int = 20
     flux = np.interp(quadrature.energy, geometry.energies.points, geometry.target.near_flux)
     eta = rng.standard_normal((draws, len(modes)))
     drawn = mean + (eta @ modes.reshape(len(modes), -1)).reshape(-1, *mean.shape)
-    shares = negative_shares(geometry.operator, drawn, quadrature.weights * flux)
+    weights = geometry.bins.sizes[quadrature.row] * quadrature.weights
+    shares = negative_shares(geometry.operator, drawn, weights * flux)
     return float(np.mean(shares))
 
 
