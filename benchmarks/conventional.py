@@ -7,23 +7,30 @@ built-in nucleus, or partons; exposure and truth are the same for all, data what
 - leptons' energies and angles with the cross section learned from both beams' near data;
 - the same with an assumed cross section: the nucleus with other parameters, or other partons;
 - reconstructed energy, the published migration matrices, with the published total cross section
-  times the ratio of assumed to true. Migration stays right: a generator would be wrong there too.
+  times the ratio of assumed to true. Migration stays right: a generator would be wrong there too;
+- the same with a table that is wrong by a generator's difference (`totals`): NuWro's totals in
+  place of GENIE's, which are the published ones, or Achilles's quasi-elastic part in place of
+  NuWro's. They are left out where the folder of the generators' samples is absent.
 
 Every cross section has the right near rates. The folder keeps what was learned, every scan, a
-table and the figure.
+table and the figure; what it holds is not computed again.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 
 import jax
 import numpy as np
 import xarray as xr
 from shared import machine, markdown, say
+from totals import generator_tables
 
 jax.config.update("jax_enable_x64", True)
 
@@ -96,12 +103,23 @@ def wrong_total(beams: list[Experiment]) -> CrossSection:
     return total
 
 
-def scan(fitted: CountedSamples) -> xr.Dataset:
-    """Fit samples to the data of nature, at every true phase and at NuFit's."""
+def with_table(total: CrossSection) -> CountedSamples:
+    """Return samples in reconstructed energy, fitted with a total cross section to the true one."""
+    wrong = bayesxs.dune_samples(cross_sections={"CC": total})
+    return replace(wrong, nature=bayesxs.dune_samples())
+
+
+def scan(make: Callable[[], CountedSamples], path: Path) -> xr.Dataset:
+    """Fit samples to the data of nature, at every true phase and at NuFit's; or read the fits."""
+    if path.exists():
+        return xr.load_dataset(path, engine="h5netcdf")
+    fitted = make()
     rates, pulls = fitted.rates(), len(fitted.nuisances)
     asimov = Asimov(rates, pulls, reactor_constraints, fitted.of_nature())
     truth = bayesxs.NUFIT_6_0
-    return bias_scan(asimov, truth, [float(truth.dcp), *PHASES])
+    found = bias_scan(asimov, truth, [float(truth.dcp), *PHASES])
+    found.to_netcdf(path, engine="h5netcdf")
+    return found
 
 
 def row(name: str, found: xr.Dataset) -> list[str]:
@@ -119,30 +137,38 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--nature", choices=("nucleus", "parton"), default="nucleus")
     parser.add_argument("--preset", choices=tuple(GRIDS), default="default")
-    parser.add_argument("--folder", type=Path, default=Path("bayesxs-runs/conventional"))
+    parser.add_argument("--folder", type=Path, help="in bayesxs-runs if none")
+    shared = Path(os.environ.get("BAYESXS_REFERENCE", "../shared"))
+    parser.add_argument("--generators", type=Path, default=shared / "generator")
     options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
-    nature, assumed = natures(options.nature)
-    beams = [
-        bayesxs.dune_experiment(mode, nature, assumed=assumed, grid=GRIDS[options.preset])
-        for mode in MODES
-    ]
-    say("learn")
-    found = learned(beams, options.preset, options.folder)
-    say("fold")
-    wrong = bayesxs.dune_samples(cross_sections={"CC": wrong_total(beams)})
-    fitted = {
-        "leptons, learned": bayesxs.lepton_samples(beams, found),
-        "leptons, assumed": bayesxs.lepton_samples(beams, "assumed"),
-        "reconstructed energy, right table": bayesxs.dune_samples(),
-        "reconstructed energy, wrong table": replace(wrong, nature=bayesxs.dune_samples()),
+    own = Path("bayesxs-runs") / f"conventional-{options.nature}-{options.preset}"
+    folder = options.folder or own
+    folder.mkdir(parents=True, exist_ok=True)
+
+    @cache
+    def beams() -> list[Experiment]:
+        nature, assumed = natures(options.nature)
+        grid = GRIDS[options.preset]
+        return [bayesxs.dune_experiment(m, nature, assumed=assumed, grid=grid) for m in MODES]
+
+    fitted: dict[str, Callable[[], CountedSamples]] = {
+        "leptons, learned": lambda: bayesxs.lepton_samples(
+            beams(), learned(beams(), options.preset, folder)
+        ),
+        "leptons, assumed": lambda: bayesxs.lepton_samples(beams(), "assumed"),
+        "reconstructed energy, right table": bayesxs.dune_samples,
+        "reconstructed energy, wrong table": lambda: with_table(wrong_total(beams())),
     }
+    if options.generators.is_dir():
+        for name, total in generator_tables(options.generators).items():
+            fitted[f"reconstructed energy, {name}"] = partial(with_table, total)
+    else:
+        say(f"{options.generators}: no such folder, generators left out")
     cases = {}
-    for name, samples in fitted.items():
+    for name, make in fitted.items():
         say(name)
-        cases[name] = scan(samples)
-        stem = name.replace(", ", "_").replace(" ", "_")
-        cases[name].to_netcdf(options.folder / f"{stem}.nc", engine="h5netcdf")
+        stem = "".join(c if c.isalnum() else "_" for c in name.replace(", ", "_"))
+        cases[name] = scan(make, folder / f"{stem}.nc")
     print(machine(), end="\n\n")
     columns = ["cross section", "dCP", "sin2_theta23"]
     columns += ["dm31", "other ordering", "other octant", "chi2", ""]
@@ -154,9 +180,14 @@ def main() -> None:
         for name in ("delta_cp", "sin2_theta23", "dm31")
     )
     print(f"\nErrors of leptons at NuFit's phase: {shown}.")
-    (options.folder / "table.md").write_text(table + "\n", encoding="utf-8")
-    drawn = {n: c.isel(dcp=slice(1, None)) for n, c in cases.items() if "right" not in n}
-    (options.folder / "biases.png").write_bytes(to_png(bias_figure(drawn)))
+    (folder / "table.md").write_text(table + "\n", encoding="utf-8")
+    hidden = ("right", "Achilles")
+    drawn = {
+        name: case.isel(dcp=slice(1, None))
+        for name, case in cases.items()
+        if not any(word in name for word in hidden)
+    }
+    (folder / "biases.png").write_bytes(to_png(bias_figure(drawn)))
 
 
 if __name__ == "__main__":
