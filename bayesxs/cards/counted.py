@@ -235,7 +235,7 @@ class CountedCard(Section):
     def _check(self) -> CountedCard:
         shape = self.flux_shape
         if not isinstance(shape, NoFluxShape) and shape.near_far > 0.0:
-            allowed = "must be 0: samples in reconstructed energy have no near detector"
+            allowed = "must be 0: counted samples have no near detector"
             raise conflict("flux_shape.near_far", shape.near_far, allowed)
         own = self.configuration
         if isinstance(own, DuneConfiguration | LeptonConfiguration) and own.years <= 0.0:
@@ -261,15 +261,17 @@ class CountedCard(Section):
         if own.weights and own.cross_section != "learned":
             allowed = f'none with {MARK}.cross_section = "{own.cross_section}"'
             raise conflict(f"{MARK}.weights", "given", allowed)
-        for key, given, needed in (
-            ("flux_shape.type", str(self.flux_shape.type), "none"),
-            ("energy_scale", f"{self.energy_scale:g}", "0"),
+        said = f'with {MARK}.type = "{own.type}"'
+        for key, given, needed, instead in (
+            ("flux_shape.type", f'"{self.flux_shape.type}"', '"none"', "the shape of its flux"),
+            ("energy_scale", f"{self.energy_scale:g}", "0", "an energy scale"),
         ):
             if given != needed:
-                only = f'must be {needed} with {MARK}.type = "{own.type}"'
+                only = f'must be {needed} {said}; {MARK}.type = "dune" takes {instead}'
                 raise conflict(key, given, only)
         if isinstance(self.data, CountsFile):
-            allowed = f'"expected" or "simulated" with {MARK}.type = "{own.type}"'
+            instead = "in Python bayesxs.counted_likelihood(samples, counts) takes counts"
+            allowed = f'"expected" or "simulated" {said}; {instead}'
             raise conflict("data.type", f'"{self.data.type}"', allowed)
 
 

@@ -7,13 +7,25 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from bayesxs.cards.nature import NucleusCard, QuarkPartonCard, typed
-from bayesxs.cards.section import Section
+from bayesxs.cards.section import Section, conflict
 
 Years = Annotated[float, Field(ge=0, le=1e6)]
 
-# A cross section of which rates are known: events of a generator have no absolute one
+
+def _rated(data: object) -> object:
+    """Refuse events of a generator, and say where they may stand."""
+    if isinstance(data, dict) and data.get("type") == "events":
+        allowed = (
+            '"quark_parton" or "nucleus", which have absolute rates; a card without '
+            "[configuration] takes events, and bayesxs.dune_samples total cross sections"
+        )
+        raise conflict("type", '"events"', allowed)
+    return typed(data)
+
+
+# A cross section of which rates are known
 RatedNature = Annotated[
-    QuarkPartonCard | NucleusCard, Field(discriminator="type"), BeforeValidator(typed)
+    QuarkPartonCard | NucleusCard, Field(discriminator="type"), BeforeValidator(_rated)
 ]
 
 

@@ -93,7 +93,7 @@ def convert(
 
 
 def decompose(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="As of bayesxs events.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="As of bayesxs events.")],
     flux: Annotated[
         Path | None,
         typer.Option(

@@ -81,8 +81,6 @@ app = typer.Typer(
 pdf_app = typer.Typer(no_args_is_help=True)
 app.add_typer(pdf_app, name="pdf", help="List, check and install PDF sets.")
 app.add_typer(events_app, name="events", help="Look into and convert files of generator's events.")
-app.command()(decompose)
-app.command()(sensitivity)
 
 CardArgument = Annotated[
     Path | None,
@@ -162,11 +160,11 @@ def sample(folder: FolderArgument, quiet: QuietOption = False) -> None:
     _continue(folder, "sample", quiet)
 
 
-@app.command()
+@app.command(short_help="Merge runs of other chains into one.")
 def merge(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to be made.")],
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN RUN...", help="Folders of runs to be merged.")
+        list[Path], typer.Argument(metavar="RUN", help="Folders of runs to be merged, two or more.")
     ],
     quiet: QuietOption = False,
 ) -> None:
@@ -196,7 +194,7 @@ def report(folder: FolderArgument, quiet: QuietOption = False) -> None:
     _continue(folder, "report", quiet)
 
 
-@app.command()
+@app.command(short_help="Tabulate what each systematic costs.")
 def budget(
     card: CardArgument = None,
     preset: PresetOption = None,
@@ -219,7 +217,7 @@ def budget(
         typer.echo(f"report: {page}")
 
 
-@app.command()
+@app.command(short_help="Test the method on pseudo-experiments.")
 def campaign(
     card: CardArgument = None,
     preset: PresetOption = None,
@@ -291,6 +289,10 @@ def _budget_table(budget: dict[str, Any]) -> Any:
             )
         table.add_row(row["label"], *cells, str(row["divergences"]), f"{row['ess_bulk']:.0f}")
     return table
+
+
+app.command(short_help="Scan what an experiment would exclude.")(sensitivity)
+app.command(short_help="Test events for structure functions.")(decompose)
 
 
 @app.command()

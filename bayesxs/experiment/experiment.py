@@ -25,7 +25,7 @@ from bayesxs.experiment.settings import (
 )
 from bayesxs.experiment.target import make_target
 from bayesxs.fork import refuse_fork
-from bayesxs.inference.priors import Flat, Prior, check_priors, on_prior_branch, prior_box
+from bayesxs.inference.priors import Prior, check_priors, check_truth, on_prior_branch, prior_box
 from bayesxs.inputs.flux import Flux
 from bayesxs.physics.kinematics import PhaseSpace
 from bayesxs.physics.nature import Nature, x_max
@@ -113,11 +113,7 @@ class Experiment:
         object.__setattr__(self, "samples", tuple(self.samples))
         check_priors(self.source, self.priors)
         object.__setattr__(self, "parameters", on_prior_branch(self.priors, self.parameters))
-        for name, prior in self.priors.items():
-            value = float(np.asarray(getattr(self.parameters, name)))
-            if isinstance(prior, Flat) and not prior.low <= value <= prior.high:
-                allowed = f"within its prior, {prior.low:g} to {prior.high:g}"
-                raise self._at_fault(f"parameters.{name}", value, allowed)
+        check_truth(self.source, self.priors, self.parameters)
         low, high = self.energy_range
         for flux in (self.flux, self.flux_at_far):
             first, last = flux.support

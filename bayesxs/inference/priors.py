@@ -91,6 +91,21 @@ def check_prior(source: object, key: str, name: str, prior: object) -> None:
         raise InputError.at(source, key, tuple(prior), allowed)
 
 
+def check_truth(
+    source: object, priors: Mapping[str, Prior], parameters: OscillationParameters
+) -> None:
+    """Refuse true values that their flat priors exclude, a phase being on its prior's branch.
+
+    Raises:
+        InputError: naming the first of them.
+    """
+    for name, prior in priors.items():
+        value = float(np.asarray(getattr(parameters, name)))
+        if isinstance(prior, Flat) and not prior.low <= value <= prior.high:
+            allowed = f"within its prior, {prior.low:g} to {prior.high:g}"
+            raise InputError.at(source, f"parameters.{name}", value, allowed)
+
+
 def check_ordering(source: object, priors: Mapping[str, Prior]) -> None:
     """Refuse a prior of dm31 that holds both orderings, between which no chain moves.
 

@@ -56,6 +56,7 @@ def trace_figure(tree: xr.DataTree) -> Figure:
         for marginal, trace in zip(marginals, traces, strict=True):
             marginal.xaxis.set_major_locator(MaxNLocator(4))
             trace.yaxis.set_major_locator(MaxNLocator(3))
+            trace.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
             trace.margins(x=0.01)
             trace.set_xlabel("")
         traces[-1].set_xlabel("draw")

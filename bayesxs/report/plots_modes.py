@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from bayesxs.report.contours import PLANES, SPLITTING, contours, shown, support, values
 from bayesxs.report.hdr import smooth
@@ -69,7 +70,8 @@ def triangle_figure(trees: Mapping[str, xr.Dataset], true: Point) -> Figure:
                     ax.set_xlabel(shown(horizontal).axis)
                 if column == 0 and row > 0:
                     ax.set_ylabel(shown(vertical).axis)
-                ax.locator_params(axis="x", nbins=4)
+                # Labels at both ends of a panel would run into the neighbors'
+                ax.xaxis.set_major_locator(MaxNLocator(5, prune="both"))
                 ax.label_outer(remove_inner_ticks=False)
         figure.legend(handles=_handles(found, true), loc="upper right", fontsize=12)
     return figure

@@ -1,4 +1,4 @@
-"""Cards of samples in reconstructed energy."""
+"""Cards of counted samples."""
 
 from __future__ import annotations
 

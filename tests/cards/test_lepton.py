@@ -37,10 +37,16 @@ ONE_BEAM = {"configuration.neutrino_years": 0.0}
     [
         ('configuration={type="dune"}', 'nature = given: only with configuration.type = "lepton"'),
         ("configuration.cross_section=guessed", 'cross_section = "guessed": must be "learned"'),
-        ('flux_shape={type="parametric"}', "flux_shape.type = parametric: must be none"),
-        ("energy_scale=0.01", "energy_scale = 0.01: must be 0"),
-        ('data={type="file",path="counts.csv"}', 'data.type = "file": "expected" or "simulated"'),
-        ('nature={type="events",path="a.root"}', "nature.type"),
+        ('flux_shape={type="parametric"}', "flux_shape.type = .*: must be .*type = .dune. takes"),
+        ("energy_scale=0.01", "energy_scale = 0.01: must be 0 .*; .*type = .dune. takes"),
+        (
+            'data={type="file",path="counts.csv"}',
+            'data.type = "file": "expected" or "simulated" .*in Python bayesxs.counted_likelihood',
+        ),
+        (
+            'nature={type="events",path="a.root"}',
+            "nature.type = .*without .* takes events",
+        ),
         ("configuration.weights=w.safetensors", 'weights = given: none with .* = "assumed"'),
         (
             'configuration={type="lepton",neutrino_years=0,antineutrino_years=0}',
