@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from bayesxs.inference.reweighting import OtherPrior, Reweighted
 
 
-class Sensitivity(Finished):
+class _Counted(Finished):
+    """A finished folder of a card of counted samples."""
+
+    @cached_property
+    def card(self) -> CountedCard:  # type: ignore[override]
+        """The card that it was made with."""
+        return load_counted_card(self._folder.path / CONFIG)
+
+
+class Sensitivity(_Counted):
     """Finished scans of sensitivities. Files are read when first asked for.
 
     Example:
@@ -34,11 +43,6 @@ class Sensitivity(Finished):
     last_stage = "sensitivity"
     summary_file = "sensitivity.json"
     report_file = "figures/dcp.png"
-
-    @cached_property
-    def card(self) -> CountedCard:  # type: ignore[override]
-        """The card that it was made with."""
-        return load_counted_card(self._folder.path / CONFIG)
 
     def scan(self, name: Literal["dcp", "octant"] = "dcp") -> xr.Dataset:
         """Return a scan: over the true phase, or over the true mixing.
@@ -95,7 +99,7 @@ def sensitivity(
     return Sensitivity(run_sensitivity(resolved, folder, resume=True, progress=progress))
 
 
-class Inference(Finished):
+class Inference(_Counted):
     """A posterior over orderings and octants. Files are read when first asked for.
 
     Example:
@@ -108,11 +112,6 @@ class Inference(Finished):
     last_stage = "report"
     summary_file = "summary.json"
     report_file = "report.html"
-
-    @cached_property
-    def card(self) -> CountedCard:  # type: ignore[override]
-        """The card that it was made with."""
-        return load_counted_card(self._folder.path / CONFIG)
 
     @cached_property
     def posterior(self) -> xr.DataTree:

@@ -22,7 +22,7 @@ from bayesxs.campaigns.kind import (
     joined,
     piece_of,
 )
-from bayesxs.campaigns.sbc import judged_ranks, pits_of, ranks_of
+from bayesxs.campaigns.sbc import pits_of, rank_table, ranks_of
 from bayesxs.cards.build_counted import build_likelihood, build_modes, build_truth
 from bayesxs.cards.counted import CountedCard
 from bayesxs.cards.counted_campaign import (
@@ -144,14 +144,9 @@ class ModeSbc(CountedKind[ModeSbcCampaign]):
 
     def tabulate(self, data: xr.Dataset) -> dict[str, Any]:
         """Judge the ranks of every parameter, and the probabilities of ordering and octant."""
-        parameters, judged = judged_ranks(self._pits(data))
+        table, judged = rank_table(data, self.plan, self._pits(data))
         chances = {name: found.judged() for name, found in _probabilities(data).items()}
-        return {
-            "experiments": int(data.sizes["experiment"]),
-            "draws": self.plan.draws,
-            "thin": self.plan.thin,
-            "divergences": int(data["diverging"].sum()),
-            "parameters": parameters,
+        return table | {
             "probabilities": chances,
             "verdict": f"{verdict(judged)} {probability_verdict(chances)}",
         }

@@ -125,13 +125,11 @@ def run_campaign(
             analysis.bring_up_to_date(command)
         before = tuple(name for command in plan.builds_on for name in COMMANDS[command])
         key = analysis.key("campaign", before=before)
-        if opened.stage_is_current("campaign", key):
-            analysis.reporter.line("campaign: up to date")
-        else:
-            with opened.stage("campaign", key) as stage:
-                kind = kind_of(analysis, plan)
-                campaign_stage(kind, stage, analysis.reporter, workers, scheduler)
-        return write_campaign_page(opened)
+
+        def make() -> Planned:
+            return kind_of(analysis, plan)
+
+        return _up_to_date(opened, key, make, analysis.reporter, workers, scheduler)
 
 
 def run_counted_campaign(
@@ -156,14 +154,31 @@ def run_counted_campaign(
             files=counted_inputs(card),
             versions={"bayesxs": package_version()},
         )
-        if opened.stage_is_current("campaign", key):
-            reporter.line("campaign: up to date")
-        else:
+
+        def make() -> Planned:
             kind = counted_kind(card, card_samples(card, opened, reporter))
             begin(card, opened)
-            with opened.stage("campaign", key) as stage:
-                campaign_stage(kind, stage, reporter, workers, scheduler)
-        return write_campaign_page(opened)
+            return kind
+
+        return _up_to_date(opened, key, make, reporter, workers, scheduler)
+
+
+def _up_to_date(
+    opened: RunFolder,
+    key: str,
+    make: Callable[[], Planned],
+    reporter: Reporter,
+    workers: int,
+    scheduler: str,
+) -> Path:
+    """Carry out a campaign unless its folder holds it, and return the path of its page."""
+    if opened.stage_is_current("campaign", key):
+        reporter.line("campaign: up to date")
+    else:
+        kind = make()
+        with opened.stage("campaign", key) as stage:
+            campaign_stage(kind, stage, reporter, workers, scheduler)
+    return write_campaign_page(opened)
 
 
 def _check(plan: object, workers: int, source: str) -> None:

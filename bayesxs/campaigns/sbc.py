@@ -11,6 +11,7 @@ import xarray as xr
 
 from bayesxs.campaigns.kind import Figures, Kind, Stored, batches, joined, sampled, variables_of
 from bayesxs.cards.campaign import SbcCampaign
+from bayesxs.cards.counted_campaign import ModeSbcCampaign
 from bayesxs.engine.results import Task
 from bayesxs.inference.calibration import Uniformity, coverage, pit, rank_statistics, uniformity
 from bayesxs.inference.posterior import PUBLIC_NAMES
@@ -72,15 +73,8 @@ class Sbc(Kind[SbcCampaign]):
 
     def tabulate(self, data: xr.Dataset) -> dict[str, Any]:
         """Judge the ranks of every parameter."""
-        parameters, judged = judged_ranks(pits_of(data, self.settings.seed))
-        return {
-            "experiments": int(data.sizes["experiment"]),
-            "draws": self.plan.draws,
-            "thin": self.plan.thin,
-            "divergences": int(data["diverging"].sum()),
-            "parameters": parameters,
-            "verdict": verdict(judged),
-        }
+        table, judged = rank_table(data, self.plan, pits_of(data, self.settings.seed))
+        return table | {"verdict": verdict(judged)}
 
     def figures(self, data: xr.Dataset, summary: Mapping[str, Any]) -> Figures:
         """Draw the ranks against uniform ones, nuisances by group, and histograms of the others."""
@@ -96,10 +90,16 @@ class Sbc(Kind[SbcCampaign]):
         }
 
 
-def judged_ranks(
-    pits: Mapping[str, Float],
-) -> tuple[dict[str, dict[str, Any]], dict[str, Uniformity]]:
-    """Return what a summary says of the ranks of each parameter, and their uniformity."""
+def rank_table(
+    data: xr.Dataset, plan: SbcCampaign | ModeSbcCampaign, pits: Mapping[str, Float]
+) -> tuple[dict[str, Any], dict[str, Uniformity]]:
+    """Return a summary of ranks, those of each parameter judged, and their uniformity.
+
+    Args:
+        data: what was collected, over experiment.
+        plan: of the campaign.
+        pits: of each parameter, uniform where posteriors are calibrated.
+    """
     judged = {name: uniformity(values) for name, values in pits.items()}
     parameters: dict[str, dict[str, Any]] = {}
     for name, found in judged.items():
@@ -113,7 +113,14 @@ def judged_ranks(
         for level in LEVELS:
             held = coverage(np.abs(pits[name] - 0.5) < 0.5 * level, level)
             parameters[name]["coverage"][str(level)] = [held.fraction, held.error]
-    return parameters, judged
+    table = {
+        "experiments": int(data.sizes["experiment"]),
+        "draws": plan.draws,
+        "thin": plan.thin,
+        "divergences": int(data["diverging"].sum()),
+        "parameters": parameters,
+    }
+    return table, judged
 
 
 def ranks_of(data: xr.Dataset) -> dict[str, np.ndarray]:

@@ -194,16 +194,11 @@ class Operator:
         Args:
             flux: flux at the shared energies, per GeV.
         """
-        order = self.energies.order
-        sampled = np.asarray(flux)[self.start_e[:, None] + np.arange(order)]
-        scale = np.sum(self.weights_e * sampled, axis=1)
+        scale = self._scale(flux)
         shape = (self.n_rows, 3 * self.nodes.size)
         matrix = sparse.csr_array(shape)
-        offsets = np.arange(self.weights_u.shape[1])
         for part in _chunks(len(self.row)):
-            weights = self.weights_u[part, :, None] * self.weights_v[part, None, :]
-            node = (self.start_u[part, None] + offsets)[:, :, None] * len(self.nodes.v)
-            node = node + (self.start_v[part, None] + offsets)[:, None, :]
+            weights, node = self._stencils(part)
             scaled = scale[part, None] * self.coefficients[part]
             data = weights[..., None] * scaled[:, None, None, :]
             columns = 3 * node[..., None] + np.arange(3)
@@ -220,13 +215,9 @@ class Operator:
             flux: flux at the shared energies, per GeV.
             summed: sums rows, shape (sums, n_rows), with at most one entry in each column.
         """
-        sampled = np.asarray(flux)[self.start_e[:, None] + np.arange(self.energies.order)]
-        scale = np.sum(self.weights_e * sampled, axis=1)
-        offsets = np.arange(self.weights_u.shape[1])
-        weights = self.weights_u[:, :, None] * self.weights_v[:, None, :]
-        node = (self.start_u[:, None] + offsets)[:, :, None] * len(self.nodes.v)
-        node = node + (self.start_v[:, None] + offsets)[:, None, :]
-        count, stencil = len(self.row), offsets.size**2
+        scale = self._scale(flux)
+        weights, node = self._stencils(slice(None))
+        count, stencil = len(self.row), self.weights_u.shape[1] ** 2
         stencils = sparse.csr_array(
             (weights.ravel(), node.ravel(), np.arange(0, (count + 1) * stencil, stencil)),
             (count, self.nodes.size),
@@ -242,6 +233,18 @@ class Operator:
         rows = np.concatenate([part.coords[0] for part in parts])
         shape = (summed.shape[0], 3 * self.nodes.size)
         return sparse.csr_array((values, (rows, np.concatenate(columns))), shape)
+
+    def _scale(self, flux: ArrayLike) -> Floats:
+        """Return the quadrature weight of each point times the flux, shape (p,)."""
+        sampled = np.asarray(flux)[self.start_e[:, None] + np.arange(self.energies.order)]
+        return np.asarray(np.sum(self.weights_e * sampled, axis=1))
+
+    def _stencils(self, part: slice) -> tuple[Floats, NDArray[np.int64]]:
+        """Return interpolation weights of some points, and nodes that have them, (p, s, s)."""
+        offsets = np.arange(self.weights_u.shape[1])
+        weights = self.weights_u[part, :, None] * self.weights_v[part, None, :]
+        node = (self.start_u[part, None] + offsets)[:, :, None] * len(self.nodes.v)
+        return weights, node + (self.start_v[part, None] + offsets)[:, None, :]
 
     def cross_section(self, values: ArrayLike) -> Floats:
         """Contract the nodes at each quadrature point: d2s/dE_l dz in 1e-38 cm^2/GeV, shape (p,).

@@ -47,7 +47,7 @@ class Component:
 
     @property
     def kind(self) -> tuple[str, str, bool] | None:
-        """Which probability it takes; none where it is 1."""
+        """Probability that it takes; none where it is 1."""
         return (self.flavor_in, self.flavor_out, self.antineutrino) if self.oscillates else None
 
 

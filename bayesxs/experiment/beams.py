@@ -16,7 +16,7 @@ from bayesxs.experiment.learn import (
     Training,
     families_of_beams,
     groups,
-    train_group,
+    train_family,
 )
 from bayesxs.experiment.near import NearData
 from bayesxs.experiment.shared import learned_cross_sections
@@ -101,17 +101,22 @@ def learn_together(
         The cross section in each beam, in units of its own near rate.
 
     Raises:
-        InputError: as `learn`; no near data.
+        InputError: as `learn`; no near data, or the same ones twice.
 
     Example:
         >>> short = bayesxs.Training(schedule=bayesxs.Schedule(adam_steps=3, lbfgs_steps=0))
-        >>> first, second = bayesxs.learn_together([near, near], training=short, progress=False)
+        >>> both = [near, exp.near_data()]
+        >>> first, second = bayesxs.learn_together(both, training=short, progress=False)
         >>> list(second.targets)
         ['mu']
     """
     require_double_precision()
     if not near:
         raise InputError.at("learn_together", "near", "()", "near data of one beam or more")
+    for number, own in enumerate(near):
+        if any(own is other for other in near[:number]):
+            allowed = "each near data once: their events would count twice"
+            raise InputError.at("learn_together", f"near[{number}]", "given before", allowed)
     source = _uncertainty(uncertainty)
     how = training or Training(members=8 if isinstance(source, Ensemble) else 1)
     if isinstance(source, Ensemble) and how.members < 2:
@@ -142,10 +147,9 @@ def _trained(
                 def record(step: int, *_: object, update: Update = update) -> None:
                     update(step)
 
-                found = train_group(how, family.data, key, family.number, group, record=record)
-            for network in found:
-                for name, own in family.apart(network).items():
-                    networks.setdefault(name, []).append(own)
+                found = train_family(how, family, key, group, record=record)
+            for name, own in found.items():
+                networks.setdefault(name, []).extend(own)
     return networks
 
 

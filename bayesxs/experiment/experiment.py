@@ -158,7 +158,7 @@ class Experiment:
 
     @cached_property
     def space(self) -> PhaseSpace:
-        """How far x reaches: as `grid.x_max` or else the furthest cross section says.
+        """Range of x: as `grid.x_max` or else the furthest cross section says.
 
         Raises:
             InputError: grid.x_max is below 1 or not finite.
@@ -179,7 +179,7 @@ class Experiment:
 
     @cached_property
     def unresolved(self) -> float:
-        """How far far-detector fluxes are from their shared energies' polynomials, relative L2.
+        """Distance of far-detector fluxes from their shared energies' polynomials, relative L2.
 
         The largest of all samples, at the true parameters.
         """

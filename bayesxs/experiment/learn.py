@@ -45,7 +45,7 @@ type Record = Callable[[int, Float, list[Network], dict[str, Float]], None]
 
 @dataclass(frozen=True)
 class Training:
-    """How networks are fitted to near-detector data.
+    """Settings with which networks are fitted to near-detector data.
 
     Attributes:
         architecture: of the networks; what it leaves open follows the phase space.
@@ -384,3 +384,20 @@ def train_group(
             record(step, np.array([loss]), [best], state)
 
     return [train(networks[0], problems[0], plan, resume=resume, record=record_one)]
+
+
+def train_family(
+    training: Training,
+    family: Family,
+    seed: int | jax.Array,
+    members: Sequence[int],
+    resume: dict[str, Float] | None = None,
+    record: Record | None = None,
+) -> dict[str, list[Network]]:
+    """Train some networks of a family, and return them as the lepton of each target sees them.
+
+    Takes what `train_group` takes.
+    """
+    found = train_group(training, family.data, seed, family.number, members, resume, record)
+    seen = [family.apart(network) for network in found]
+    return {name: [own[name] for own in seen] for name in family.targets}

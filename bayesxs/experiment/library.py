@@ -24,11 +24,11 @@ from bayesxs.experiment.uncertainty import (
 )
 from bayesxs.inference.bootstrap import bootstrap as fit_bootstrap
 from bayesxs.inference.likelihood import Likelihood
-from bayesxs.inference.model import initial_values
+from bayesxs.inference.model import initial_values, sampler_of
 from bayesxs.inference.points import check_names
 from bayesxs.inference.posterior import add_bootstrap, posterior_tree
 from bayesxs.inference.priors import Prior, check_ordering, check_priors
-from bayesxs.inference.sampling import NutsSampler, SamplerSettings, curvature_covariance, joined
+from bayesxs.inference.sampling import SamplerSettings, joined
 from bayesxs.inputs.flux import (
     COLUMNS,
     Flux,
@@ -295,8 +295,7 @@ def sample(
     model = likelihood.model(priors)
     count = len(likelihood.nuisances)
     start = initial_values(priors, likelihood.parameters, count, near=likelihood.near)
-    covariance = curvature_covariance(model, start, ()) if count else None
-    sampler = NutsSampler(model, chosen, start, covariance)
+    sampler = sampler_of(model, (), chosen, start)
     pieces = []
     with Reporter(progress).bar("sampling", chosen.steps) as update:
         for piece in sampler.pieces((), derive(key, Purpose.SAMPLER, 0)):

@@ -72,7 +72,7 @@ class GaussianDetector:
 
 
 class FluxUncertainty(Protocol):
-    """How the flux may differ from the one assumed."""
+    """Differences of the flux from the one assumed that are possible."""
 
     @property
     def near_far(self) -> float:

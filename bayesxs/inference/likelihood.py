@@ -36,7 +36,7 @@ from bayesxs.inference.channel import (
 )
 from bayesxs.inference.circle import TURN
 from bayesxs.inference.far_data import FarBins, FarData, check_same_data
-from bayesxs.inference.model import far_detector_model
+from bayesxs.inference.model import far_detector_model, predictive_model
 from bayesxs.inference.nuisances import Nuisance, WithNuisances
 from bayesxs.inference.points import Eta, Theta, check_names, eta_of, scalar, theta_of
 from bayesxs.inference.priors import Prior, check_priors, prior_box
@@ -238,19 +238,36 @@ class Likelihood(WithNuisances):
         return near_log_prob(self.near, eta_of(eta, [n.name for n in self.nuisances]))
 
     def model(
-        self, priors: Mapping[str, Prior], *, marginalize_octant: bool = True
+        self,
+        priors: Mapping[str, Prior],
+        *,
+        marginalize_octant: bool = True,
+        observed: bool = True,
     ) -> Callable[[], None]:
         """Return the package's own NumPyro model of the data: see `far_detector_model`.
+
+        With ``observed=False`` it has the site "far" in place of the data: counts in all bins, for
+        NumPyro's ``Predictive``, of draws of the other model or of the prior.
 
         Args:
             priors: of the free parameters, by name; others are as in `parameters`.
             marginalize_octant: whether to sum over the octant of s2_23.
+            observed: whether the data are given.
 
         Raises:
             InputError: a prior of an unknown parameter, or one that cannot be normalised.
         """
         check_names("priors", priors)
         check_priors("likelihood", priors)
+        if not observed:
+            return partial(
+                predictive_model,
+                self.distribution,
+                dict(priors),
+                self.parameters,
+                len(self.nuisances),
+                marginalize_octant,
+            )
         box = prior_box(priors)
         low, high = (
             OscillationParameters(

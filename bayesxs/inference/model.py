@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import jax
@@ -26,6 +26,7 @@ from bayesxs.inference.priors import (
     prior_box,
     prior_distribution,
 )
+from bayesxs.inference.sampling import NutsSampler, SamplerSettings, curvature_covariance
 from bayesxs.learning.near_term import NearTerm, near_constraint, near_log_prob
 from bayesxs.physics.oscillation import OscillationParameters
 
@@ -58,21 +59,9 @@ def far_detector_model(
         near: likelihoods of the nuisances that near data leave, in a joint model of both detectors;
             the factor "near_detector".
     """
-    free: dict[str, Array] = {}
     folded = marginalize_octant and crosses_octants(priors)
-    for name, prior in priors.items():
-        if name == "s2_23" and folded:
-            continue
-        if is_circular(name, prior):
-            free[name] = _phase(name, prior)
-        else:
-            free[name] = numpyro.sample(name, prior_distribution(name, prior))
-    parameters = fixed._replace(**_within(priors, free))
-    count = max((c.nuisances for c in channels), default=0)
-    nuisances = None
-    if count:
-        standard = dist.Normal(jnp.zeros(count), 1.0).to_event(1)
-        nuisances = numpyro.sample("nuisance", standard)
+    parameters = _sampled(priors, fixed, folded)
+    nuisances = _sampled_nuisances(max((c.nuisances for c in channels), default=0))
     if nuisances is not None and near:
         numpyro.factor("near_detector", near_log_prob(near, nuisances))
     if not folded:
@@ -84,6 +73,67 @@ def far_detector_model(
     branches = _octant_branches(channels, parameters, nuisances, offset, priors["s2_23"])
     numpyro.deterministic("octant_log_odds", branches[0] - branches[1])
     numpyro.factor("far_detector", logsumexp(branches) + np.log(2.0 * width))
+
+
+def predictive_model(
+    distribution: Callable[[OscillationParameters, Array | None], dist.Distribution],
+    priors: Mapping[str, Prior],
+    fixed: OscillationParameters,
+    nuisances: int = 0,
+    marginalize_octant: bool = True,
+) -> None:
+    """NumPyro model of data that are not observed, for `numpyro.infer.Predictive`.
+
+    It has the sites of `far_detector_model`, and the site "far", which is drawn. Of draws of that
+    model's posterior, the octant is that of its log odds; without any, that of the prior: with the
+    offset s - 1/2 of a draw s of the prior, both signs are as probable as prior(s) says.
+
+    Args:
+        distribution: of the data at parameters and nuisances.
+        priors: as for `far_detector_model`, and so are the others.
+        fixed: values of parameters without a prior.
+        nuisances: their number.
+        marginalize_octant: as in the model that was sampled.
+    """
+    folded = marginalize_octant and crosses_octants(priors)
+    parameters = _sampled(priors, fixed, folded)
+    eta = _sampled_nuisances(nuisances)
+    if folded:
+        own = priors["s2_23"]
+        shifted = dist.transforms.AffineTransform(-0.5, 1.0)
+        offset = numpyro.sample(
+            "s2_23_offset",
+            dist.TransformedDistribution(prior_distribution("s2_23", own), shifted),
+        )
+        heights = [log_density("s2_23", own, 0.5 + side * offset) for side in (1.0, -1.0)]
+        odds = numpyro.sample("octant_log_odds", dist.Delta(heights[0] - heights[1]))
+        plus = numpyro.sample("octant_plus", dist.Bernoulli(logits=odds))
+        s2_23 = jnp.where(plus == 1, 0.5 + offset, 0.5 - offset)
+        parameters = parameters._replace(s2_23=numpyro.deterministic("s2_23", s2_23))
+    numpyro.sample("far", distribution(parameters, eta))
+
+
+def _sampled(
+    priors: Mapping[str, Prior], fixed: OscillationParameters, folded: bool
+) -> OscillationParameters:
+    """Sample every free parameter, but s2_23 where its octant is summed over."""
+    free: dict[str, Array] = {}
+    for name, prior in priors.items():
+        if name == "s2_23" and folded:
+            continue
+        if is_circular(name, prior):
+            free[name] = _phase(name, prior)
+        else:
+            free[name] = numpyro.sample(name, prior_distribution(name, prior))
+    return fixed._replace(**_within(priors, free))
+
+
+def _sampled_nuisances(count: int) -> Array | None:
+    """Sample nuisances, if there are any."""
+    if not count:
+        return None
+    standard = dist.Normal(jnp.zeros(count), 1.0).to_event(1)
+    return jnp.asarray(numpyro.sample("nuisance", standard))
 
 
 def _within(priors: Mapping[str, Prior], free: Mapping[str, Array]) -> dict[str, Array]:
@@ -181,3 +231,24 @@ def resolve_octant(key: Array, offset: ArrayLike, log_odds: ArrayLike) -> tuple[
     plus = jax.random.uniform(key, offset.shape) < jax.nn.sigmoid(log_odds)
     upper = jax.nn.sigmoid(jnp.where(offset > 0.0, log_odds, -log_odds))
     return 0.5 + jnp.where(plus, offset, -offset), upper
+
+
+def sampler_of(
+    model: Callable[..., None],
+    arguments: tuple[object, ...],
+    settings: SamplerSettings,
+    start: dict[str, Array],
+) -> NutsSampler:
+    """Return a sampler of a model of the far detector.
+
+    Nuisances are of many sizes in units of what data leave of them: with them, the mass matrix
+    starts from the curvature at the start.
+
+    Args:
+        model: such as `far_detector_model`.
+        arguments: of the model, shaped like those that it will be sampled with.
+        settings: chains and their lengths.
+        start: from `initial_values`.
+    """
+    covariance = curvature_covariance(model, start, arguments) if "nuisance" in start else None
+    return NutsSampler(model, settings, start, covariance)

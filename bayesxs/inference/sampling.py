@@ -42,7 +42,7 @@ ARVIZ_NAMES = {
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """How long to sample, and how.
+    """Settings of the sampler: chains and their lengths.
 
     Attributes:
         chains: independent chains.

@@ -33,7 +33,7 @@ type Phase = Literal["gauss_newton", "adam", "lbfgs"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long to train, and how.
+    """Settings of a training: steps and optimisers.
 
     Attributes:
         adam_steps: full-batch Adam steps.

@@ -25,7 +25,7 @@ class Invariants(NamedTuple):
 
 @dataclass(frozen=True)
 class PhaseSpace:
-    """How far Bjorken x reaches, of which all other limits of the kinematics follow.
+    """Range of Bjorken x, of which all other limits of the kinematics follow.
 
     A nucleon at rest gives x < 1. Nucleons in a nucleus move and share momentum, so that x reaches
     A in principle.

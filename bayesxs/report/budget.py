@@ -136,7 +136,7 @@ def _fitted(nuisance: Json, names: Sequence[str], joint: bool) -> tuple[str, ...
 
 
 def _sentence(rows: Sequence[Json], name: str) -> str:
-    """The uncertainty of one parameter and its parts, empty where the total is not known."""
+    """Return one parameter's uncertainty and its parts in words, "" where the total is unknown."""
     shown, form = error_of(name), _errors(rows, name)
     by_name = {str(row["name"]): row for row in rows}
     total = entry_of(by_name.get(TOTAL, {}), name, "sd")

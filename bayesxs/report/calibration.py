@@ -279,12 +279,12 @@ def render_campaign(
 
 
 def _place(u: Uniformity) -> str:
-    """Where true values lie in their posteriors."""
+    """Return the places of true values in their posteriors, in words."""
     return f"{signed(u.offset, '{:.2f}')} ± {u.spread:.2f}"
 
 
 def _subject(names: Sequence[str]) -> str:
-    """Parameters by name, or their number where they are many."""
+    """Return parameters by name, or their number where they are many."""
     if len(names) <= _SHOWN_NAMES:
         return listed([quantity(name).plain for name in names])
     return f"{len(names)} parameters"
@@ -295,7 +295,7 @@ def _batches(count: int) -> str:
 
 
 def _enumerated(names: Sequence[str]) -> str:
-    """Names in a row, the first of them where they are many."""
+    """Return names in a row, the first of them where they are many."""
     if len(names) <= _SHOWN_MISSING:
         return ", ".join(names)
     return f"{', '.join(names[:_SHOWN_MISSING])} and {len(names) - _SHOWN_MISSING} more"
@@ -322,7 +322,7 @@ def _percent(pair: Sequence[float] | None) -> str:
 
 
 def _probability(value: SupportsFloat | None) -> str:
-    """A probability with two digits, one too small to matter as a bound."""
+    """Return a probability with two digits, one too small to matter as a bound."""
     if value is not None and 0.0 <= float(value) < 1e-4:
         return "< 0.0001"
     return number(value, "{:.2g}")

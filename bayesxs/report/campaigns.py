@@ -235,7 +235,7 @@ def _estimate_table(estimates: Mapping[str, Mapping[str, Json]]) -> Table:
 
 
 def _distance_table(distances: Mapping[str, Mapping[str, float]]) -> Table:
-    """How far networks lie from the truth."""
+    """Return the table of distances of networks from the truth."""
     return Table(
         ("relative distance (L₂) from the true", "median", "least", "largest"),
         [

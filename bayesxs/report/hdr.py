@@ -18,7 +18,7 @@ _MARGIN = 4.0  # bandwidths of empty space beyond the draws, where no bound cuts
 
 
 class Support(NamedTuple):
-    """Where a parameter may lie: bounds (None where there is none), or a circle between them."""
+    """Bounds of a parameter (None where there is none), or a circle between them."""
 
     low: float | None = None
     high: float | None = None

@@ -308,7 +308,7 @@ def _parameters_of(result: Json) -> Iterator[tuple[str, Json]]:
 
 
 def _parameter_tables(summary: Json, kinds: Mapping[str, str]) -> list[tuple[str, str, list[Row]]]:
-    """One table per parameter: heading, words, a row per cross section."""
+    """Return one table per parameter: heading, words, a row per cross section."""
     tables: dict[str, list[Row]] = {}
     for kind, words in kinds.items():
         for name, entry in _parameters_of(summary[kind]):

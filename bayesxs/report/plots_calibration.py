@@ -244,7 +244,7 @@ def sensitivity_figure(dataset: xr.Dataset) -> Figure:
 
 
 def _panels(count: int, size: float) -> tuple[Figure, list[Axes]]:
-    """A figure of panels on one scale, those of a row side by side."""
+    """Return a figure of panels on one scale, those of a row side by side."""
     columns = min(count, _ROW)
     if count > _ROW and count % _ROW:
         columns = min(range(3, _ROW + 1), key=lambda c: (-count % c, -c))
@@ -268,7 +268,7 @@ def _outer(axes: Sequence[Axes], across: str, up: str) -> None:
 
 
 def _above(columns: int) -> dict[str, Any]:
-    """Where the legend of a figure stands."""
+    """Return the place of a figure's legend."""
     return {"loc": "outside upper center", "ncols": columns}
 
 
@@ -366,7 +366,7 @@ def _plain_logarithms(ax: Axes) -> None:
 
 
 def _plain(value: float, _: object = None) -> str:
-    """A number as it is, a power of ten where that would be long."""
+    """Return a number as it is, a power of ten where that would be long."""
     if 1e-4 < value < 99999.0:
         return f"{value:g}"
     power = int(np.floor(np.log10(value) + 1e-9))

@@ -331,7 +331,7 @@ def _bracketed(unit: str) -> str:
 
 
 def _optional(dataset: xr.Dataset, name: str) -> Floats | None:
-    """A variable over lepton energy, None where there is none."""
+    """Return a variable over lepton energy, None where there is none."""
     return np.asarray(dataset[name], dtype=float) if name in dataset else None
 
 

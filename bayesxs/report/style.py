@@ -126,7 +126,7 @@ class Plate(Figure):
 
 
 class Quantity(NamedTuple):
-    """How a parameter is shown.
+    """Label, unit and scale with which a parameter is shown.
 
     Attributes:
         label: in mathtext.

@@ -19,9 +19,9 @@ from bayesxs.experiment.shared import learned_cross_section
 from bayesxs.experiment.weights import conditions, read_networks
 from bayesxs.inference import bootstrap as boot
 from bayesxs.inference.channel import FarChannel
-from bayesxs.inference.model import far_detector_model, initial_values
+from bayesxs.inference.model import far_detector_model, initial_values, sampler_of
 from bayesxs.inference.posterior import add_bootstrap
-from bayesxs.inference.sampling import NutsSampler, curvature_covariance
+from bayesxs.inference.sampling import NutsSampler
 from bayesxs.inference.thinning import thinned_channels
 from bayesxs.keys import Purpose, derive
 from bayesxs.learning.gaussian_process import STEPS
@@ -174,11 +174,7 @@ def far_sampler(
     def model(data: list[FarChannel]) -> None:
         far_detector_model(data, experiment.priors, experiment.parameters, marginalize)
 
-    if not nuisances:
-        return NutsSampler(model, settings.sampler, start)
-    return NutsSampler(
-        model, settings.sampler, start, curvature_covariance(model, start, (channels,))
-    )
+    return sampler_of(model, (channels,), settings.sampler, start)
 
 
 def bootstrap_stage(

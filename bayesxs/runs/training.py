@@ -17,7 +17,7 @@ from bayesxs.experiment.learn import (
     families_of_beams,
     groups,
     in_beam,
-    train_group,
+    train_family,
 )
 from bayesxs.experiment.near import NearData, NearDetector
 from bayesxs.experiment.weights import conditions, read_networks, write_networks
@@ -59,12 +59,9 @@ def train_stage(
                 ) -> None:
                     update(step, log.remark(log.add(step, losses, best, state)))
 
-                found = train_group(
-                    training, family.data, seed, family.number, group, log.resume(), record
-                )
-            for network in found:
-                for name, own in family.apart(network).items():
-                    networks[name].append(own)
+                found = train_family(training, family, seed, group, log.resume(), record)
+            for name, own in found.items():
+                networks[name].extend(own)
             rows += log.rows
         clock = time.perf_counter()
     write_networks(stage.output(NETWORK), networks, conditions(*(own.experiment for own in near)))

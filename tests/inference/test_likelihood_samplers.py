@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import arviz as az
 import blackjax
 import dynesty
@@ -18,6 +20,9 @@ from numpyro.infer.util import log_density
 from scipy import stats
 
 from bayesxs.inference.likelihood import Likelihood
+from bayesxs.inference.model import predictive_model
+from bayesxs.inference.priors import Flat, Gaussian
+from bayesxs.physics.nufit import NUFIT_6_0
 
 # What NumPyro or JAX will refuse one day is refused today
 pytestmark = pytest.mark.filterwarnings("error::DeprecationWarning")
@@ -88,6 +93,41 @@ def test_nuts_and_predictions(far):
     tree = az.from_numpyro(mcmc, posterior_predictive={"far": after}, log_likelihood=False)
     assert tree["posterior_predictive"]["far"].shape == (1, 100, size)
     assert tree["observed_data"]["far"] == far.sizes[0]
+
+
+def test_the_packages_own_model_predicts(far):
+    """Draws of the model that is sampled have all sites of the one that predicts."""
+    priors = {"dm31": Gaussian(DM31, WIDTH), "s2_23": Flat(0.3, 0.7)}
+    sites = handlers.trace(handlers.seed(far.model(priors), 0)).get_trace()
+    drawn = {
+        name: jnp.repeat(jnp.asarray(site["value"])[None], 4, axis=0)
+        for name, site in sites.items()
+        if not site.get("is_observed", False)
+    }
+    found = Predictive(far.model(priors, observed=False), drawn)(jax.random.key(1))
+    np.testing.assert_array_equal(found["far"].sum(axis=1), far.sizes[0])
+    away = np.abs(found["s2_23"] - 0.5)
+    np.testing.assert_allclose(away, np.abs(drawn["s2_23_offset"]), rtol=1e-12)
+    assert len(np.unique(found["far"], axis=0)) == 4
+
+
+def test_octants_of_predictions_follow_odds_or_prior():
+    """False alarm 1e-4 of the first, 6e-7 of the second; the seeds are fixed."""
+    prior = Gaussian(0.48, 0.03)
+    priors = {"dm31": Flat(2.4e-3, 2.6e-3), "s2_23": prior}
+
+    def mixing(parameters, eta):
+        return dist.Delta(jnp.asarray(parameters.s2_23))
+
+    unobserved = partial(predictive_model, mixing, priors, NUFIT_6_0)
+    alone = Predictive(unobserved, num_samples=4000)(jax.random.key(2))
+    assert stats.kstest(alone["far"], stats.norm(*prior).cdf).pvalue > 1e-4
+    many = jnp.ones(4000)
+    draws = {"dm31": 2.5e-3 * many, "s2_23_offset": -0.04 * many, "octant_log_odds": 1.2 * many}
+    found = np.asarray(Predictive(unobserved, draws)(jax.random.key(3))["far"])
+    np.testing.assert_allclose(np.unique(found), [0.46, 0.54], rtol=1e-12)
+    share, wanted = np.mean(found < 0.5), 1.0 / (1.0 + np.exp(-1.2))
+    assert abs(share - wanted) < 5.0 * np.sqrt(wanted * (1.0 - wanted) / 4000)
 
 
 def test_counts_can_be_observed(far):

@@ -47,7 +47,7 @@ EVERYTHING: Final = Rules()
 
 
 class Counts(NamedTuple):
-    """How many events a file has, and how many were left out for which reason."""
+    """Numbers of events in a file, and of those left out for each reason."""
 
     read: int = 0
     not_charged_current: int = 0

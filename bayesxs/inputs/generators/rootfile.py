@@ -21,7 +21,7 @@ type Columns = dict[str, NDArray[Any]]
 
 
 class Layout(NamedTuple):
-    """How a tree is read.
+    """Names and meanings with which a tree is read.
 
     Attributes:
         name: of the tree.
