@@ -23,6 +23,7 @@ from bayesxs.cards.build_counted import (
 from bayesxs.cards.counted import CountedCard, ExpectedData, SimulatedData
 from bayesxs.cards.lepton import LeptonConfiguration
 from bayesxs.detector.samples import CountedSamples
+from bayesxs.errors import InputError
 from bayesxs.inference.counted import CountedLikelihood
 from bayesxs.inference.goodness import predictive_p_value
 from bayesxs.inference.mode_sampling import ModeDraws, mode_pieces, weighed
@@ -70,6 +71,11 @@ LEPTON_CITATION: Final = (
     "arXiv:2103.04797"
 )
 _PHASES: Final = 72
+# What a folder may hold besides, with pages and figures of its own
+_OTHERS: Final = {
+    "sensitivity": "but scans: see figures/ and sensitivity.json",
+    "campaign": "but a campaign: see campaign.html",
+}
 
 
 def run_counted(
@@ -122,6 +128,10 @@ def report_counted(folder: Path, *, progress: bool = True) -> Path:
         InputError: no run of samples is finished in the folder.
     """
     with RunFolder.reopen(folder) as opened:
+        if STAGE not in opened.stages:
+            others = [word for name, word in _OTHERS.items() if name in opened.stages]
+            held = f", {' and '.join(others)}" if others else ""
+            raise InputError(f"{opened.path}: holds no posterior of a card of samples{held}")
         Reporter(progress).line(f"report: {write_report(opened)}")
         return Path(opened.path / REPORT)
 

@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 import bayesxs
+from bayesxs.runs.counted import report_counted
 from bayesxs.runs.sensitivity import in_words, summary, table
 
 CARD = {
@@ -38,6 +39,8 @@ def test_a_scan_is_kept_with_its_tables(tmp_path: Path) -> None:
         bayesxs.sensitivity(CARD, out=folder, overrides={"seed": 1}, progress=False)
     with pytest.raises(bayesxs.InputError, match="no finished stage"):
         found.scan("octant")
+    with pytest.raises(bayesxs.InputError, match=r"holds no posterior of .*, but scans: see fig"):
+        report_counted(folder, progress=False)
 
 
 def test_bad_input_leaves_no_folder(tmp_path: Path) -> None:
