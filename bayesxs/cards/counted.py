@@ -235,7 +235,7 @@ class CountedCard(Section):
     def _check(self) -> CountedCard:
         shape = self.flux_shape
         if not isinstance(shape, NoFluxShape) and shape.near_far > 0.0:
-            allowed = "must be 0: counted samples have no near detector"
+            allowed = "must be 0: a card of samples has no near detector"
             raise conflict("flux_shape.near_far", shape.near_far, allowed)
         own = self.configuration
         if isinstance(own, DuneConfiguration | LeptonConfiguration) and own.years <= 0.0:
