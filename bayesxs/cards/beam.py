@@ -113,8 +113,8 @@ class FluxShape(Section):
     def _no_near_constraint(cls, data: object) -> object:
         if isinstance(data, dict) and "near_constraint" in data:
             allowed = (
-                "removed: bounds from near data on the flux shape did not cover it; "
-                "put external constraints into the covariance of the flux"
+                "removed: uncertainty.joint = true lets near data bound the flux shape; "
+                "external constraints belong into the covariance of the flux"
             )
             raise conflict("near_constraint", str(data["near_constraint"]).lower()[:20], allowed)
         return data

@@ -169,7 +169,7 @@ def build_uncertainty(card: Card) -> Uncertainty:
         return ModesFile(u.path)
     kept = (u.share, u.modes, u.discretization)
     if isinstance(u, GaussianProcessCard):
-        return GaussianProcess(*kept, u.kernel, u.divergence)
+        return GaussianProcess(*kept, u.kernel, u.divergence, u.joint)
     return Laplace(*kept) if isinstance(u, LaplaceCard) else Ensemble(*kept)
 
 

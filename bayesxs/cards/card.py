@@ -59,6 +59,10 @@ _PATH_KEYS: Final = (
 # Near-detector events that are drawn one by one at most
 MOST_UNBINNED: Final = 10_000_000
 
+# Near events below which their bins are too empty for the Gaussian likelihood of a joint model:
+# about sixteen in each bin of the default grid
+LEAST_JOINT: Final = 100_000
+
 _OF_SAMPLES: Final = (
     "a card of samples: `bayesxs run`, `sensitivity` and `campaign` take "
     "it, in Python bayesxs.infer, bayesxs.sensitivity and bayesxs.campaign"
@@ -218,12 +222,40 @@ def _uncertainty_conflict(card: Card) -> tuple[str, object, str] | None:
             return "uncertainty.modes", source.modes, allowed
     elif isinstance(source, LaplaceCard) and members != 1:
         return "network.members", members, '1 with uncertainty.type = "laplace"'
+    if isinstance(source, GaussianProcessCard) and source.joint:
+        return _joint_conflict(card)
     if isinstance(card.flux_shape, FluxShape) and isinstance(source, CertainCard | ModesFileCard):
         allowed = (
             "ensemble, gaussian_process or laplace: the learned cross section follows the flux"
         )
         return "uncertainty.type", f'"{source.type}"', f"with flux_shape must be {allowed}"
     return None
+
+
+def _joint_conflict(card: Card) -> tuple[str, object, str] | None:
+    """Return (key, value, allowed) of a joint model that the rest of the card does not allow."""
+    events, allowed = card.near.events, ""
+    if not isinstance(card.flux_shape, FluxShape):
+        allowed = 'false without an uncertain flux: add flux_shape.type = "parametric" or "file"'
+    elif isinstance(card.response, GaussianResponse) and card.response.correlated:
+        allowed = (
+            "false with response.correlated = true: near data are not linear in a response that "
+            "both detectors share; set either to false"
+        )
+    elif card.network.share != "none":
+        allowed = (
+            f'false with network.share = "{card.network.share}": leptons then share their '
+            'uncertainty; set network.share = "none"'
+        )
+    elif card.campaign is not None:
+        allowed = "false with campaign: pseudo-experiments have no near data of their own"
+    elif not card.near.file and events != "infinite" and events < LEAST_JOINT:
+        allowed = (
+            f"at least {LEAST_JOINT} with uncertainty.joint = true, which takes near counts as "
+            "Gaussian; set joint to false for fewer"
+        )
+        return "near.events", events, allowed
+    return ("uncertainty.joint", "true", allowed) if allowed else None
 
 
 def _coverage_conflicts(card: Card) -> Iterator[tuple[str, object, str]]:

@@ -45,6 +45,12 @@ class GaussianProcessCard(_UncertainCard):
     """Prior standard deviation of the helicity function SS, the divergence of the current, over
     half of T₊ + T₋ + 2LL, where leptons share networks (`network.share`); 0 takes the current as
     conserved."""
+    joint: bool = False
+    """Whether near and far data are one model, in which near data inform on the flux, too.
+
+    The near data's likelihood of the flux shape is exact, the cross section being integrated out.
+    Otherwise near data inform on the cross section at any given flux, and the flux keeps its prior.
+    """
 
 
 class LaplaceCard(_UncertainCard):

@@ -6,7 +6,7 @@ the kinematic limits, where a bin is partly empty, it can be wrong by more than 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal, NamedTuple
@@ -199,10 +199,16 @@ class CountedSpectrum:
 
     def matrix(self, flux: ArrayLike) -> sparse.csr_array:
         """Contract the energies with a flux: bins from values on the nodes, (bins, 3 n_nodes)."""
-        out = sparse.csr_array((self.bins.size, 3 * self.nodes.size))
+        return self.matrices([flux])[0]
+
+    def matrices(self, fluxes: Sequence[ArrayLike]) -> list[sparse.csr_array]:
+        """Return `matrix` of each of several fluxes; quadratures are made once for all."""
+        shape = (self.bins.size, 3 * self.nodes.size)
+        out = [sparse.csr_array(shape) for _ in fluxes]
         for quadrature, summed in self._chunks():
             operator = build_operator(quadrature, self.energies, self.nodes)
-            out += operator.summed_matrix(flux, summed)
+            for i, flux in enumerate(fluxes):
+                out[i] += operator.summed_matrix(flux, summed)
         return out
 
     def _fold(self, rows: Callable[[Quadrature], Floats]) -> FoldedRows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -117,6 +117,10 @@ class Spectrum:
         if total is not None:
             return FoldedRows(rows, total.sum(axis=1) * self.energies.weights)
         return FoldedRows(rows, np.asarray(self.areas) @ rows)
+
+    def matrices(self, fluxes: Sequence[ArrayLike]) -> list[sparse.csr_array]:
+        """Return `matrix` of each of several fluxes."""
+        return [self.matrix(flux) for flux in fluxes]
 
     def matrix(self, flux: ArrayLike) -> sparse.csr_array:
         """Contract the energies with a flux: bins from values on the nodes, (bins, 3 n_nodes)."""

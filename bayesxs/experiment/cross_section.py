@@ -159,10 +159,10 @@ class LearnedCrossSection:
 
 # Dimensions of the arrays of a near term in a file
 _NEAR: Final = {
-    "outer": ("pair", "direction_near", "other_near"),
-    "images": ("part", "direction_near"),
-    "observed": ("direction_near",),
-    "rate": ("flux_mode",),
+    "center": ("flux_mode",),
+    "whiten": ("width", "flux_mode"),
+    "coefficients": ("monomial",),
+    "error": (),
 }
 
 
@@ -173,10 +173,10 @@ def _near_arrays(term: NearTerm | None) -> dict[str, tuple[tuple[str, ...], Floa
 
 
 def _near_of(data: xr.Dataset) -> NearTerm | None:
-    if "near_outer" not in data:
+    if "near_center" not in data:
         return None
-    outer, images, observed, rate = (jnp.asarray(data[f"near_{n}"].values) for n in _NEAR)
-    return NearTerm(outer, images, observed, rate)
+    center, whiten, coefficients, error = (jnp.asarray(data[f"near_{n}"].values) for n in _NEAR)
+    return NearTerm(center, whiten, coefficients, error)
 
 
 def read_cross_section(

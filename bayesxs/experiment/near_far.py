@@ -10,8 +10,8 @@ import numpy as np
 from bayesxs.errors import InputError
 from bayesxs.experiment.cross_section import LearnedTarget
 from bayesxs.experiment.near import NearDetector
+from bayesxs.learning.flux_evidence import bilinear, join_flux
 from bayesxs.learning.linear_model import Conditioned, LinearData
-from bayesxs.learning.near_term import join_flux
 from bayesxs.types import Floats as Float
 
 
@@ -39,14 +39,15 @@ def joint_target(
     """
     response, flux = near.geometry.response, near.geometry.target.near_flux
     if response is not None and response.correlated:
-        allowed = "False where both detectors share one response (correlated)"
+        allowed = "False, or a response that the detectors do not share: correlated=False"
         raise InputError.at(near.geometry.target.name, "uncertainty.joint", True, allowed)
     mean, changes, rate = learned.mean.ravel(), [], []
-    for mode in flux_modes:
-        matrix = near.spectrum.matrix(flux * mode)
+    for matrix in near.spectrum.matrices([flux * mode for mode in flux_modes]):
         changes.append(jnp.asarray(data.whiten @ matrix))
         rate.append(float((matrix @ mean).sum()))
-    term, follow = join_flux(data, conditioned.prior, prior_mean, changes, np.array(rate))
+    prior = conditioned.prior
+    bent = bilinear(data, prior, prior_mean, changes, np.array(rate))
+    term, follow = join_flux(bent, prior, prior_mean)
     shape = learned.mean.shape
     joint = replace(
         learned,
@@ -54,6 +55,6 @@ def joint_target(
         flux=follow.single.reshape(-1, *shape),
         flux_pairs=follow.double.reshape(-1, *shape),
         near=term,
-        words=f"{learned.words}; near data inform on the flux",
+        words=f"{learned.words}; near data inform on the flux (log L ± {float(term.error):.2g})",
     )
     return joint, follow.conditioned

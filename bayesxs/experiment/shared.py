@@ -80,7 +80,8 @@ def learned_cross_sections(
     Shared modes are common to all of them.
 
     Raises:
-        InputError: several beams with shared modes and a flux that is uncertain.
+        InputError: several beams with shared modes and a flux that is uncertain, or a joint model
+            of near and far data where leptons share their uncertainty.
     """
     several = len(near) > 1
     together = shared and isinstance(uncertainty, GaussianProcess)
@@ -103,6 +104,9 @@ def learned_cross_sections(
                 fits[name] = NearFit(own.experiment, own.detectors[target], networks[name], update)
                 fitted += [name] if target in own.fitted else []
             if len(names) > 1 and isinstance(uncertainty, GaussianProcess):
+                if uncertainty.joint:
+                    allowed = "False where leptons share their uncertainty (share)"
+                    raise InputError.at("learn", "uncertainty.joint", True, allowed)
                 joint = Together(fits, tuple(fitted), uncertainty)
                 targets |= joint.targets()
                 for beam, found in enumerate(ratios):

@@ -1,73 +1,73 @@
-"""The near data as a term of a joint model: a likelihood of the flux, and what w does with it.
+"""The near data as a term of a joint model: a likelihood of the flux, as a polynomial.
 
-Near data are bilinear in the structure functions w and in the nuisances xi of the flux. With the
-flux phi (1 + xi_j f_j), whitened as in `linear_model`,
-
-    y = A(xi) w + N(0, 1),    A(xi) = (A_0 + sum_j xi_j A_j)/(1 + c xi),
-
-A_j being the near detector with the flux phi f_j. The denominator keeps the meaning of w, structure
-functions of unit near-detector rate: data and far detector are blind to the size of flux and cross
-section, and so is the prior then. With w ~ N(m, C) the joint density of near data is exact,
-
-    p(y | xi) = N(y; A(xi) m, A(xi) C A(xi)^T + 1),
-    E[w | xi, y] = m + C A(xi)^T (A(xi) C A(xi)^T + 1)^-1 (y - A(xi) m)
-
-(Rasmussen and Williams, Eqs. 2.25 and 2.30): w is integrated out, whatever its directions are.
+The likelihood log p(y | xi) of near data in the nuisances xi of the flux (`flux_evidence`) takes a
+Cholesky factor of hundreds of data for each flux. It is a smooth function of few numbers, and far
+from normal only by a little: a polynomial of z = L (xi - center), in which near data and priors
+together have unit widths, is fitted once to exact values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import combinations_with_replacement
+from functools import lru_cache, partial
+from itertools import count
 from typing import Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.linalg import cho_solve, solve_triangular
 from jax.typing import ArrayLike
+from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.stats import chi
 
-from bayesxs.learning.linear_model import Conditioned, Covariance, LinearData, condition
 from bayesxs.types import Floats
 
-# Variance of a direction of the data, over that of its noise, below which it is left out
-LEAST: Final = 1e-2
+# Degrees of the polynomial are tried upwards until its root mean square error, in log likelihood,
+# is as small as this, or its terms are too many
+ENOUGH, MOST_TERMS, MOST_DEGREE = 0.02, 2000, 8
 
-# Smallest rate of the near detector over the nominal one that a flux may make
-LEAST_RATE: Final = 0.05
+# Widths of the normal distribution of fluxes to which it is fitted, over those of near data and
+# priors; exact values for each of its terms; other fluxes that say how good it is
+WIDENING, POINTS_PER_TERM, CHECKS = 1.3, 3, 100
+
+# Probability that such a flux lies beyond the radius where the polynomial ends
+BEYOND: Final = 1e-4
 
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["outer", "images", "observed", "rate"],
+    data_fields=["center", "whiten", "coefficients", "error"],
     meta_fields=["first"],
 )
 @dataclass(frozen=True)
 class NearTerm:
     """The likelihood of near data in the nuisances of the flux, without the cross section.
 
+    log p(y | xi) is a polynomial of z = whiten (xi - center). Beyond a radius in z it keeps its
+    value along the ray: a polynomial could lead chains to infinity, where the priors then do not.
+
     Attributes:
-        outer: A_a C A_b^T plus its transpose where a < b, for 0 <= a <= b <= J, shape (pairs, p,
-            p); the data are projected on p directions in which more than noise is expected.
-        images: A_a m, shape (1 + J, p).
-        observed: y, shape (p,).
-        rate: c, shape (J,).
+        center: flux that near data and priors make most likely, shape (J,).
+        whiten: L, with L^T L the curvature of both there, shape (J, J).
+        coefficients: of the monomials of z, by degree, shape (terms,).
+        error: root mean square of what the polynomial is wrong by, over fluxes that near data and
+            priors allow, shape ().
         first: place of the flux nuisances in the vector of all.
     """
 
-    outer: Array
-    images: Array
-    observed: Array
-    rate: Array
+    center: Array
+    whiten: Array
+    coefficients: Array
+    error: Array
     first: int = 0
 
     def own(self, nuisances: Array) -> Array:
         """Return the nuisances of the flux among all, shape (J,)."""
-        return jax.lax.slice_in_dim(nuisances, self.first, self.first + len(self.rate))
+        return jax.lax.slice_in_dim(nuisances, self.first, self.first + len(self.center))
 
     def log_prob(self, nuisances: ArrayLike) -> Array:
         """Return log p(y | xi) up to a constant, shape ().
@@ -77,10 +77,98 @@ class NearTerm:
         """
         return _log_prob(self, self.own(jnp.asarray(nuisances, dtype=float)))
 
+    def blind(self) -> NearTerm:
+        """Return a term of the same shape that tells nothing of the flux."""
+        return replace(self, coefficients=jnp.zeros_like(self.coefficients))
+
 
 def near_log_prob(terms: Iterable[NearTerm], nuisances: Array) -> Array:
     """Return the sum of `NearTerm.log_prob`: near data of several targets share the flux."""
     return sum((term.log_prob(nuisances) for term in terms), jnp.zeros(()))
+
+
+class _Monomials(NamedTuple):
+    """How monomials of each degree come from those of the degree below."""
+
+    parents: tuple[NDArray[np.intp], ...]
+    factors: tuple[NDArray[np.intp], ...]
+
+
+@lru_cache
+def _monomials(variables: int, degree: int) -> _Monomials:
+    parents, factors = [], []
+    last = np.zeros(1, dtype=np.intp)  # the highest variable of each monomial of a degree
+    for _ in range(degree):
+        pairs = [(i, v) for i, low in enumerate(last) for v in range(low, variables)]
+        parent, factor = (np.array(column, dtype=np.intp) for column in zip(*pairs, strict=True))
+        parents.append(parent)
+        factors.append(factor)
+        last = factor
+    return _Monomials(tuple(parents), tuple(factors))
+
+
+def _degree(variables: int, terms: int) -> int:
+    """Return the degree of a polynomial with so many terms."""
+    return next(d for d in count(1) if math.comb(variables + d, d) >= terms)
+
+
+def _powers[Numbers: (Array, Floats)](z: Numbers, degree: int) -> list[Numbers]:
+    """Return all monomials of z up to a degree, shape (..., terms) for each degree."""
+    table = _monomials(z.shape[-1], degree)
+    parts = [0.0 * z[..., :1] + 1.0]
+    for parent, factor in zip(table.parents, table.factors, strict=True):
+        parts.append(parts[-1][..., parent] * z[..., factor])
+    return parts
+
+
+def _radius(variables: int) -> float:
+    return WIDENING * float(chi.isf(BEYOND, variables))
+
+
+def _log_prob(term: NearTerm, xi: Array) -> Array:
+    z = term.whiten @ (xi - term.center)
+    square, radius = z @ z, _radius(len(z))
+    z = z * jnp.where(square > radius**2, radius / jnp.sqrt(jnp.maximum(square, radius**2)), 1.0)
+    powers = _powers(z, _degree(len(z), len(term.coefficients)))
+    return term.coefficients @ jnp.concatenate(powers)
+
+
+def fit_term(
+    heights: Callable[[Floats], Floats], center: Floats, curvature: Floats, seed: int = 0
+) -> NearTerm:
+    """Return a polynomial of log p(y | xi), fitted to exact values by least squares.
+
+    Args:
+        heights: log p(y | xi) of points, shape (points, J), up to a constant.
+        center: where it and the log priors together are largest, shape (J,).
+        curvature: of both there, shape (J, J).
+        seed: of the points, which are fixed: an interpolation, not a sample.
+    """
+    whiten = np.linalg.cholesky(curvature).T
+    size, rng = len(center), np.random.default_rng(seed)
+
+    def values(z: Floats) -> Floats:
+        return heights(center + np.linalg.solve(whiten, z.T).T) - start
+
+    start = 0.0
+    start = float(values(np.zeros((1, size)))[0])
+    checked = rng.standard_normal((CHECKS, size))
+    known = values(checked)
+    z, targets = np.zeros((0, size)), np.zeros(0)
+    for degree in range(2, MOST_DEGREE + 1):
+        terms = math.comb(size + degree, degree)
+        if degree > 2 and terms > MOST_TERMS:
+            break
+        more = WIDENING * rng.standard_normal((POINTS_PER_TERM * terms - len(z), size))
+        more *= np.minimum(1.0, _radius(size) / np.linalg.norm(more, axis=1))[:, None]
+        z, targets = np.concatenate([z, more]), np.concatenate([targets, values(more)])
+        table = np.concatenate(_powers(z, degree), axis=1)
+        coefficients = np.linalg.lstsq(table, targets, rcond=None)[0]
+        missed = np.concatenate(_powers(checked, degree), axis=1) @ coefficients - known
+        if missed.std() < ENOUGH:
+            break
+    arrays = [jnp.asarray(a, dtype=float) for a in (center, whiten, coefficients, missed.std())]
+    return NearTerm(arrays[0], arrays[1], arrays[2], arrays[3])
 
 
 class Constraint(NamedTuple):
@@ -97,22 +185,22 @@ class Constraint(NamedTuple):
     root: Array
 
 
-def near_constraint(terms: Sequence[NearTerm], count: int) -> Constraint:
+def near_constraint(terms: Sequence[NearTerm], size: int) -> Constraint:
     """Return near data and standard normal priors as one Gaussian, at their maximum.
 
     Args:
         terms: near data of each target, of the same nuisances.
-        count: number of all nuisances q.
+        size: number of all nuisances q.
     """
-    place = slice(terms[0].first, terms[0].first + len(terms[0].rate))
+    place = slice(terms[0].first, terms[0].first + len(terms[0].center))
 
     def cost(xi: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = _cost_and_slope(tuple(terms), jnp.asarray(xi))
         return float(value), np.asarray(slope)
 
-    best = minimize(cost, np.zeros(len(terms[0].rate)), jac=True, method="BFGS").x
+    best = minimize(cost, np.zeros(len(terms[0].center)), jac=True, method="BFGS").x
     own = np.asarray(_curvature(tuple(terms), jnp.asarray(best)))
-    mean, precision = np.zeros(count), np.eye(count)
+    mean, precision = np.zeros(size), np.eye(size)
     mean[place], precision[place, place] = best, 0.5 * (own + own.T)
     covariance = np.linalg.inv(precision)
     root = np.linalg.cholesky(0.5 * (covariance + covariance.T))
@@ -147,7 +235,7 @@ def near_moments(
         widening: of its standard deviations.
     """
     own = [replace(term, first=0) for term in terms]
-    known = near_constraint(own, len(own[0].rate))
+    known = near_constraint(own, len(own[0].center))
     rng = np.random.default_rng(0)  # a fixed set of points: an integral, not a sample
     standard = rng.standard_normal((draws, len(known.mean)))
     points = np.asarray(known.mean) + widening * standard @ np.asarray(known.root).T
@@ -162,118 +250,3 @@ def near_moments(
 @jax.jit
 def _costs(terms: tuple[NearTerm, ...], points: Array) -> Array:
     return jax.lax.map(partial(_cost, terms), points)
-
-
-def _shares(xi: Array, rate: Array) -> Array:
-    """Return (1, xi)/(1 + c xi), shape (1 + J,)."""
-    return jnp.append(1.0, xi) / jnp.maximum(1.0 + rate @ xi, LEAST_RATE)
-
-
-def _moments(term: NearTerm, xi: Array) -> tuple[Array, Array, Array]:
-    """Return (1, xi)/(1 + c xi), y - A m and the Cholesky factor of A C A^T + 1."""
-    shares = _shares(xi, term.rate)
-    first, second = np.triu_indices(len(shares))
-    matrix = jnp.tensordot(shares[first] * shares[second], term.outer, axes=1)
-    root = jnp.linalg.cholesky(matrix + jnp.eye(len(matrix)))
-    return shares, term.observed - shares @ term.images, root
-
-
-@jax.jit
-def _log_prob(term: NearTerm, xi: Array) -> Array:
-    _, residual, root = _moments(term, xi)
-    z = solve_triangular(root, residual, lower=True)
-    return -0.5 * z @ z - jnp.log(jnp.diag(root)).sum()
-
-
-class Follow(NamedTuple):
-    """E[w | xi, y] to second order: mean + sum_j xi_j single_j + sum_{a <= b} xi_a xi_b double_ab.
-
-    It is expanded where near data and priors of the flux together are largest.
-
-    Attributes:
-        mean: shape (3 n_nodes,).
-        single: shape (J, 3 n_nodes).
-        double: of the pairs (0, 0), (0, 1), ..., (1, 1), ..., shape (J (J + 1)/2, 3 n_nodes).
-        conditioned: the distribution of w about it, at that flux.
-    """
-
-    mean: Floats
-    single: Floats
-    double: Floats
-    conditioned: Conditioned
-
-
-def join_flux(
-    data: LinearData,
-    prior: Covariance,
-    mean: ArrayLike,
-    changes: Sequence[ArrayLike],
-    rate: ArrayLike,
-) -> tuple[NearTerm, Follow]:
-    """Return near data as a likelihood of the flux, and how the cross section follows it.
-
-    Args:
-        data: whitened near data at the nominal flux.
-        prior: applies C.
-        mean: m, shape (3 n_nodes,).
-        changes: A_j of each flux nuisance, shape (r, 3 n_nodes).
-        rate: c, relative change of the near rate per unit of each, shape (J,).
-    """
-    designs = [data.design, *(jnp.asarray(change) for change in changes)]
-    variance = np.asarray(sum(a @ prior(a.T) for a in designs))
-    sizes, directions = np.linalg.eigh(0.5 * (variance + variance.T))
-    kept = jnp.asarray(directions[:, sizes > LEAST])
-    designs = [kept.T @ a for a in designs]
-    gains = [prior(a.T) for a in designs]
-    outer = []
-    for a, b in combinations_with_replacement(range(len(designs)), 2):
-        block = designs[a] @ gains[b]
-        outer.append(0.5 * (block + block.T) if a == b else block + block.T)
-    term = NearTerm(
-        jnp.stack(outer),
-        jnp.stack([a @ jnp.asarray(mean) for a in designs]),
-        kept.T @ data.observed,
-        jnp.asarray(rate, dtype=float),
-    )
-    center = near_constraint([term], len(term.rate)).mean
-    at_center = jnp.tensordot(_shares(center, term.rate), jnp.stack(designs), axes=1)
-    constant, single, double = _expansion(term, gains, center)
-    conditioned = condition(prior, at_center)
-    return term, Follow(np.asarray(mean) + constant, single, double, conditioned)
-
-
-def _expansion(
-    term: NearTerm, gains: Sequence[Array], center: Array
-) -> tuple[Floats, Floats, Floats]:
-    """Expand the posterior mean of w - m about a flux; return the polynomial's coefficients."""
-    value, slopes, bends = _derivatives(term, center)
-    # About zero: v + (xi - c) s + (xi - c) b (xi - c)/2
-    value = value - slopes @ center + 0.5 * (bends @ center) @ center
-    slopes = slopes - bends @ center
-    columns = jnp.concatenate(gains, axis=1)
-    first, second = np.triu_indices(len(center))
-    # Off the diagonal each product stands twice in the Taylor series
-    factor = jnp.where(first == second, 0.5, 1.0)
-    flat = (a.reshape(columns.shape[1], *a.shape[2:]) for a in (value, slopes, bends))
-    constant, single, double = flat
-    double = factor * double[:, first, second]
-    return (
-        np.asarray(columns @ constant),
-        np.asarray(columns @ single).T,
-        np.asarray(columns @ double).T,
-    )
-
-
-@jax.jit
-def _derivatives(term: NearTerm, xi: Array) -> tuple[Array, Array, Array]:
-    """Return what gains C A_a^T are multiplied with, and its first and second derivatives.
-
-    Shapes (1 + J, p), (1 + J, p, J) and (1 + J, p, J, J).
-    """
-
-    def weights(xi: Array) -> Array:
-        shares, residual, root = _moments(term, xi)
-        return shares[:, None] * cho_solve((root, True), residual)
-
-    slope = jax.jacfwd(weights)
-    return weights(xi), slope(xi), jax.jacfwd(slope)(xi)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, SupportsFloat
 
 from bayesxs.inference.nuisances import GROUPS
+from bayesxs.report.joint import SOURCES, joint_sentences
 from bayesxs.report.numbers import Row, listed, number, signed, with_unit
 from bayesxs.report.style import error_of, group, grouped, quantity
 from bayesxs.types import Json
@@ -36,8 +37,8 @@ class BudgetTables(NamedTuple):
         rows: per parameter sd, contribution and shift, then divergences, effective draws, seconds.
         total: label of the row that holds everything, empty where there is none.
         nuisances: by group in words: prior-relative mean and sd, correlation with each parameter;
-            in a joint model mean and sd given the near data alone come first.
-        joint: whether near and far data are one model.
+            in a joint model mean and sd given the near data alone, and in two steps, come first.
+        sources: headings of pairs of columns of nuisances, in a joint model; else empty.
     """
 
     sentences: list[str]
@@ -47,7 +48,7 @@ class BudgetTables(NamedTuple):
     rows: list[Row]
     total: str
     nuisances: list[tuple[str, list[Row]]]
-    joint: bool = False
+    sources: tuple[str, ...] = ()
 
 
 def budget_tables(budget: Json, ess_limit: float) -> BudgetTables:
@@ -62,19 +63,27 @@ def budget_tables(budget: Json, ess_limit: float) -> BudgetTables:
     given = [*rows, *((m.get("correlation") or {}) for m in nuisances)]
     names = [n for n in PARAMETERS if any(n in entry for entry in given)]
     shown = [error_of(name) for name in names]
-    joint = any("near_sd" in m for m in nuisances)
+    sources = {k: v for k, v in SOURCES.items() if any(f"{k}sd" in m for m in nuisances)}
+    sources = sources if len(sources) > 1 else {}
+    joint = (budget.get("joint") or {}).get("parameters") or _both_ways(rows)
     return BudgetTables(
-        sentences=[words for name in names if (words := _sentence(rows, name))],
+        sentences=[
+            *(words for name in names if (words := _sentence(rows, name))),
+            *joint_sentences(nuisances, joint),
+        ],
         reasons=[reason for row in rows for reason in _reasons(row, ess_limit)],
         headings=[f"{q.plain} [{q.plain_unit}]" if q.plain_unit else q.plain for q in shown],
         symbols=[q.plain for q in shown],
         rows=[Row(label(row), _cells(row, names, rows)) for row in rows],
         total=next((label(row) for row in rows if row.get("name") == TOTAL), ""),
         nuisances=[
-            (group(name).words, [Row(label(m), _fitted(m, names, joint)) for m in members])
+            (
+                group(name).words,
+                [Row(label(m), _fitted(m, names, sources or ("",))) for m in members],
+            )
             for name, members in grouped(nuisances)
         ],
-        joint=joint,
+        sources=tuple(sources.values()),
     )
 
 
@@ -121,18 +130,32 @@ def _cells(row: Json, names: Sequence[str], rows: Sequence[Json]) -> tuple[str, 
     )
 
 
-def _fitted(nuisance: Json, names: Sequence[str], joint: bool) -> tuple[str, ...]:
+def _fitted(nuisance: Json, names: Sequence[str], sources: Iterable[str]) -> tuple[str, ...]:
     correlation = nuisance.get("correlation") or {}
-    near = (
-        signed(nuisance.get("near_mean"), "{:.2f}"),
-        number(nuisance.get("near_sd"), "{:.2f}"),
+    pairs = (
+        (
+            signed(nuisance.get(f"{prefix}mean"), "{:.2f}"),
+            number(nuisance.get(f"{prefix}sd"), "{:.2f}"),
+        )
+        for prefix in sources
     )
     return (
-        *(near if joint else ()),
-        signed(nuisance.get("mean"), "{:.2f}"),
-        number(nuisance.get("sd"), "{:.2f}"),
+        *(cell for pair in pairs for cell in pair),
         *(signed(correlation.get(name), "{:.2f}") for name in names),
     )
+
+
+def _both_ways(rows: Sequence[Json]) -> dict[str, Json]:
+    """Return parameters of the joint row beside those of the row in two steps."""
+    by_name = {str(row.get("name")): row for row in rows}
+    if TWO_STEPS not in by_name or TOTAL not in by_name:
+        return {}
+    total, other = by_name[TOTAL], by_name[TWO_STEPS]
+    return {
+        name: {**total[name], **{f"{TWO_STEPS}_{k}": other[name][k] for k in ("mean", "sd")}}
+        for name in PARAMETERS
+        if name in total and name in other and name != "dcp"
+    }
 
 
 def _sentence(rows: Sequence[Json], name: str) -> str:

@@ -86,6 +86,15 @@ FIGURES: Final[dict[str, Caption]] = {
         "pulled there. Right: correlations with the oscillation parameters. Long bars are what "
         "limits the result.",
     ),
+    "joint": Caption(
+        SYSTEMATICS,
+        "Near and far data as one model: the flux",
+        "Mean and standard deviation of each nuisance of the flux in units of the prior's, whose "
+        "band is light grey: given the near data alone (dark band), given the far data alone as in "
+        "two steps (open circle), and given both. Where the line is shorter than the dark band, far"
+        " data add to what near data tell of the flux. Right: correlations with the oscillation "
+        "parameters.",
+    ),
     "sources": Caption(
         SYSTEMATICS,
         "Far spectrum from each source of the learned cross section",

@@ -45,6 +45,14 @@ SOURCE_NAMES: Final = {
 }
 
 _DASHES: Final[tuple[Dashes, ...]] = ("-", (0, (6, 1.6)), (0, (1.4, 1.2)), (0, (6, 1.5, 1.4, 1.5)))
+# How two steps look beside a joint model of near and far data
+_APART: Final[dict[str, Any]] = {
+    "color": GUIDE,
+    "marker": "o",
+    "ms": 3.2,
+    "lw": 1.0,
+    "mfc": "white",
+}
 _SEEN: Final = 0.995  # share of the events that the axes over lepton energy show
 
 
@@ -91,7 +99,8 @@ def pulls_figure(budget: Json) -> Figure:
 
     Args:
         budget: entry nuisances, each with name, group, label, mean and sd after the fit in units
-            of the prior's sd, and correlation by parameter.
+            of the prior's sd, and correlation by parameter. In a joint model of near and far data
+            near_mean and near_sd, two_steps_mean and two_steps_sd are those given either alone.
 
     Raises:
         ValueError: there are no nuisances.
@@ -123,12 +132,16 @@ def pulls_figure(budget: Json) -> Figure:
             ax.tick_params(axis="y", length=0)
         left.set_yticks(list(labels), list(labels.values()))
         left.set_ylim(places - 0.3, -0.7)
-        shown = [Patch(facecolor=GUIDE, alpha=0.3, label="prior")]
+        shown: list[Artist] = [Patch(facecolor=GUIDE, alpha=0.3, label="prior")]
         if any("near_sd" in n for n in nuisances):
             shown.append(Patch(facecolor=GUIDE, alpha=0.6, label="near data alone"))
-        fitted = Line2D([], [], color=TRUTH, marker="o", ms=4, lw=1.5, label="after the fit")
-        handles = [*shown, fitted]
-        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+        words = "after the fit"
+        if any("two_steps_sd" in n for n in nuisances):
+            words = "near and far data"
+            shown.append(Line2D([], [], **_APART, label="far data alone"))
+        shown.append(Line2D([], [], color=TRUTH, marker="o", ms=4, lw=1.5, label=words))
+        # Four do not fit beside one another where there is no parameter
+        figure.legend(handles=shown, loc="outside upper center", ncols=min(len(shown), 3))
     return figure
 
 
@@ -171,6 +184,10 @@ def _pull_rows(
                     alpha=0.5,
                     zorder=0.3,
                 )
+            other = finite(nuisance.get("two_steps_mean"))
+            if other is not None:
+                sd = finite(nuisance.get("two_steps_sd")) or 0.0
+                left.errorbar(other, place + 0.24, xerr=sd, **_APART)
             _pull(left, place, nuisance, shown.color)
             for parameter, ax in right.items():
                 value = _correlation(nuisance, parameter)

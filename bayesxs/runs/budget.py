@@ -18,13 +18,15 @@ from bayesxs.experiment.predictive import along
 from bayesxs.inference.channel import FarChannel
 from bayesxs.inference.folded import Folded
 from bayesxs.inference.nuisances import GROUPS
-from bayesxs.inference.posterior import nuisances_of, posterior_tree, summarize
+from bayesxs.inference.posterior import posterior_tree, summarize
 from bayesxs.inference.sampling import NutsSampler, joined
 from bayesxs.inference.thinning import thinned_channels
 from bayesxs.keys import Purpose, derive
+from bayesxs.learning.near_term import NearTerm
 from bayesxs.progress import Reporter
-from bayesxs.report.budget import LABELS, PARAMETERS, STATISTICS, TOTAL
+from bayesxs.report.budget import LABELS, PARAMETERS, STATISTICS, TOTAL, TWO_STEPS
 from bayesxs.runs.files import BANDS, BUDGET
+from bayesxs.runs.joint import fitted_nuisances
 from bayesxs.runs.settings import RunSettings
 from bayesxs.runs.stages import far_sampler, sample_far
 from bayesxs.storage.atomic import write_csv, write_json
@@ -53,6 +55,8 @@ def budget_stage(
     present = [g for g in GROUPS if channels.chosen((g,))]
     sets: dict[str, tuple[str, ...]] = {STATISTICS: ()} | {g: (g,) for g in present}
     if len(present) > 1:
+        if channels.near_terms():
+            sets[TWO_STEPS] = tuple(present)
         sets[TOTAL] = tuple(present)
     reference = sampling.run(channels.reference, "truth", ())
     trees, results = {}, {}
@@ -60,7 +64,10 @@ def budget_stage(
         trees[name], results[name] = sampling.run("learned", name, groups)
     budget = _tabulate(results, reference[1])
     last = list(sets)[-1]
-    budget["nuisances"] = _nuisances(trees[last], channels, sets[last])
+    other = trees[TWO_STEPS]["posterior"].dataset if TWO_STEPS in trees else None
+    budget["nuisances"] = fitted_nuisances(
+        trees[last]["posterior"].dataset, channels, sets[last], other
+    )
     write_json(stage.output(BUDGET), budget)
     sampled = [p for p in PARAMETERS if p in budget["rows"][0]]
     columns = ["name", *(f"{p}_{k}" for p in sampled for k in ("sd", "contribution", "shift"))]
@@ -107,7 +114,11 @@ class _Sampling:
         key = derive(settings.seed, Purpose.BUDGET)
         with self.reporter.bar(f"budget, {name}", settings.sampler.steps) as update:
             few = thinned_channels(data, experiment.priors, experiment.parameters)
-            pieces = sample_far(self._sampler(few), few, key, self.stage, name, update)
+            near = self.channels.near_terms(kind, groups)
+            if name == TWO_STEPS:
+                near = tuple(term.blind() for term in near)
+            sampler = self._sampler(few, near)
+            pieces = sample_far(sampler, few, key, self.stage, name, update, near)
         names = [n.name for n in self.channels.chosen(groups)] if kind == "learned" else []
         tree = posterior_tree(
             joined(pieces.draws()),
@@ -118,10 +129,10 @@ class _Sampling:
         )
         return tree, summarize(tree) | {"seconds": round(time.perf_counter() - clock, 3)}
 
-    def _sampler(self, data: list[FarChannel]) -> NutsSampler:
+    def _sampler(self, data: list[FarChannel], near: tuple[NearTerm, ...]) -> NutsSampler:
         if not data[0].nuisances:
             return self.plain
-        return far_sampler(self.channels.experiment, self.settings, data)
+        return far_sampler(self.channels.experiment, self.settings, data, near)
 
 
 def _tabulate(results: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
@@ -158,35 +169,6 @@ def _apart(parameter: str, values: Any, center: float) -> Any:
     """Return values less a center; of an angle the shorter way around."""
     apart = values - center
     return np.angle(np.exp(1j * apart)) if parameter == "dcp" else apart
-
-
-def _nuisances(
-    tree: xr.DataTree, channels: Channels, groups: tuple[str, ...]
-) -> list[dict[str, Any]]:
-    """Return pull, constraint and correlations of every nuisance after the fit."""
-    posterior = tree["posterior"].dataset
-    parameters = {}
-    for name in (p for p in PARAMETERS if p in posterior):
-        draws = posterior[name].values.ravel()
-        center = np.angle(np.mean(np.exp(1j * draws))) if name == "dcp" else draws.mean()
-        parameters[name] = _apart(name, draws, float(center))
-    out = []
-    of_draws = np.asarray(nuisances_of(posterior))
-    for nuisance, column in zip(channels.chosen(groups), of_draws.T, strict=True):
-        correlation = {
-            p: float(np.corrcoef(column, values)[0, 1]) for p, values in parameters.items()
-        }
-        out.append(
-            {
-                "name": nuisance.name,
-                "group": nuisance.group,
-                "label": nuisance.label,
-                "mean": float(column.mean()),
-                "sd": float(column.std(ddof=1)),
-                "correlation": correlation,
-            }
-        )
-    return out
 
 
 class FarSpectrum:

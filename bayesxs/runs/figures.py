@@ -159,11 +159,20 @@ def figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
     yield from _fits(near, ("ratio", "cross_section_ratio", ratio_figure))
     if "budget" in folder.stages:
         yield from budget_figures(folder)
+    yield from _joint(folder)
     yield from _training(folder)
     for kind in ("learned", "truth"):
         yield f"trace_{kind}", lambda kind=kind: trace_figure(trees[kind])  # type: ignore[misc]
         if trees[kind]["posterior"].sizes["chain"] > 1:  # ranks compare chains
             yield f"rank_{kind}", lambda kind=kind: rank_figure(trees[kind])  # type: ignore[misc]
+
+
+def _joint(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """Yield the figure of flux nuisances in a joint model of near and far data, if it is one."""
+    joint = folder.note("posterior", "summary").get("joint")
+    if joint:
+        flux = [row for row in joint["nuisances"].values() if row["group"] == "flux"]
+        yield "joint", lambda: pulls_figure({"nuisances": flux})
 
 
 def _training(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
@@ -209,6 +218,7 @@ def _figures_of_events(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Fi
     )
     if "budget" in folder.stages:
         yield from budget_figures(folder)
+    yield from _joint(folder)
     yield from _training(folder)
     yield "trace_learned", lambda: trace_figure(learned)
     if learned["posterior"].sizes["chain"] > 1:
@@ -254,6 +264,7 @@ def _figures_of_data(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figu
     )
     if "budget" in folder.stages:
         yield from budget_figures(folder)
+    yield from _joint(folder)
     if load_card(folder.path / CONFIG).near.file:  # else training compared with a parton model
         yield from _training(folder)
     yield "trace_learned", lambda: trace_figure(learned)

@@ -22,6 +22,7 @@ from bayesxs.storage.atomic import read_json, read_text, write_bytes, write_text
 from bayesxs.storage.inner import entries, remove
 from bayesxs.storage.netcdf import read_tree
 from bayesxs.storage.run_folder import CONFIG, RunFolder, Stage
+from bayesxs.types import Json
 
 
 def report_stage(folder: RunFolder, stage: Stage, reporter: Reporter, drawers: Drawers) -> None:
@@ -44,10 +45,18 @@ def report_stage(folder: RunFolder, stage: Stage, reporter: Reporter, drawers: D
         images,
         name=folder.path.name,
         true_values=known_values(posterior),
-        budget=read_json(folder.path / BUDGET) if "budget" in folder.stages else None,
+        budget=_budget(folder, summary),
         origin=data_origin(folder),
     )
     write_text(stage.output("report.html"), page)
+
+
+def _budget(folder: RunFolder, summary: Json) -> Json | None:
+    """Return the budget of a run, with what a joint model of near and far says of its events."""
+    joint = summary.get("joint")
+    if "budget" in folder.stages:
+        return {**read_json(folder.path / BUDGET), "joint": joint}
+    return {"nuisances": list(joint["nuisances"].values()), "joint": joint} if joint else None
 
 
 def write_budget_page(folder: RunFolder) -> Path:

@@ -37,8 +37,10 @@ from bayesxs.inference.summaries import UNITS
 from bayesxs.keys import Purpose, derive
 from bayesxs.physics.kinematics import is_physical
 from bayesxs.physics.structure_functions import Positive
+from bayesxs.report.budget import TWO_STEPS
 from bayesxs.runs.chains import CHAINS
 from bayesxs.runs.files import ASIMOV, NEAR
+from bayesxs.runs.joint import joint_summary
 from bayesxs.runs.ratios import ratio_groups
 from bayesxs.runs.settings import RunSettings
 from bayesxs.runs.stages import ESTIMATES
@@ -256,6 +258,9 @@ def posterior_stage(
                 }
                 tree["constant_data"] = xr.DataTree(tree["constant_data"].dataset.assign(constants))
             tree.attrs = {"cross_section": kind, "source": str(channels.events.attrs["source"])}
+            if channels.near_terms(kind):
+                with open_group(chains, f"events_{TWO_STEPS}/posterior") as other:
+                    summary["joint"] = joint_summary(posterior, other, channels)
             if kind == "learned" and (experiment.generated or not channels.simulated):
                 summary["far"] = summary.get("far", {}) | far_summary(tree, channels.events)
             with tree_writer(stage.output(f"posterior_{kind}.nc")) as writer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 import jax
@@ -25,7 +25,9 @@ from bayesxs.inference.sampling import NutsSampler
 from bayesxs.inference.thinning import thinned_channels
 from bayesxs.keys import Purpose, derive
 from bayesxs.learning.gaussian_process import STEPS
+from bayesxs.learning.near_term import NearTerm
 from bayesxs.progress import Reporter
+from bayesxs.report.budget import TWO_STEPS
 from bayesxs.runs.chains import CHAINS, ChainPieces, Posterior, write_posterior
 from bayesxs.runs.settings import RunSettings
 from bayesxs.runs.training import NETWORK, trained_networks
@@ -125,22 +127,29 @@ def sample_stage(
             clock = time.perf_counter()
             nuisances = channels.nuisances if kind == "learned" else ()
             far = thinned_channels(make(kind), experiment.priors, experiment.parameters)
+            near = channels.near_terms(kind)
             # All that have no nuisances share what is compiled
             if nuisances or plain is None:
-                sampler = far_sampler(experiment, settings, far)
+                sampler = far_sampler(experiment, settings, far, near)
                 plain = plain if nuisances else sampler
             else:
                 sampler = plain
-            label = f"{data}-{kind}"
-            key = derive(settings.seed, Purpose.SAMPLER, data_number)
-            with reporter.bar(f"sampling {data}, {kind}", settings.sampler.steps) as update:
-                pieces = sample_far(sampler, far, key, stage, label, update)
-            octant_key = derive(settings.seed, Purpose.OCTANT, data_number, kind_number)
-            names = [n.name for n in nuisances]
-            posteriors.append(
-                Posterior(f"{data}_{kind}", pieces, octant_key, names, experiment.priors)
-            )
-            seconds[label] = time.perf_counter() - clock
+            runs = [(kind, near, kind_number)]
+            if near and data == "events":  # what near data tell of the flux, left out
+                blind = tuple(term.blind() for term in near)
+                runs.append((TWO_STEPS, blind, len(channels.kinds)))
+            for name, known, number in runs:
+                label = f"{data}-{name}"
+                key = derive(settings.seed, Purpose.SAMPLER, data_number)
+                shown = f"sampling {data}, {name.replace('_', ' ')}"
+                with reporter.bar(shown, settings.sampler.steps) as update:
+                    pieces = sample_far(sampler, far, key, stage, label, update, known)
+                octant_key = derive(settings.seed, Purpose.OCTANT, data_number, number)
+                names = [n.name for n in nuisances]
+                posteriors.append(
+                    Posterior(f"{data}_{name}", pieces, octant_key, names, experiment.priors)
+                )
+                seconds[label] = time.perf_counter() - clock
     stage.notes["sampling_seconds"] = seconds
     with tree_writer(stage.output(CHAINS)) as writer:
         for posterior in posteriors:
@@ -154,27 +163,31 @@ def sample_far(
     stage: Stage,
     label: str,
     update: Callable[[int], None],
+    near: Sequence[NearTerm] = (),
 ) -> ChainPieces:
     """Sample a posterior into pieces on the disk, going on from those that the stage has of it."""
     pieces = ChainPieces(stage, label, sampler.settings)
-    for piece in sampler.pieces((channels,), key, resume=pieces.resume()):
+    for piece in sampler.pieces((channels, tuple(near)), key, resume=pieces.resume()):
         pieces.save(piece)
         update(piece.done)
     return pieces
 
 
 def far_sampler(
-    experiment: Experiment, settings: RunSettings, channels: list[FarChannel]
+    experiment: Experiment,
+    settings: RunSettings,
+    channels: list[FarChannel],
+    near: Sequence[NearTerm] = (),
 ) -> NutsSampler:
-    """Return a sampler of channels shaped like those given."""
+    """Return a sampler of channels and near data shaped like those given."""
     marginalize = settings.marginalize_octant
     nuisances = channels[0].nuisances
-    start = initial_values(experiment.priors, experiment.parameters, nuisances, marginalize)
+    start = initial_values(experiment.priors, experiment.parameters, nuisances, marginalize, near)
 
-    def model(data: list[FarChannel]) -> None:
-        far_detector_model(data, experiment.priors, experiment.parameters, marginalize)
+    def model(data: list[FarChannel], near: Sequence[NearTerm]) -> None:
+        far_detector_model(data, experiment.priors, experiment.parameters, marginalize, near)
 
-    return sampler_of(model, (channels,), settings.sampler, start)
+    return sampler_of(model, (channels, tuple(near)), settings.sampler, start)
 
 
 def bootstrap_stage(
@@ -194,6 +207,7 @@ def bootstrap_stage(
                 {name: float(getattr(experiment.parameters, name)) for name in experiment.priors},
                 replicas,
                 update,
+                channels.near_terms(kind),
             )
         add_bootstrap(tree, result, experiment.priors)
         trees[kind] = tree["bootstrap"].dataset

@@ -302,7 +302,32 @@ def test_import_does_not_start_jax() -> None:
         ),
         (
             '[flux_shape]\ntype = "parametric"\nnear_constraint = true',
-            "flux_shape.near_constraint = true: removed: bounds from near data",
+            "flux_shape.near_constraint = true: removed: uncertainty.joint = true lets near data",
+        ),
+        (
+            '[uncertainty]\ntype = "gaussian_process"\njoint = true',
+            "uncertainty.joint = true: false without an uncertain flux: add flux_shape.type",
+        ),
+        (
+            '[uncertainty]\ntype = "gaussian_process"\njoint = true\n'
+            '[flux_shape]\ntype = "parametric"\n'
+            '[response]\ntype = "gaussian"\ncorrelated = true',
+            "uncertainty.joint = true: false with response.correlated = true",
+        ),
+        (
+            '[uncertainty]\ntype = "gaussian_process"\njoint = true\n'
+            '[flux_shape]\ntype = "parametric"\n[campaign]\nkind = "sbc"',
+            "uncertainty.joint = true: false with campaign",
+        ),
+        (
+            '[uncertainty]\ntype = "gaussian_process"\njoint = true\n'
+            '[flux_shape]\ntype = "parametric"\n[network]\nshare = "helicity"',
+            'uncertainty.joint = true: false with network.share = "helicity"',
+        ),
+        (
+            '[uncertainty]\ntype = "gaussian_process"\njoint = true\n'
+            '[flux_shape]\ntype = "parametric"\n[near]\nevents = 50000',
+            "near.events = 50000: at least 100000 with uncertainty.joint = true",
         ),
     ],
 )

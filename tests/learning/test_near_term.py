@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -12,14 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
+from bayesxs.learning.flux_evidence import Follow, Near, bilinear, join_flux, log_evidence
 from bayesxs.learning.linear_model import LinearData, condition, select_modes
-from bayesxs.learning.near_term import (
-    Follow,
-    NearTerm,
-    join_flux,
-    near_constraint,
-    near_log_prob,
-)
+from bayesxs.learning.near_term import NearTerm, near_constraint, near_log_prob
 
 SIZE, ROWS, FLUX, FAR = 12, 7, 3, 9
 
@@ -61,9 +57,14 @@ class Linear(NamedTuple):
         covariance = np.linalg.inv(a.T @ a + known)
         return covariance @ (a.T @ self.observed + known @ self.mean), covariance
 
+    def near(self) -> Near:
+        data = LinearData(
+            jnp.asarray(self.design), jnp.asarray(self.observed), np.eye(len(self.design))
+        )
+        return bilinear(data, self.prior, self.mean, list(self.changes), self.rate)
+
     def joined(self) -> tuple[NearTerm, Follow]:
-        data = LinearData(jnp.asarray(self.design), jnp.asarray(self.observed), np.eye(ROWS))
-        return join_flux(data, self.prior, self.mean, list(self.changes), self.rate)
+        return join_flux(self.near(), self.prior, self.mean)
 
     def prior(self, columns: jax.Array) -> jax.Array:
         return self.covariance @ columns
@@ -73,20 +74,38 @@ class Linear(NamedTuple):
 @settings(max_examples=20)
 def test_the_likelihood_of_the_flux_is_that_with_every_w_integrated_out(seed):
     linear = Linear.of(seed)
-    term, _ = linear.joined()
+    evidence, start = linear.near().evidence, jnp.zeros(FLUX)
     points = np.random.default_rng(seed).standard_normal((4, FLUX))
-    found = np.array([term.log_prob(xi) - term.log_prob(np.zeros(FLUX)) for xi in points])
+    found = np.array([log_evidence(evidence, xi) - log_evidence(evidence, start) for xi in points])
     expected = [linear.log_prob(xi) - linear.log_prob(np.zeros(FLUX)) for xi in points]
     np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-7)
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=10)
+@settings(max_examples=5)
+def test_the_polynomial_is_the_likelihood_where_near_data_and_priors_are(seed):
+    """Within what it says of itself, at fluxes that it was not fitted to; and nowhere infinite."""
+    linear = Linear.of(seed)
+    term, _ = linear.joined()
+    z = np.random.default_rng([seed, 2]).standard_normal((50, FLUX))
+    points = np.asarray(term.center) + np.linalg.solve(np.asarray(term.whiten), z.T).T
+    found = jax.vmap(term.log_prob)(points)
+    missed = np.array([linear.log_prob(xi) for xi in points]) - np.asarray(found)
+    assert missed.std() < 2.0 * float(term.error) + 1e-9
+    assert float(term.error) < 0.1
+    away = points[0] - np.asarray(term.center)
+    far, farther = (float(term.log_prob(term.center + s * away)) for s in (1e3, 1e6))
+    assert far == pytest.approx(farther, rel=1e-6)
+    assert float(term.blind().log_prob(points[0])) == 0.0
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=5)
 def test_the_cross_section_follows_the_flux_to_second_order(seed):
     """The remainder of E[w | xi, y] falls with the third power of the distance from the best xi."""
     linear = Linear.of(seed)
     term, follow = linear.joined()
-    best = np.asarray(near_constraint([term], FLUX).mean)
+    best = np.asarray(term.center)
     direction = np.random.default_rng(seed).standard_normal(FLUX)
     pairs = np.triu_indices(FLUX)
     middle, spread = linear.posterior(best)
@@ -147,28 +166,33 @@ def test_near_and_far_together_are_near_then_far(seed):
 
 def test_the_maximum_is_that_of_near_data_and_prior():
     linear = Linear.of(11)
-    known = near_constraint([linear.joined()[0]], FLUX)
+    term, _ = linear.joined()
+    curvature = np.asarray(term.whiten.T @ term.whiten)
 
     def height(xi):
         return linear.log_prob(xi) - 0.5 * xi @ xi
 
-    best, step = np.asarray(known.mean), 1e-3
+    best, step = np.asarray(term.center), 1e-3
     for axis in np.eye(FLUX):
         up, down = (height(best + s * axis) for s in (step, -step))
         assert abs(up - down) / (2.0 * step) < 1e-3
         bend = (up - 2.0 * height(best) + down) / step**2
-        assert -bend == pytest.approx(float(axis @ known.precision @ axis), rel=1e-3)
+        assert -bend == pytest.approx(float(axis @ curvature @ axis), rel=1e-3)
+    known = near_constraint([term], FLUX)
+    away = np.asarray(term.whiten) @ (np.asarray(known.mean) - best)
+    assert np.linalg.norm(away) < 0.1
+    np.testing.assert_allclose(known.precision, curvature, atol=0.1 * curvature.max())
     whole = np.asarray(known.root @ known.root.T @ known.precision)
     np.testing.assert_allclose(whole, np.eye(FLUX), atol=1e-9)
 
 
-@pytest.mark.parametrize("size", [0.5, 1.1, 2.0])
+@pytest.mark.parametrize("size", [0.6, 1.1, 1.4])
 def test_the_size_of_the_flux_is_not_seen(size):
     """A flux that is larger everywhere leaves the near data as likely: only its shape counts."""
     linear = Linear.of(3)
-    grown = linear._replace(changes=linear.design[None], rate=np.ones(1))
+    grown = linear._replace(changes=0.1 * linear.design[None], rate=np.array([0.1]))
     term, follow = grown.joined()
-    xi = np.array([size - 1.0])
+    xi = np.array([10.0 * (size - 1.0)])
     assert float(term.log_prob(xi)) == pytest.approx(float(term.log_prob(np.zeros(1))), abs=1e-9)
     np.testing.assert_allclose(follow.single, 0.0, atol=1e-10)
     np.testing.assert_allclose(follow.double, 0.0, atol=1e-10)
@@ -184,22 +208,18 @@ def test_directions_without_signal_are_left_out():
         changes=np.concatenate([linear.changes, np.stack([0.1 * faint] * FLUX)], axis=1),
         observed=np.concatenate([linear.observed, noise]),
     )
-    data = LinearData(jnp.asarray(more.design), jnp.asarray(more.observed), np.eye(ROWS + 20))
-    term, _ = join_flux(data, more.prior, more.mean, list(more.changes), more.rate)
-    plain, _ = linear.joined()
-    assert len(term.observed) == ROWS
-    xi = np.array([1.0, -0.5, 0.3])
-    found = float(term.log_prob(xi) - term.log_prob(np.zeros(FLUX)))
-    assert found == pytest.approx(
-        float(plain.log_prob(xi) - plain.log_prob(np.zeros(FLUX))), abs=1e-2
-    )
+    both = [own.near().evidence for own in (more, linear)]
+    assert [len(own.observed) for own in both] == [ROWS, ROWS]
+    xi, start = jnp.array([1.0, -0.5, 0.3]), jnp.zeros(FLUX)
+    found, plain = (float(log_evidence(own, xi) - log_evidence(own, start)) for own in both)
+    assert found == pytest.approx(plain, abs=1e-2)
 
 
 def test_terms_take_their_own_nuisances_and_add():
     first, second = (Linear.of(seed).joined()[0] for seed in (7, 8))
     xi = jnp.array([0.3, -0.2, 0.5])
     nuisances = jnp.concatenate([jnp.array([9.0, 9.0]), xi, jnp.array([9.0])])
-    moved = [NearTerm(t.outer, t.images, t.observed, t.rate, 2) for t in (first, second)]
+    moved = [replace(term, first=2) for term in (first, second)]
     together = float(near_log_prob(moved, nuisances))
     assert together == pytest.approx(float(first.log_prob(xi) + second.log_prob(xi)), rel=1e-12)
     assert float(near_log_prob((), nuisances)) == 0.0
