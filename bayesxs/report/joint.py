@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bayesxs.report.numbers import plus_minus, with_unit
-from bayesxs.report.style import error_of, quantity
+from bayesxs.report.style import quantity
 from bayesxs.types import Json
 
 # Pairs of columns of the table of nuisances, by the prefix of their keys
@@ -27,14 +27,14 @@ def joint_sentences(nuisances: Sequence[Json], parameters: Mapping[str, Json]) -
     """
     out = []
     for name, own in parameters.items():
-        shown = error_of(name)
+        shown = quantity(name)
         two_steps = {"mean": own["two_steps_mean"], "sd": own["two_steps_sd"]}
         jointly, apart = (
             with_unit(plus_minus(entry, shown.scale), shown.plain_unit)
             for entry in (own, two_steps)
         )
         out.append(
-            f"With near and far data as one model {quantity(name).plain} is {jointly}; in two "
+            f"With near and far data as one model {shown.plain} is {jointly}; in two "
             f"steps, in which near data tell nothing of the flux, it is {apart}."
         )
     flux = [n for n in nuisances if n.get("group") == "flux" and "near_sd" in n]
