@@ -241,26 +241,6 @@ def test_near_and_far_are_one_posterior_of_every_structure_function(
     compare(exact, reduced[0] + reduced[1])
 
 
-def test_the_far_likelihood_follows_the_flux_to_second_order(far, learned, matrices, data):
-    """As spectra of mean, flux and modes, without what the likelihood folds and compresses."""
-    target = learned.targets["mu"]
-    eta = 0.2 * np.random.default_rng(3).standard_normal(len(target.modes))
-
-    def own(place: int, xi: float) -> float:
-        nominal, bending = matrices[place]
-        w = target.mean + xi * target.flux[0] + xi**2 * target.flux_pairs[0]
-        expected = (nominal + xi * bending) @ (w + np.tensordot(eta, target.modes, 1)).ravel()
-        filled = np.asarray(data.counts) > 0.0
-        return float(data.counts[filled] @ np.log(expected[filled] / expected.sum()))
-
-    def package(place: int, xi: float) -> float:
-        return float(far.log_prob({"dm31": THETA[place]}, jnp.append(jnp.asarray(eta), xi)))
-
-    for place, xi in ((3, 1.0), (4, 2.0)):
-        found = package(place, xi) - package(4, 0.5)
-        assert found == pytest.approx(own(place, xi) - own(4, 0.5), abs=0.02)
-
-
 def test_near_data_inform_on_the_flux(reduced):
     """With a flux that is wrong by 1.5 of its prior widths the joint model finds it."""
     heights = reduced[0] + reduced[1]
