@@ -215,7 +215,7 @@ def run(
 ) -> Run:
     """Run an analysis; stages that a folder already holds for the same card are not run again.
 
-    A card of counted samples is for `infer`.
+    A card of samples is for `infer`.
 
     Args:
         card: path of an analysis card (TOML), the name of a bundled one, a mapping of its tables,
@@ -259,7 +259,7 @@ def campaign(
 
     Args:
         card: path of an analysis card (TOML), the name of a bundled one, a mapping of its tables,
-            or a `Card`; the preset alone if None. A card of counted samples may
+            or a `Card`; the preset alone if None. A card of samples may
             have a campaign, too; it takes no preset.
         preset: "quick", "default" or "paper".
         out: folder; bayesxs-runs/ and the name of the card's file, or the preset's and -campaign,

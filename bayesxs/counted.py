@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _Counted(Finished):
-    """A finished folder of a card of counted samples."""
+    """A finished folder of a card of samples."""
 
     @cached_property
     def card(self) -> CountedCard:  # type: ignore[override]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bayesxs.cards.beam import FluxShapeFile, NoFluxShape
 from bayesxs.cards.build_lepton import build_lepton_samples
@@ -46,8 +45,7 @@ from bayesxs.inputs.globes.reader import read_globes
 from bayesxs.keys import Purpose, derive, generator
 from bayesxs.physics.nufit import dune_tdr, nufit_6_0
 from bayesxs.physics.oscillation import OscillationParameters
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 _CONSTRAINTS: Final[dict[str, Callable[[Float], Float]]] = {
     "published": published_constraints,

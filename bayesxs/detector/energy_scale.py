@@ -20,9 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from numpy.typing import NDArray
 
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 # GeV, at which all terms have the same size: about the first maximum of appearance at 1300 km
 PIVOT: Final = 2.5

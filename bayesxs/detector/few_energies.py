@@ -17,14 +17,12 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.interpolate import BarycentricInterpolator
 from scipy.optimize import minimize_scalar
 
 from bayesxs.constants import PHASE
 from bayesxs.detector.samples import CountedSamples
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 # Largest error of a probability
 TOLERANCE: Final = 1e-9

@@ -23,8 +23,7 @@ from bayesxs.errors import InputError
 from bayesxs.inputs.flux import COLUMNS, NEUTRINOS
 from bayesxs.inputs.globes.configuration import Channel, Configuration
 from bayesxs.physics.oscillation import Baseline
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 # Total cross section in 1e-38 cm^2 of a PDG id, over energies in GeV
 CrossSection = Callable[[int, Float], Float]

@@ -28,8 +28,7 @@ from bayesxs.inference.sensitivity import (
     wrong_ordering,
 )
 from bayesxs.physics.oscillation import DUNE, OscillationParameters
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 
 class Biases(NamedTuple):

@@ -6,11 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bayesxs.inference.asimov import DENSITY, DM21, DM31, THETA12, THETA13, THETA23
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 _NUFIT_4_0: Final = {
     **{THETA12: 0.023, THETA13: 0.015, THETA23: 0.041},

@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bayesxs.inference.asimov import DCP, Problems, minimise
 from bayesxs.inference.mode_experiments import ModeExperiment
 from bayesxs.inference.mode_starts import fit_problems
 from bayesxs.inference.modes import ModePosterior
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 CONSERVED: Final = (0.0, np.pi)
 _PHASES: Final = (-0.5 * np.pi, 0.5 * np.pi)

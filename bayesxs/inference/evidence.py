@@ -19,12 +19,11 @@ from typing import Final, NamedTuple
 import arviz as az
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
 from bayesxs.inference.circle import TURN
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 # Kernels of the angle's marginal; harmonics of the mean of the rest over the angle
 _KERNELS: Final = 200

@@ -33,8 +33,7 @@ from bayesxs.inference.modes import MODES, Mode, ModePosterior, wrapped
 from bayesxs.inference.posterior import PUBLIC_NAMES
 from bayesxs.inference.sampling import NutsSampler, SamplerSettings
 from bayesxs.keys import Purpose, derive_all, generator
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 # Fall of the log density at its highest point below the best mode's, beyond which one is left out
 _EXCLUDED: Final = 10.0

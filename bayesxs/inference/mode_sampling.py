@@ -17,8 +17,7 @@ from bayesxs.inference.evidence import Evidence, bridge, normalised
 from bayesxs.inference.mode_starts import curvature_near, mode_starts
 from bayesxs.inference.modes import MODES, Mode, ModePosterior, mode_model, stacked, wrapped
 from bayesxs.inference.sampling import Draws, NutsSampler, Piece, SamplerSettings, joined
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 _BATCH: Final = 64
 # Draws per number, below which a bridge's proposal needs the curvature; how many it then draws

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from bayesxs.inference.asimov import (
@@ -30,8 +29,7 @@ from bayesxs.inference.evidence import Curvature
 from bayesxs.inference.modes import MODES, Mode, ModePosterior, mode_model, wrapped
 from bayesxs.inference.sampling import curvature_covariance
 from bayesxs.physics.oscillation import OscillationParameters
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 PHASES: Final = (-0.5 * pi, 0.0, 0.5 * pi, pi)
 # Slope of the log density in units of the prior's widths, at which a climb ends

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
-from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from bayesxs.inference.evidence import normalised
@@ -20,8 +19,7 @@ from bayesxs.inference.modes import Mode, ModePosterior
 from bayesxs.inference.posterior import PUBLIC_NAMES
 from bayesxs.inference.priors import Flat, Gaussian, Prior
 from bayesxs.inference.summaries import described
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 PER_DRAW: Final = ("chain", "draw")
 _BRANCH: Final = (-np.pi, np.pi)

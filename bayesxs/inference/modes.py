@@ -23,7 +23,6 @@ import numpy as np
 import numpyro
 from jax import Array
 from jax.scipy.special import ndtr, ndtri
-from numpy.typing import NDArray
 from numpyro import distributions as dist
 from numpyro.distributions import constraints
 
@@ -32,8 +31,7 @@ from bayesxs.inference.circle import TURN, on_branch
 from bayesxs.inference.counted import CountedLikelihood
 from bayesxs.inference.priors import Flat, Gaussian, Prior, check_priors
 from bayesxs.physics.oscillation import OscillationParameters
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 MIDDLE: Final = 0.5  # between the octants, in s2_23
 # Of a standard normal number, beyond which a cumulative distribution is rounded to zero or one

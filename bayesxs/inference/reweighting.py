@@ -24,8 +24,7 @@ from bayesxs.inference.evidence import normalised
 from bayesxs.inference.mode_trees import PER_DRAW, mode_priors
 from bayesxs.inference.posterior import PUBLIC_NAMES
 from bayesxs.inference.priors import Flat, Gaussian, Prior, check_prior, log_density
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 # A prior, or the log of another one's density, up to a constant, of an array of values
 type OtherPrior = Prior | Callable[[Float], Float]

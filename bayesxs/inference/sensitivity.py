@@ -38,8 +38,7 @@ from bayesxs.inference.asimov import (
 )
 from bayesxs.inference.constraints import published_constraints, without_theta23
 from bayesxs.physics.oscillation import DUNE, OscillationParameters
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 # Counts of all bins from parameters and matter density in g/cm^3, such as `Rates`: a pytree
 Counts = Callable[[OscillationParameters, ArrayLike], jax.Array]

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from bayesxs.errors import InputError
 from bayesxs.inputs.tables import read_lines
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 COLUMNS: Final = ("sample", "energy_low_GeV", "energy_high_GeV", "counts")
 _TOLERANCE: Final = 1e-6  # of edges, relative and in GeV

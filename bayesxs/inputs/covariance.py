@@ -15,9 +15,7 @@ from numpy.typing import ArrayLike
 from bayesxs.errors import InputError
 from bayesxs.inputs.npz import read_arrays
 from bayesxs.inputs.tables import read_lines
-from bayesxs.types import Floats
-
-Float = Floats
+from bayesxs.types import Floats as Float
 
 EDGE_COLUMNS = ("energy_low_GeV", "energy_high_GeV")
 EDGES_KEY, MATRIX_KEY = "energy_edges_GeV", "covariance"

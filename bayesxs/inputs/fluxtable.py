@@ -13,9 +13,7 @@ import numpy as np
 
 from bayesxs.errors import InputError, InputNotice
 from bayesxs.inputs.tables import MAX_COLUMNS, read_lines
-from bayesxs.types import Floats
-
-Float = Floats
+from bayesxs.types import Floats as Float
 
 SPECIES: Final = ("nu_e", "nu_mu", "nu_tau", "anti_nu_e", "anti_nu_mu", "anti_nu_tau")
 CONTENT: Final = "a table of fluxes"

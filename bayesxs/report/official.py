@@ -14,7 +14,6 @@ from typing import Final
 import numpy as np
 import uproot
 import xarray as xr
-from numpy.typing import NDArray
 from uproot.models.TNamed import Model_TNamed
 from uproot.models.TObject import Model_TObject
 from uproot.writing.identify import to_TList, to_TObjString
@@ -23,8 +22,7 @@ from bayesxs.errors import InputError
 from bayesxs.inference.posterior import PUBLIC_NAMES
 from bayesxs.inference.priors import Flat, Gaussian, Prior
 from bayesxs.physics.oscillation import OscillationParameters
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 TREE: Final = "mcmc"
 

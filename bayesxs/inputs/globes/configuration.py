@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from bayesxs.errors import InputError
 from bayesxs.inputs.flux import NEUTRINOS, Flux
+from bayesxs.types import Floats as Float
 
-Float = NDArray[np.float64]
 Flavor = Literal["e", "mu", "tau"]
 
 PDG: Final[dict[str, int]] = {"e": 12, "mu": 14, "tau": 16}

@@ -24,10 +24,10 @@ from bayesxs.inputs.globes.configuration import (
     Channel,
     Configuration,
     Flavor,
-    Float,
     make_cross_sections,
 )
 from bayesxs.inputs.globes.tables import read_cross_sections, read_efficiency, read_matrix
+from bayesxs.types import Floats as Float
 
 DATA_VERSION: Final = 1
 SOURCE: Final = "DUNE TDR far detector, GLoBES configuration (arXiv:2103.04797, ancillary files)"

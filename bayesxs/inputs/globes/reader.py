@@ -24,10 +24,10 @@ from bayesxs.inputs.globes.configuration import (
     Configuration,
     CrossSections,
     Flavor,
-    Float,
 )
 from bayesxs.inputs.globes.tables import efficiency_of, matrix_of, read_cross_sections
 from bayesxs.inputs.globes.values import Value
+from bayesxs.types import Floats as Float
 
 _FLAVORS: Final[dict[str, Flavor]] = {"e": "e", "m": "mu", "t": "tau"}
 _UNOSCILLATED: Final = "NOSC_"

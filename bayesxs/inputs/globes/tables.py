@@ -11,8 +11,9 @@ from bayesxs.errors import InputError
 from bayesxs.inputs.flux import NEUTRINOS
 from bayesxs.inputs.globes.aedl import Aedl
 from bayesxs.inputs.globes.configuration import CrossSections, make_cross_sections
-from bayesxs.inputs.globes.values import Float, Value
+from bayesxs.inputs.globes.values import Value
 from bayesxs.inputs.tables import read_lines
+from bayesxs.types import Floats as Float
 
 MAX_ROWS: Final = 20_000
 

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bayesxs.errors import InputError
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 MAX_LISTS: Final = 20  # that name one another
 MAX_EXPRESSION: Final = 200  # tokens of an expression
