@@ -33,6 +33,7 @@ from bayesxs.cards.counted_campaign import (
 from bayesxs.detector.samples import CountedSamples
 from bayesxs.engine.results import Task
 from bayesxs.inference.calibration import rank_statistics
+from bayesxs.inference.counted import CountedLikelihood
 from bayesxs.inference.cp_statistic import CONSERVED, StatisticExperiment
 from bayesxs.inference.mode_experiments import (
     CalibrationExperiment,
@@ -70,7 +71,7 @@ class CountedKind[Plan: ModeSbcCampaign | PhaseCoverageCampaign | StatisticCampa
     samples: CountedSamples | None
 
     @cached_property
-    def _likelihood(self) -> Any:
+    def _likelihood(self) -> tuple[CountedLikelihood, float]:
         assert self.samples is not None
         density = build_truth(self.card, self.samples)[1]
         return build_likelihood(self.card, self.samples), density

@@ -10,6 +10,8 @@ import typer
 from bayesxs.errors import InputError, shown
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from bayesxs.detector.event_summary import EventSummary
     from bayesxs.inference.decomposition import Decomposition
     from bayesxs.inputs.flux import Flux
@@ -204,7 +206,7 @@ def _flux(path: Path | None, pdg: int) -> Flux:
     return load_csv_flux(path) if path.suffix == ".csv" else load_globes_flux(path)
 
 
-def info_table(summary: EventSummary) -> Any:
+def info_table(summary: EventSummary) -> Table:
     """Lay a summary out for the terminal."""
     from rich.table import Table
 
@@ -250,7 +252,7 @@ def _plain(text: str) -> str:
     return shown(text, LONGEST)
 
 
-def decomposition_table(title: str, results: tuple[Decomposition, ...]) -> Any:
+def decomposition_table(title: str, results: tuple[Decomposition, ...]) -> Table:
     """Lay the test of each channel out for the terminal."""
     from rich.table import Table
 

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -31,6 +31,13 @@ from bayesxs.cli.options import (
     interruptible,
 )
 from bayesxs.errors import InputError, InputNotice, Words, speaking
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from bayesxs.cards.card import Card
+    from bayesxs.cards.counted import CountedCard
+    from bayesxs.types import Json
 
 BAD_INPUT = 2
 OPTIONS = Words(
@@ -239,6 +246,7 @@ def campaign(
     folder = out if out is not None else RUNS / name
     with interruptible(f"bayesxs campaign --resume --out {shlex.quote(str(folder))}"):
         counted = is_of_samples(card, folder, resume)
+        resolved: Card | CountedCard
         if counted:
             resolved, source = card_of_samples(folder, card, preset, overrides or [])
         else:
@@ -263,7 +271,7 @@ def campaign(
         typer.echo(f"report: {page}")
 
 
-def _budget_table(budget: dict[str, Any]) -> Any:
+def _budget_table(budget: Json) -> Table:
     """Lay a budget out for the terminal."""
     from rich.table import Table
 
@@ -369,7 +377,7 @@ def _start(
 
 def _card_of(
     folder: Path, card_path: Path | None, preset: str | None, resume: bool, overrides: list[str]
-) -> tuple[Any, str]:
+) -> tuple[Card, str]:
     """Read the card, that of the folder where one is continued; return it and where it is from."""
     from bayesxs.cards.card import load_card
     from bayesxs.cards.overrides import parse_overrides
@@ -401,7 +409,7 @@ def _continue(folder: Path, stage: str, quiet: bool) -> None:
         pipeline.continue_run(folder, stages=(stage,), progress=not quiet)
 
 
-def _print_table(table: Any) -> None:
+def _print_table(table: Table) -> None:
     from rich.console import Console
 
     Console(markup=False).print(table)  # what files say is no markup

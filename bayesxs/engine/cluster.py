@@ -17,10 +17,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from importlib import metadata
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import dask
-from distributed import Client, LocalCluster, Security, WorkerPlugin
+from distributed import Client, LocalCluster, Security, Worker, WorkerPlugin
 from distributed.core import rpc
 
 from bayesxs.errors import InputError
@@ -48,7 +48,7 @@ class Preparation(WorkerPlugin):
         self._setup = setup
         self.error: str | None = None
 
-    def setup(self, worker: Any) -> None:
+    def setup(self, worker: Worker) -> None:
         """Prepare the process of a worker; a failure is kept for the tasks that ask for it."""
         try:
             if self._cores:

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 import numpy as np
-from distributed import Client, Future, WorkerPlugin, get_worker
+from distributed import Client, Future, Worker, WorkerPlugin, get_worker
 from distributed.client import FutureCancelledError
 from distributed.protocol import pickle
 from distributed.scheduler import KilledWorker
@@ -145,7 +145,7 @@ class _Payload(WorkerPlugin):
     def __init__(self, content: bytes) -> None:
         self._content: bytes | None = content
 
-    def setup(self, worker: Any) -> None:
+    def setup(self, worker: Worker) -> None:
         self._lock = threading.Lock()
 
     def open(self) -> tuple[Function, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from bayesxs.errors import InputError
 from bayesxs.inputs.flux import Flux, make_flux
 from bayesxs.inputs.fluxtable import SPECIES, species_of
 from bayesxs.types import Floats
+
+if TYPE_CHECKING:
+    import uproot
 
 # What the content of a bin is
 Contents = Literal["per_GeV", "per_bin"]
@@ -92,7 +95,7 @@ def _histograms(file: Path, names: dict[str, str]) -> dict[str, tuple[Floats, Fl
 
 def _histogram(
     file: Path,
-    root: Any,  # uproot.ReadOnlyDirectory
+    root: uproot.ReadOnlyDirectory,
     name: str,
 ) -> tuple[Floats, Floats]:
     kinds = root.classnames(recursive=True)

@@ -12,7 +12,8 @@ import xarray as xr
 from bayesxs.cards.build_counted import build_asimov, build_truth, counted_inputs
 from bayesxs.cards.counted import CountedCard, DuneConfiguration
 from bayesxs.cards.lepton import LeptonConfiguration
-from bayesxs.inference.sensitivity import dcp_scan, octant_scan
+from bayesxs.inference.sensitivity import Asimov, dcp_scan, octant_scan
+from bayesxs.physics.oscillation import OscillationParameters
 from bayesxs.progress import Reporter
 from bayesxs.report.plots_asimov import scan_figure
 from bayesxs.report.style import to_png
@@ -83,7 +84,10 @@ def run_sensitivity(
 
 
 def _scans(
-    card: CountedCard, asimov: Any, truth: tuple[Any, float], done: Callable[[str], None]
+    card: CountedCard,
+    asimov: Asimov,
+    truth: tuple[OscillationParameters, float],
+    done: Callable[[str], None],
 ) -> Iterator[tuple[str, xr.Dataset]]:
     params, density = truth
     scan = card.scan
