@@ -34,6 +34,8 @@ type Point = Mapping[str, float]
 
 ORDERINGS: Final = {"normal": LEARNED, "inverted": ASSUMED}
 _TRIANGLE: Final = ("dcp", "sin2_theta23", "sin2_theta13", SPLITTING)
+# Part of a panel's width in which a label of an axis would run into the neighbor's
+_EDGE: Final = 0.08
 _DASHES: Final[dict[int, Dashes]] = {68: "solid", 95: (0, (4, 2))}
 
 
@@ -70,9 +72,12 @@ def triangle_figure(trees: Mapping[str, xr.Dataset], true: Point) -> Figure:
                     ax.set_xlabel(shown(horizontal).axis)
                 if column == 0 and row > 0:
                     ax.set_ylabel(shown(vertical).axis)
-                # Labels at both ends of a panel would run into the neighbors'
-                ax.xaxis.set_major_locator(MaxNLocator(5, prune="both"))
                 ax.label_outer(remove_inner_ticks=False)
+        for ax in axes[-1]:
+            low, high = ax.get_xlim()
+            margin = _EDGE * (high - low)
+            ticks = MaxNLocator(4).tick_values(low, high)
+            ax.set_xticks([t for t in ticks if low + margin < t < high - margin])
         figure.legend(handles=_handles(found, true), loc="upper right", fontsize=12)
     return figure
 
