@@ -6,7 +6,8 @@ With counts n_i and expected counts mu_i of coordinates x and pulls eta, it is t
 
 (Poisson likelihood ratio: Baker and Cousins 1984, eq. 4; constraints at c with widths s) by
 Gauss-Newton steps with Levenberg's damping. Of the Hessian the second derivatives of mu are left
-out; they stand beside 1 - n/mu, small where a hypothesis fits, and change steps, not minima.
+out; they stand beside 1 - n/mu, small where a hypothesis fits, and change steps, not minima. Where
+it fits so badly that these steps do not arrive, Newton's, with all of the Hessian, go on.
 """
 
 from __future__ import annotations
@@ -144,12 +145,25 @@ def minimise(expected: Expected, n_pulls: int, problems: Problems) -> Fits:
         Problems(*(a[i : i + _TOGETHER] for a in arrays)) for i in range(0, total, _TOGETHER)
     ]
 
-    def solve(own: Problems) -> tuple[Float, ...]:
-        return tuple(np.asarray(field) for field in _solve(expected, n_pulls, own))
+    def solve(own: Problems) -> Fits:
+        found = _found(_solve(expected, n_pulls, own))
+        if found.converged.all():
+            return found
+        further = _found(_solve(expected, n_pulls, own._replace(start=found.x), found.pulls))
+        return Fits(*(_where(~found.converged, b, a) for a, b in zip(found, further, strict=True)))
 
     with ThreadPoolExecutor(available_cores()) as threads:
         parts = list(threads.map(solve, problems_of))
     return Fits(*(np.concatenate(fields)[:total] for fields in zip(*parts, strict=True)))
+
+
+def _found(fields: tuple[Array, ...]) -> Fits:
+    return Fits(*(np.asarray(field) for field in fields))
+
+
+def _where(chosen: NDArray[np.bool_], one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+    """Return rows of one array where they are chosen, else those of the other."""
+    return np.where(chosen.reshape(-1, *[1] * (one.ndim - 1)), one, other)
 
 
 class _State(NamedTuple):
@@ -157,17 +171,25 @@ class _State(NamedTuple):
     chi2: Array
     gradient: Array  # half of it
     hessian: Array  # half of it
+    scale: Array  # of the steps: the diagonal of Gauss-Newton's Hessian
     damping: Array
     predicted: Array  # by how much the last step should have lowered chi2
     steps: Array
 
 
 @partial(jax.jit, static_argnums=1)
-def _solve(expected: Expected, n_pulls: int, problems: Problems) -> tuple[Any, ...]:
-    return jax.vmap(partial(_minimum, expected, n_pulls))(problems)
+def _solve(
+    expected: Expected, n_pulls: int, problems: Problems, pulls: ArrayLike | None = None
+) -> tuple[Any, ...]:
+    """Solve problems together; by Newton's steps where there are pulls to start from."""
+    if pulls is None:
+        return jax.vmap(partial(_minimum, expected, n_pulls))(problems)
+    return jax.vmap(partial(_minimum, expected, n_pulls))(problems, pulls)
 
 
-def _minimum(expected: Expected, n_pulls: int, problem: Problems) -> tuple[Array, ...]:
+def _minimum(
+    expected: Expected, n_pulls: int, problem: Problems, pulls: Array | None = None
+) -> tuple[Array, ...]:
     n_x = len(NAMES)
     none = jnp.zeros(n_pulls)
     free = jnp.concatenate([jnp.asarray(problem.free, float), none + 1.0])
@@ -177,7 +199,7 @@ def _minimum(expected: Expected, n_pulls: int, problem: Problems) -> tuple[Array
     # n ln n, and its limit at zero
     constant = jnp.where(counts > 0.0, counts * jnp.log(jnp.where(counts > 0.0, counts, 1.0)), 0.0)
 
-    def terms(v: Array) -> tuple[Array, Array, Array]:
+    def terms(v: Array) -> tuple[Array, Array, Array, Array]:
         mu, *slopes = _linearised(expected, v[:n_x], v[n_x:])
         mu = jnp.maximum(mu, _TINY)
         slope = jnp.concatenate(slopes, axis=1) * free
@@ -188,13 +210,15 @@ def _minimum(expected: Expected, n_pulls: int, problem: Problems) -> tuple[Array
         chi2 = 2.0 * jnp.sum(mu - counts + constant - counts * jnp.log(mu))
         gradient = slope.T @ (1.0 - ratio) + weight * away
         hessian = (slope.T * (ratio / mu)) @ slope + jnp.diag(weight)
-        return chi2 + jnp.sum(weight * away**2), gradient, hessian
+        scale = jnp.diag(hessian)
+        if pulls is not None:
+            hessian += free[:, None] * free * _bent(expected, counts, v, 1.0 - ratio)
+        return chi2 + jnp.sum(weight * away**2), gradient, hessian, scale
 
     def step(state: _State) -> tuple[Array, Array]:
         """Return a damped step, and by how much chi2 falls if it is quadratic."""
-        diagonal = jnp.diag(state.hessian)
-        moves = diagonal > 0.0
-        root = jnp.where(moves, 1.0 / jnp.sqrt(jnp.where(moves, diagonal, 1.0)), 0.0)
+        moves = state.scale > 0.0
+        root = jnp.where(moves, 1.0 / jnp.sqrt(jnp.where(moves, state.scale, 1.0)), 0.0)
         damping = jnp.where(moves, state.damping, 1.0)
         matrix = root[:, None] * state.hessian * root + jnp.diag(damping)
         factor = jax.scipy.linalg.cho_factor(matrix)
@@ -208,12 +232,10 @@ def _minimum(expected: Expected, n_pulls: int, problem: Problems) -> tuple[Array
         kept = jax.tree.map(
             partial(jnp.where, better),
             (state.v + move, *found),
-            (state.v, state.chi2, state.gradient, state.hessian),
+            (state.v, state.chi2, state.gradient, state.hessian, state.scale),
         )
-        damping = jnp.where(better, 0.1, 10.0) * state.damping
-        v, chi2, gradient, hessian = kept
-        damping = jnp.clip(damping, 1e-12, 1e12)
-        return _State(v, chi2, gradient, hessian, damping, predicted, state.steps + 1)
+        damping = jnp.clip(jnp.where(better, 0.1, 10.0) * state.damping, 1e-12, 1e12)
+        return _State(*kept, damping, predicted, state.steps + 1)
 
     def unfinished(state: _State) -> Array:
         return (state.steps < _STEPS) & (state.damping < _STUCK) & ~arrived(state)
@@ -223,12 +245,34 @@ def _minimum(expected: Expected, n_pulls: int, problem: Problems) -> tuple[Array
         small = state.predicted <= _CONVERGED * (state.chi2 + 0.01)
         return small & (state.damping < _DAMPED)
 
-    v = jnp.concatenate([jnp.asarray(problem.start), none])
+    v = jnp.concatenate([jnp.asarray(problem.start), none if pulls is None else pulls])
     begin = _State(
         v, *terms(v), jnp.asarray(_DAMPING), jnp.asarray(jnp.inf), jnp.asarray(0, jnp.int32)
     )
     end = jax.lax.while_loop(unfinished, advance, begin)
     return end.chi2, end.v[:n_x], end.v[n_x:], arrived(end)
+
+
+def _bent(expected: Expected, counts: Array, v: Array, weights: Array) -> Array:
+    """Return the second derivatives of weighted counts in coordinates and pulls, (n, n).
+
+    Those in two pulls are left out: counts are all but linear in these.
+    """
+    n_x = len(NAMES)
+
+    def weighted(v: Array) -> Array:
+        mu = expected(*_point(v[:n_x]), v[n_x:])
+        if isinstance(expected, Shapes):
+            mu, _ = expected.scaled(mu, jnp.zeros((len(mu), 1)), counts)
+        return weights @ mu
+
+    def slope(x: Array) -> Array:
+        return jax.grad(weighted)(jnp.concatenate([x, v[n_x:]]))
+
+    columns = jax.jacfwd(slope)(v[:n_x])
+    across = columns[n_x:]
+    none = jnp.zeros((len(across), len(across)))
+    return jnp.block([[columns[:n_x], across.T], [across, none]])
 
 
 def _linearised(expected: Expected, x: Array, pulls: Array) -> tuple[Array, Array, Array]:

@@ -13,11 +13,14 @@ from pydantic import ValidationError
 
 from bayesxs.cards.beam import BeamCard, CsvFlux, DuneFlux, GlobesFlux, NearFlux
 from bayesxs.cards.card import Card, load_card, prior_conflict, to_toml
+from bayesxs.cards.counted import is_counted
 from bayesxs.cards.nature import LhapdfPDF, NucleusCard, QuarkPartonCard
 from bayesxs.cards.overrides import parse_overrides
 from bayesxs.cards.presets import PRESETS
 from bayesxs.cards.priors import FlatPrior, NormalPrior, NufitPrior
 from bayesxs.errors import InputError
+
+MODELS = Path(__file__).parents[2] / "models"
 
 
 @pytest.fixture
@@ -58,6 +61,12 @@ def test_the_preset_option_wins_over_the_cards_own(write) -> None:
     path = write('preset = "paper"\n')
     assert load_card(path).network.head == "unconstrained"
     assert load_card(path, "default").network.head == "auto"
+
+
+@pytest.mark.parametrize("path", sorted(MODELS.glob("*.toml")), ids=lambda path: path.stem)
+def test_bundled_cards_take_the_quick_preset(path: Path) -> None:
+    if not is_counted(path):  # cards of samples have none
+        assert load_card(path, "quick").preset == "quick"
 
 
 def test_paper_preset_is_the_published_recipe() -> None:

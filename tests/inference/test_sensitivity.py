@@ -118,6 +118,34 @@ def test_minima_are_those_of_another_minimiser() -> None:
     assert found.x[0, DCP] == pi  # what is not free stays
 
 
+def test_a_bad_fit_ends_at_its_minimum() -> None:
+    """Where slopes vanish there and data do not: Gauss-Newton has no Hessian, and does not arrive.
+
+    n ln(n/mu) + mu - n at the smallest mu that there is, of 12 bins; with pulls that move it.
+    """
+
+    def expected(params: OscillationParameters, density: float, pulls: jax.Array) -> jax.Array:
+        bins = 100.0 + 20.0 * (1.0 - jnp.cos(params.dcp)) * jnp.linspace(0.5, 1.0, 12)
+        return bins * (1.0 + 0.02 * pulls[0])
+
+    counts, free = np.full((2, 12), 80.0), np.arange(7) == DCP
+    truth = np.repeat(true_coordinates(NUFIT_4_0), 2, axis=0)
+    start = truth.copy()
+    start[:, DCP] = (1.0, -0.4)
+    sd, every = np.full_like(truth, np.inf), np.broadcast_to(free, truth.shape)
+    found = minimise(Partial(expected), 1, Problems(counts, truth, sd, start, every))
+
+    def chi2(pull: np.ndarray) -> float:
+        mu = 100.0 * (1.0 + 0.02 * pull[0])
+        return float(24.0 * (mu - 80.0 + 80.0 * np.log(80.0 / mu)) + pull[0] ** 2)
+
+    wanted = minimize(chi2, [0.0], tol=1e-12)
+    assert found.converged.all()
+    np.testing.assert_allclose(found.chi2, wanted.fun, rtol=1e-4)
+    np.testing.assert_allclose(found.pulls[:, 0], wanted.x[0], atol=0.02)
+    assert np.abs(np.sin(found.x[:, DCP])).max() < 0.05
+
+
 def test_conserved_cp_is_not_excluded() -> None:
     truth = true_coordinates(NUFIT_4_0._replace(dcp=np.array([0.0, pi, -pi])))
     found = cp_violation(Asimov(toy(40.0), 2, solar_and_reactor), truth)
