@@ -184,7 +184,7 @@ def _solve(
     """Solve problems together; by Newton's steps where there are pulls to start from."""
     if pulls is None:
         return jax.vmap(partial(_minimum, expected, n_pulls))(problems)
-    return jax.vmap(partial(_minimum, expected, n_pulls))(problems, pulls)
+    return jax.vmap(partial(_minimum, expected, n_pulls))(problems, jnp.asarray(pulls))
 
 
 def _minimum(
@@ -235,7 +235,9 @@ def _minimum(
             (state.v, state.chi2, state.gradient, state.hessian, state.scale),
         )
         damping = jnp.clip(jnp.where(better, 0.1, 10.0) * state.damping, 1e-12, 1e12)
-        return _State(*kept, damping, predicted, state.steps + 1)
+        v, chi2, gradient, hessian, scale = kept
+        steps = state.steps + 1
+        return _State(v, chi2, gradient, hessian, scale, damping, predicted, steps)
 
     def unfinished(state: _State) -> Array:
         return (state.steps < _STEPS) & (state.damping < _STUCK) & ~arrived(state)
