@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Compiling is most of a small computation
@@ -21,17 +21,32 @@ if FIRST:
     os.environ[PROGRAMS] = tempfile.mkdtemp(prefix="bayesxs-programs-")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
+# A process of the session keeps to a core: threads of several processes would hinder each other
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+if CORES and WORKER:
+    os.sched_setaffinity(0, {CORES[int(WORKER.removeprefix("gw")) % len(CORES)]})
+
+import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+from bayesxs.session import collect_seldom  # noqa: E402
+
 jax.config.update("jax_enable_x64", True)
+collect_seldom()
+
+# Half of hypothesis's own number of examples, where a property asks for none
+usual = hypothesis.settings.get_profile(hypothesis.settings.get_current_profile_name())
+hypothesis.settings.register_profile("fewer", usual, max_examples=50)
+hypothesis.settings.load_profile("fewer")
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the end-to-end tests: they take longest, and other processes share the rest."""
-    items.sort(key=lambda item: "end_to_end" not in item.path.parts)
+    """Start with tests that make runs: they take longest, and other processes share the rest."""
+    items.sort(key=lambda item: not {"end_to_end", "runs"} & set(item.path.parts))
 
 
 def pytest_unconfigure() -> None:
@@ -62,6 +77,17 @@ def made_once(
         return Path(shutil.copytree(original, tmp_path_factory.mktemp(name) / name))
 
     return copy
+
+
+@pytest.fixture(scope="module")
+def every_core() -> Iterator[None]:
+    """Let the tests of a module, and processes that they start, use every core."""
+    own = os.sched_getaffinity(0) if CORES else set()
+    if CORES:
+        os.sched_setaffinity(0, CORES)
+    yield
+    if CORES:
+        os.sched_setaffinity(0, own)
 
 
 @pytest.fixture(scope="session")

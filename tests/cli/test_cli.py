@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -327,12 +328,13 @@ def in_process(code: str, tmp_path: Path, **environment: str) -> dict[str, Any]:
 
 
 SESSION = """
-import json
+import gc, json
 from bayesxs.session import prepare_jax
 prepare_jax(chains=3)
 import jax, jax.numpy as jnp
 print(json.dumps({"x64": str(jnp.ones(1).dtype), "devices": jax.device_count(),
-                  "cache": jax.config.jax_compilation_cache_dir}))
+                  "cache": jax.config.jax_compilation_cache_dir,
+                  "young": gc.get_threshold()[0]}))
 """
 
 
@@ -340,6 +342,7 @@ def test_the_session_is_double_with_one_device_a_chain(tmp_path: Path) -> None:
     found = in_process(SESSION, tmp_path)
     assert (found["x64"], found["devices"]) == ("float64", 3)
     assert found["cache"].startswith(str(tmp_path / "bayesxs" / "jax"))
+    assert found["young"] == 100_000  # objects between two searches for garbage
 
 
 def test_the_session_respects_the_users_environment(tmp_path: Path) -> None:
@@ -347,6 +350,19 @@ def test_the_session_respects_the_users_environment(tmp_path: Path) -> None:
     flags = "--xla_force_host_platform_device_count=2"
     found = in_process(SESSION, tmp_path, XLA_FLAGS=flags, JAX_COMPILATION_CACHE_DIR=own)
     assert (found["devices"], found["cache"]) == (2, own)
+
+
+@pytest.mark.parametrize(
+    ("own", "then"), [(700, 100_000), (2000, 100_000), (500_000, 500_000), (0, 0)]
+)
+def test_garbage_is_looked_for_seldom_unless_the_user_says_how_often(own: int, then: int) -> None:
+    before = gc.get_threshold()
+    try:
+        gc.set_threshold(own, 9, 8)
+        session.collect_seldom()
+        assert gc.get_threshold() == (then, 9, 8)
+    finally:
+        gc.set_threshold(*before)
 
 
 PROGRAM = """

@@ -123,14 +123,15 @@ def test_accelerations_are_those_of_leaving_events_out(many, batch):
 
 
 def test_a_result_does_not_depend_on_its_batch(experiment):
-    """But for rounding, which a chain amplifies step by step: hence short ones."""
-    whole = IntervalExperiment(experiment, (POINT,), (0.68,), 20).run(0, 40)
-    half = replace(experiment, settings=replace(experiment.settings, chains=2))
-    halves = IntervalExperiment(half, (POINT,), (0.68,), 20)
-    parts = [halves.run(0, first) for first in (40, 42)]
-    for name, value in whole.items():
-        joined = np.concatenate([part[name] for part in parts])
-        np.testing.assert_allclose(joined, value, rtol=1e-4, atol=1e-9, err_msg=name)
+    """The last two of a batch are the first two of another, but for rounding.
+
+    A chain amplifies rounding step by step: hence short ones.
+    """
+    intervals = IntervalExperiment(experiment, (POINT,), (0.68,), 20)
+    early, late = (intervals.run(0, first) for first in (40, 42))
+    for name, value in early.items():
+        np.testing.assert_allclose(value[2:], late[name][:2], rtol=1e-4, atol=1e-9, err_msg=name)
+    assert not np.allclose(early["estimate/dm31"][:2], late["estimate/dm31"][:2], rtol=1e-6)
 
 
 def test_more_events_narrow_the_posterior(many):

@@ -65,11 +65,10 @@ def test_a_batch_tells_of_each_pseudo_experiment(whole, experiment):
 
 def test_a_result_does_not_depend_on_its_batch(whole, experiment):
     """But for rounding, which a chain amplifies step by step: hence short ones."""
-    pairs = replace(experiment, settings=replace(experiment.settings, chains=2))
-    halves = [pairs.run(first) for first in (0, 2)]
+    later = experiment.run(2)
     for name, value in whole.items():
-        parts = np.concatenate([half[name] for half in halves])
-        np.testing.assert_allclose(parts, value, rtol=1e-5, err_msg=name)
+        np.testing.assert_allclose(value[2:], later[name][:2], rtol=1e-5, err_msg=name)
+    assert not np.allclose(whole["truth/dm31"][:2], later["truth/dm31"][:2], rtol=1e-6)
 
 
 def test_it_travels_without_what_was_compiled(whole, experiment):

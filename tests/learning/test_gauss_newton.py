@@ -73,12 +73,19 @@ def normal_equations(
     return delta, bend
 
 
+# Each architecture, and each loss with and without an anchor
 @pytest.mark.parametrize(
-    ("architecture", "anchor"),
-    [(FEW, 0.0), (MANY, 0.3), (replace(FEW, head="positive"), 0.0)],
-    ids=["few, free", "many, anchored", "other head"],
+    ("name", "architecture", "anchor"),
+    [
+        ("expected_data", FEW, 0.0),
+        ("expected_data", MANY, 0.3),
+        ("counted", MANY, 0.3),
+        ("counted", replace(FEW, head="positive"), 0.0),
+    ],
+    ids=["expected, few, free", "expected, many", "counted, many", "counted, other head"],
 )
-def test_a_step_solves_the_damped_normal_equations(problem, architecture, anchor):
+def test_a_step_solves_the_damped_normal_equations(request, name, architecture, anchor):
+    problem: NearProblem = request.getfixturevalue(name)
     graph, weights, rest = nnx.split(
         create_network(architecture, jax.random.key(3)), nnx.Param, ...
     )
