@@ -278,14 +278,15 @@ def _budget_table(budget: Json) -> Table:
     from bayesxs.report.budget import PARAMETERS, TOTAL
     from bayesxs.report.style import error_of
 
-    shown = {name: error_of(name) for name in PARAMETERS}
+    rows = budget["rows"]
+    shown = {name: error_of(name) for name in PARAMETERS if any(name in row for row in rows)}
     table = Table("", title="contribution to the error, and shift in total sigma")
     for quantity in shown.values():
         table.add_column(f"{quantity.plain} [{quantity.plain_unit}]", justify="right")
         table.add_column("shift", justify="right")
     table.add_column("divergences", justify="right")
     table.add_column("ESS", justify="right")
-    for row in budget["rows"]:
+    for row in rows:
         cells = []
         for name, quantity in shown.items():
             entry = row.get(name)
