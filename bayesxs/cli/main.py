@@ -30,14 +30,12 @@ from bayesxs.cli.options import (
     SetOption,
     interruptible,
 )
+from bayesxs.cli.tables import budget_table, print_table
 from bayesxs.errors import InputError, InputNotice, Words, speaking
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from bayesxs.cards.card import Card
     from bayesxs.cards.counted import CountedCard
-    from bayesxs.types import Json
 
 BAD_INPUT = 2
 OPTIONS = Words(
@@ -219,7 +217,7 @@ def budget(
 
     folder = RunFolder.view(report.parent)
     page = write_budget_page(folder)
-    _print_table(_budget_table(read_json(folder.path / "budget.json")))
+    print_table(budget_table(read_json(folder.path / "budget.json")))
     if not quiet:
         typer.echo(f"report: {page}")
 
@@ -271,35 +269,6 @@ def campaign(
         typer.echo(f"report: {page}")
 
 
-def _budget_table(budget: Json) -> Table:
-    """Lay a budget out for the terminal."""
-    from rich.table import Table
-
-    from bayesxs.report.budget import PARAMETERS, TOTAL
-    from bayesxs.report.style import error_of
-
-    rows = budget["rows"]
-    shown = {name: error_of(name) for name in PARAMETERS if any(name in row for row in rows)}
-    table = Table("", title="contribution to the error, and shift in total sigma")
-    for quantity in shown.values():
-        table.add_column(f"{quantity.plain} [{quantity.plain_unit}]", justify="right")
-        table.add_column("shift", justify="right")
-    table.add_column("divergences", justify="right")
-    table.add_column("ESS", justify="right")
-    for row in rows:
-        cells = []
-        for name, quantity in shown.items():
-            entry = row.get(name)
-            size = "sd" if row["name"] == TOTAL else "contribution"
-            cells += (
-                [f"{entry[size] * quantity.scale:.3g}", f"{entry['shift']:+.2f}"]
-                if entry
-                else ["", ""]
-            )
-        table.add_row(row["label"], *cells, str(row["divergences"]), f"{row['ess_bulk']:.0f}")
-    return table
-
-
 app.command(short_help="Scan what an experiment would exclude.")(sensitivity)
 app.command(short_help="Test events for structure functions.")(decompose)
 
@@ -309,7 +278,7 @@ def doctor() -> None:
     """Show versions, devices, precision, PDF sets and write access."""
     from bayesxs.cli.doctor import as_table, examine
 
-    _print_table(as_table(examine()))
+    print_table(as_table(examine()))
 
 
 @pdf_app.command("list")
@@ -317,7 +286,7 @@ def pdf_list() -> None:
     """List the PDF sets at hand."""
     from bayesxs.cli.pdfsets import list_table
 
-    _print_table(list_table())
+    print_table(list_table())
 
 
 @pdf_app.command("check")
@@ -333,7 +302,7 @@ def pdf_check(
     prepare_jax()
     from bayesxs.cli.pdfsets import check_table
 
-    _print_table(check_table(name, member))
+    print_table(check_table(name, member))
 
 
 @pdf_app.command("install")
@@ -408,12 +377,6 @@ def _continue(folder: Path, stage: str, quiet: bool) -> None:
         from bayesxs.runs import pipeline
 
         pipeline.continue_run(folder, stages=(stage,), progress=not quiet)
-
-
-def _print_table(table: Table) -> None:
-    from rich.console import Console
-
-    Console(markup=False).print(table)  # what files say is no markup
 
 
 def main() -> None:

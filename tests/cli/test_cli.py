@@ -18,7 +18,8 @@ from typer.testing import CliRunner, Result
 
 from bayesxs import runs, session
 from bayesxs.cards.card import load_card, to_toml
-from bayesxs.cli.main import _budget_table, app
+from bayesxs.cli.main import app
+from bayesxs.cli.tables import budget_table
 from bayesxs.errors import InputError
 from bayesxs.session import programs, prune
 from bayesxs.storage.atomic import write_text
@@ -306,7 +307,7 @@ def test_the_table_of_a_budget_has_the_parameters_that_were_sampled() -> None:
     row = {"name": "statistics", "label": "statistics", "divergences": 0, "ess_bulk": 400.0}
     for sampled in (("dm31",), ("sin2_2theta23", "dcp")):
         budget = {"rows": [row | dict.fromkeys(sampled, entry)]}
-        table = _budget_table(budget)
+        table = budget_table(budget)
         heads = [str(column.header) for column in table.columns]
         assert len(heads) == 1 + 2 * len(sampled) + 2
         assert any("δ" in head for head in heads) == ("dcp" in sampled)

@@ -1,0 +1,46 @@
+"""Tables of the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from bayesxs.types import Json
+
+
+def budget_table(budget: Json) -> Table:
+    """Lay a budget out for the terminal."""
+    from rich.table import Table
+
+    from bayesxs.report.budget import PARAMETERS, TOTAL
+    from bayesxs.report.style import error_of
+
+    rows = budget["rows"]
+    shown = {name: error_of(name) for name in PARAMETERS if any(name in row for row in rows)}
+    table = Table("", title="contribution to the error, and shift in total sigma")
+    for quantity in shown.values():
+        table.add_column(f"{quantity.plain} [{quantity.plain_unit}]", justify="right")
+        table.add_column("shift", justify="right")
+    table.add_column("divergences", justify="right")
+    table.add_column("ESS", justify="right")
+    for row in rows:
+        cells = []
+        for name, quantity in shown.items():
+            entry = row.get(name)
+            size = "sd" if row["name"] == TOTAL else "contribution"
+            cells += (
+                [f"{entry[size] * quantity.scale:.3g}", f"{entry['shift']:+.2f}"]
+                if entry
+                else ["", ""]
+            )
+        table.add_row(row["label"], *cells, str(row["divergences"]), f"{row['ess_bulk']:.0f}")
+    return table
+
+
+def print_table(table: Table) -> None:
+    """Print a table, as wide as the terminal."""
+    from rich.console import Console
+
+    Console(markup=False).print(table)  # what files say is no markup
