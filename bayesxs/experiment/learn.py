@@ -394,10 +394,7 @@ def train_family(
     resume: dict[str, Float] | None = None,
     record: Record | None = None,
 ) -> dict[str, list[Network]]:
-    """Train some networks of a family, and return them as the lepton of each target sees them.
-
-    Takes what `train_group` takes.
-    """
+    """Train some networks of a family as `train_group` does; return what each lepton sees."""
     found = train_group(training, family.data, seed, family.number, members, resume, record)
     seen = [family.apart(network) for network in found]
     return {name: [own[name] for own in seen] for name in family.targets}

@@ -80,8 +80,7 @@ def learned_cross_sections(
     Shared modes are common to all of them.
 
     Raises:
-        InputError: several beams with shared modes and a flux that is uncertain, or a joint model
-            of near and far data where leptons share their uncertainty.
+        InputError: shared modes of several beams with an uncertain flux, or in a joint model.
     """
     several = len(near) > 1
     together = shared and isinstance(uncertainty, GaussianProcess)
