@@ -11,10 +11,11 @@ import numpy as np
 
 from bayesxs.cards.beam import DuneFlux, FluxShapeFile, NearFlux, NoFluxShape, RootFlux
 from bayesxs.cards.build_nature import build_nature, nature_files
+from bayesxs.cards.build_uncertainty import source_of_modes
 from bayesxs.cards.card import Card, prior_conflict
 from bayesxs.cards.detector import GaussianResponse
 from bayesxs.cards.priors import FlatPrior, NufitPrior
-from bayesxs.cards.uncertainty import CertainCard, GaussianProcessCard, LaplaceCard, ModesFileCard
+from bayesxs.cards.uncertainty import ModesFileCard
 from bayesxs.detector.density import Sample
 from bayesxs.detector.smearing import Acceptance, ResponseParameters
 from bayesxs.errors import InputError
@@ -29,14 +30,7 @@ from bayesxs.experiment.settings import (
     ParametricFluxUncertainty,
     TabulatedFluxUncertainty,
 )
-from bayesxs.experiment.uncertainty import (
-    Certain,
-    Ensemble,
-    GaussianProcess,
-    Laplace,
-    ModesFile,
-    Uncertainty,
-)
+from bayesxs.experiment.uncertainty import Uncertainty
 from bayesxs.inference.priors import Flat, Gaussian, Prior
 from bayesxs.inference.sampling import SamplerSettings
 from bayesxs.inputs.flux import Flux, embedded_dune_flux, load_csv_flux, load_globes_flux
@@ -162,15 +156,7 @@ def build_training(card: Card) -> Training:
 
 def build_uncertainty(card: Card) -> Uncertainty:
     """Return what finds the modes of a card's learned cross section."""
-    u = card.uncertainty
-    if isinstance(u, CertainCard):
-        return Certain()
-    if isinstance(u, ModesFileCard):
-        return ModesFile(u.path)
-    kept = (u.share, u.modes, u.discretization)
-    if isinstance(u, GaussianProcessCard):
-        return GaussianProcess(*kept, u.kernel, u.divergence, u.joint)
-    return Laplace(*kept) if isinstance(u, LaplaceCard) else Ensemble(*kept)
+    return source_of_modes(card.uncertainty)
 
 
 def build_sampler(card: Card) -> SamplerSettings:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from bayesxs.cards.build_nature import build_nature
-from bayesxs.cards.counted import CountedCard
+from bayesxs.cards.build_uncertainty import source_of_modes
+from bayesxs.cards.counted import CountedCard, SimulatedData
 from bayesxs.cards.lepton import LeptonConfiguration
 from bayesxs.detector.few_energies import SPLITTING
 from bayesxs.detector.lepton import LeptonSamples
@@ -17,6 +18,7 @@ from bayesxs.experiment.lepton import Chosen, lepton_samples
 from bayesxs.experiment.near import NearData
 from bayesxs.experiment.settings import Grid
 from bayesxs.inputs.globes.dune import MASS, MEGAWATT
+from bayesxs.keys import Purpose, derive
 from bayesxs.learning.training import Schedule
 
 _MODES: Final[tuple[Literal["neutrino", "antineutrino"], ...]] = ("neutrino", "antineutrino")
@@ -40,7 +42,11 @@ def build_lepton_samples(
     if own.cross_section != "learned":
         return samples_of_beams(card, own, beams, own.cross_section)
     learned = learn_together(
-        build_near(own, beams), training=build_training(own), key=card.seed, progress=progress
+        build_near(card, own, beams),
+        training=build_training(own),
+        uncertainty=source_of_modes(card.uncertainty),
+        key=card.seed,
+        progress=progress,
     )
     return samples_of_beams(card, own, beams, learned)
 
@@ -78,10 +84,31 @@ def build_beams(card: CountedCard, own: LeptonConfiguration) -> list[Experiment]
     return [dune_experiment(mode, nature, assumed=assumed, grid=grid) for mode in _MODES]
 
 
-def build_near(own: LeptonConfiguration, beams: Sequence[Experiment]) -> list[NearData]:
+def build_near(
+    card: CountedCard, own: LeptonConfiguration, beams: Sequence[Experiment]
+) -> list[NearData]:
     """Return the near data of each beam that cross sections are learned from."""
     fitted = ("mu", "anti_mu") if own.near == "muons" else ()
-    return [beam.near_data(samples=fitted) for beam in beams]
+    if own.near_events == "infinite":
+        return [beam.near_data(samples=fitted) for beam in beams]
+    near = [
+        beam.near_data(
+            events=_near_events(beam, float(own.near_events)),
+            key=derive(card.seed, Purpose.NEAR, number),
+            samples=fitted,
+        )
+        for number, beam in enumerate(beams)
+    ]
+    return near if isinstance(card.data, SimulatedData) else [data.expected() for data in near]
+
+
+def _near_events(beam: Experiment, most: float) -> dict[str, float]:
+    """Return the near events of each target, in proportion to their rates."""
+    rates = {
+        target.name: float(beam.geometry(target).true_total @ target.near_flux)
+        for target in beam.unique_targets
+    }
+    return {name: most * rate / max(rates.values()) for name, rate in rates.items()}
 
 
 def build_training(own: LeptonConfiguration) -> Training:

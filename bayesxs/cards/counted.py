@@ -23,6 +23,7 @@ from bayesxs.cards.lepton import LeptonConfiguration, RatedNature, Years
 from bayesxs.cards.oscillation import MixingCard
 from bayesxs.cards.overrides import nested, plain_table
 from bayesxs.cards.section import KINDED, TYPED, Section, conflict
+from bayesxs.cards.uncertainty import CertainCard, GaussianProcessCard
 from bayesxs.errors import InputError
 from bayesxs.storage.inner import InnerPath
 
@@ -199,6 +200,10 @@ class CountedCard(Section):
     """Cross section that an analyst would assume there."""
     grid: GridCard = GridCard()
     """Grids on which cross sections are learned there."""
+    uncertainty: Annotated[
+        CertainCard | GaussianProcessCard, Field(discriminator="type"), TYPED
+    ] = CertainCard()
+    """Uncertainty that near data leave of the cross section learned there."""
     truth: TruthCard = TruthCard()
     """True oscillation parameters."""
     constraints: Literal["published", "reactor", "solar", "none"] = "published"
@@ -245,7 +250,8 @@ class CountedCard(Section):
             self._check_lepton(own)
         else:
             default = type(self).model_fields["grid"].default
-            for key, absent in (("nature", None), ("assumed", None), ("grid", default)):
+            absences = (("nature", None), ("assumed", None), ("grid", default))
+            for key, absent in (*absences, ("uncertainty", CertainCard())):
                 if getattr(self, key) != absent:
                     allowed = f'only with {MARK}.type = "lepton"'
                     raise conflict(key, "given", allowed)
@@ -258,6 +264,12 @@ class CountedCard(Section):
         if own.cross_section == "assumed" and self.assumed is None:
             allowed = "needs a table [assumed]"
             raise conflict(f"{MARK}.cross_section", f'"{own.cross_section}"', allowed)
+        if own.cross_section != "learned" and self.uncertainty != CertainCard():
+            allowed = f'"none" unless {MARK}.cross_section = "learned"'
+            raise conflict("uncertainty.type", f'"{self.uncertainty.type}"', allowed)
+        if isinstance(self.uncertainty, GaussianProcessCard) and self.uncertainty.joint:
+            allowed = f'false with {MARK}.type = "{own.type}"'
+            raise conflict("uncertainty.joint", "true", allowed)
         if own.weights and own.cross_section != "learned":
             allowed = f'none with {MARK}.cross_section = "{own.cross_section}"'
             raise conflict(f"{MARK}.weights", "given", allowed)

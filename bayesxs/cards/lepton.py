@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from bayesxs.cards.nature import NucleusCard, QuarkPartonCard, typed
+from bayesxs.cards.samples import near_events
 from bayesxs.cards.section import Section, conflict
 
 Years = Annotated[float, Field(ge=0, le=1e6)]
@@ -50,12 +51,22 @@ class LeptonConfiguration(Section):
     which training is skipped; empty for none."""
     near: Literal["muons", "all"] = "muons"
     """Near data that are learned from: of muons, from which electrons follow, or of both."""
+    near_events: int | Literal["infinite"] = "infinite"
+    """Near events of the most frequent lepton of each beam, to which the others are in proportion.
+
+    They fluctuate if `data.type = "simulated"`; `infinite` stands for the expected density.
+    """
     lepton_energies: Annotated[int, Field(ge=4, le=200)] = 16
     """Far-detector bins in lepton energy."""
     angles: Annotated[int, Field(ge=2, le=200)] = 10
     """Far-detector bins in angle."""
     gauss_newton_steps: Annotated[int, Field(ge=1, le=100_000)] = 40
     """Gauss-Newton steps of the networks; twice as many where x exceeds 1."""
+
+    @field_validator("near_events", mode="before")
+    @classmethod
+    def _count(cls, value: object) -> object:
+        return near_events(value)
 
     @property
     def years(self) -> float:

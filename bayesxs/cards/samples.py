@@ -20,6 +20,20 @@ class SampleCard(Section):
     """Whether antineutrinos are counted."""
 
 
+def near_events(value: object) -> object:
+    """Check a number of near events.
+
+    Raises:
+        PydanticCustomError: it is none.
+    """
+    # Python holds true to be 1
+    number = isinstance(value, int) and not isinstance(value, bool)
+    if value != "infinite" and not (number and 10_000 <= value <= 10**12):  # type: ignore[operator]
+        shown = f'"{value}"' if isinstance(value, str) else value
+        raise conflict("", shown, 'allowed: "infinite", or an integer from 10000 to 1e12')
+    return value
+
+
 class NearCard(Section):
     """The near-detector data that the cross section is learned from."""
 
@@ -51,12 +65,7 @@ class NearCard(Section):
     @field_validator("events", mode="before")
     @classmethod
     def _count(cls, value: object) -> object:
-        # Python holds true to be 1
-        number = isinstance(value, int) and not isinstance(value, bool)
-        if value != "infinite" and not (number and 10_000 <= value <= 10**12):  # type: ignore[operator]
-            shown = f'"{value}"' if isinstance(value, str) else value
-            raise conflict("", shown, 'allowed: "infinite", or an integer from 10000 to 1e12')
-        return value
+        return near_events(value)
 
 
 class FarCard(Section):

@@ -46,7 +46,14 @@ def with_few_energies[Samples: CountedSamples](
     if len(points) >= len(samples.energy):
         return samples
     polynomials = lagrange(points, samples.energy)
-    components = tuple(replace(c, events=c.events @ polynomials) for c in samples.components)
+    components = tuple(
+        replace(
+            c,
+            events=c.events @ polynomials,
+            count_modes=c.count_modes and c.count_modes.at_energies(polynomials),
+        )
+        for c in samples.components
+    )
     return replace(samples, energy=points, components=components)
 
 

@@ -7,13 +7,14 @@ A sample is a sum of components c. Of a row i, such as a bin, with nuisances eta
 where T is any response times flux and cross section, P the probability of the component, or one,
 w the errors of its normalisations, and f the modes of the shape of its flux, which each flux has
 for itself. The vector of nuisances is eta, then b of the first flux, of the second, and so on, then
-those of the energy scale, which move events between the bins of a sample (`energy_scale`).
+those of the energy scale, which move events between the bins of a sample (`energy_scale`), then
+those of modes of the cross section, which add to T (`count_modes`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
+from bayesxs.detector.count_modes import CountModes, positive, positive_slopes
 from bayesxs.detector.energy_scale import EnergyScale
 from bayesxs.physics.joint import probabilities_of_both
 from bayesxs.physics.oscillation import Baseline, OscillationParameters
@@ -51,8 +53,18 @@ class Part(NamedTuple):
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["energy", "events", "folded", "widths", "modes", "scale", "rows", "baseline"],
-    meta_fields=["samples", "parts"],
+    data_fields=[
+        "energy",
+        "events",
+        "folded",
+        "widths",
+        "modes",
+        "scale",
+        "rows",
+        "baseline",
+        "count_modes",
+    ],
+    meta_fields=["samples", "parts", "n_modes"],
 )
 @dataclass(frozen=True)
 class Rates:
@@ -69,6 +81,8 @@ class Rates:
         baseline: of the neutrinos.
         samples: their number.
         parts: of the components.
+        count_modes: what modes of the cross section add to each component; None where it is known.
+        n_modes: number of these modes.
     """
 
     energy: Array
@@ -81,17 +95,36 @@ class Rates:
     baseline: Baseline
     samples: int
     parts: tuple[Part, ...]
+    count_modes: tuple[CountModes | None, ...] = ()
+    n_modes: int = 0
 
     @property
     def nuisances(self) -> int:
         """Number of nuisances."""
-        scales = 0 if self.scale is None else len(self.scale.shifts)
-        return self._unmoved + scales
+        return self._certain + self.n_modes
+
+    @property
+    def _certain(self) -> int:
+        """Number of nuisances beside those of the cross section."""
+        return self._unmoved + (0 if self.scale is None else len(self.scale.shifts))
+
+    @property
+    def _scales(self) -> slice:
+        return slice(self._unmoved, self._certain)
 
     @property
     def _unmoved(self) -> int:
-        """Number of nuisances beside those of the energy scale."""
+        """Number of nuisances of normalisations and fluxes."""
         return self.widths.shape[1] + self.modes.shape[0] * self.modes.shape[1]
+
+    def with_modes(self, modes: Sequence[CountModes | None]) -> Rates:
+        """Return counts of an uncertain cross section.
+
+        Args:
+            modes: what each component takes from modes of the cross section; None for nothing.
+        """
+        number = max((own.places.stop for own in modes if own is not None), default=0)
+        return replace(self, count_modes=tuple(modes), n_modes=number)
 
     def __call__(
         self,
@@ -122,9 +155,11 @@ class Rates:
         counts = jnp.stack(
             [t @ spectra[own].ravel() for t, own in zip(self.folded, self._members, strict=True)]
         )
+        if eta is not None and self.n_modes:
+            counts = positive(counts, self._added(spectra, jnp.asarray(eta)[self._certain :]))
         if eta is None or self.scale is None:
             return counts
-        return self.scale.moved(counts, jnp.asarray(eta)[self._unmoved :])
+        return self.scale.moved(counts, jnp.asarray(eta)[self._scales])
 
     def by_component(
         self, params: OscillationParameters, density: ArrayLike | None = None
@@ -166,11 +201,18 @@ class Rates:
             in_b = jnp.einsum("sc,fc,cmb->fmsb", of_sample, of_flux, bent * scale[:, None, None])
             in_eta = jnp.concatenate([in_eta, in_b.reshape(-1, *in_b.shape[2:])])
         counts = jnp.asarray(of_sample) @ (parts * scale[:, None])
+        if self.n_modes:
+            shapes = slopes, shaped, spectra
+            added = self._added_linearised(shapes, scale, eta)
+            in_both = jnp.concatenate([in_x, in_eta, jnp.zeros((self.n_modes, *counts.shape))])
+            counts, in_both = positive_slopes(counts, added[0], in_both, added[1])
+            in_x, in_eta = in_both[: len(x)], in_both[len(x) :]
         if self.scale is not None:
-            moves, own = self.scale, eta[self._unmoved :]
+            moves, own = self.scale, eta[self._scales]
             in_scale = jax.jacfwd(moves.moved, argnums=1)(counts, own)
             in_x, in_eta = moves.moved(in_x, own), moves.moved(in_eta, own)
-            in_eta = jnp.concatenate([in_eta, jnp.moveaxis(in_scale, -1, 0)])
+            split = [in_eta[: self._unmoved], jnp.moveaxis(in_scale, -1, 0)]
+            in_eta = jnp.concatenate([*split, in_eta[self._unmoved :]])
             counts = moves.moved(counts, own)
         return self._analysed(counts), self._analysed(in_x).T, self._analysed(in_eta).T
 
@@ -216,6 +258,42 @@ class Rates:
             return scale, None
         bends = eta[own : self._unmoved].reshape(self.modes.shape[:2])
         return scale, (1.0 + jnp.einsum("fm,fme->fe", bends, self.modes))[self._fluxes]
+
+    def _added(self, spectra: Array, xi: Array) -> Array:
+        """Return what modes add to spectra of the components (..., c, e), (..., samples, bins)."""
+        out = jnp.zeros((*spectra.shape[:-2], self.samples, self.events.shape[1]))
+        for c, (part, own) in enumerate(zip(self.parts, self.count_modes, strict=True)):
+            if own is not None:
+                out = out.at[..., part.sample, :].add(own.added(spectra[..., c, :], xi))
+        return out
+
+    def _added_linearised(
+        self, spectra: tuple[Array, Array, Array], scale: Array, eta: Array
+    ) -> tuple[Array, Array]:
+        """Return what modes add, (samples, bins), and its slopes, (x and nuisances, ...).
+
+        Args:
+            spectra: slopes in x, (d, c, e); with shapes of fluxes, (c, e); without, (c, e).
+            scale: factors of the components, (c,).
+            eta: nuisances.
+        """
+        in_x, shaped, plain = spectra
+        xi = eta[self._certain :]
+        total = self._added(shaped * scale[:, None], xi)
+        rows = [self._added(in_x, xi)]
+        # A unit of a normalisation is a spectrum of its own, and so is one of a mode of a flux
+        rows.append(self._added(self.widths.T[:, :, None] * shaped, xi))
+        if self.modes.size:
+            of_flux = self._one_hot(self._fluxes, len(self.modes))
+            bent = jnp.einsum("cme,ce->mce", self.modes[self._fluxes], plain * scale[:, None])
+            own = jnp.einsum("fc,mce->fmce", of_flux, bent)
+            rows.append(self._added(own.reshape(-1, *plain.shape), xi))
+        slopes = jnp.zeros((self.n_modes, *total.shape))
+        for c, (part, moves) in enumerate(zip(self.parts, self.count_modes, strict=True)):
+            if moves is not None:
+                found = moves.slopes(scale[c] * shaped[c])
+                slopes = slopes.at[moves.places, part.sample].add(found)
+        return total, jnp.concatenate([*rows, slopes])
 
     def _fold(self, spectra: Array) -> Array:
         return jnp.einsum("cbe,ce->cb", self.events, spectra)

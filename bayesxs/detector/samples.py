@@ -12,6 +12,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
+from bayesxs.detector.count_modes import CountModes
 from bayesxs.detector.energy_scale import EnergyScale
 from bayesxs.detector.rates import Part, Rates, make_rates
 from bayesxs.physics.oscillation import Baseline, OscillationParameters
@@ -33,6 +34,7 @@ class Component:
         channels: names of what was added.
         events: T_ij, (bins, true energies).
         flux: place of its flux among those of uncertain shape.
+        count_modes: what modes of the cross section add to it; None where it is known.
     """
 
     sample: int
@@ -44,6 +46,7 @@ class Component:
     channels: tuple[str, ...]
     events: Float
     flux: int = 0
+    count_modes: CountModes | None = None
 
     @property
     def kind(self) -> tuple[str, str, bool] | None:
@@ -64,6 +67,7 @@ class CountedSamples:
         baseline: of the neutrinos.
         modes: of the shape of each flux, relative, by its name, (m, true energies).
         nature: samples of the same analysed bins that make the data, where they are others.
+        cross_section: modes of the cross section, each by its name with its group of nuisances.
         shown_energy: which energy samples are shown in.
     """
 
@@ -75,12 +79,22 @@ class CountedSamples:
     baseline: Baseline
     modes: Mapping[str, Float] = field(default_factory=dict)
     nature: CountedSamples | None = field(kw_only=True, default=None)
+    cross_section: Mapping[str, str] = field(kw_only=True, default_factory=dict)
     shown_energy: ClassVar[str] = "reconstructed energy"
 
     @property
     def nuisances(self) -> tuple[str, ...]:
-        """Names of the nuisances, in the order of pulls: normalisations, fluxes, energy scales."""
-        return (*self.errors, *self.shapes, *self.scales)
+        """Names of the nuisances, in the order of pulls.
+
+        Normalisations, fluxes, energy scales, modes of the cross section.
+        """
+        return (*self.errors, *self.shapes, *self.scales, *self.cross_section)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Group of each nuisance, as the registry of nuisances calls it."""
+        out = ["normalisation"] * len(self.errors) + ["flux"] * len(self.shapes)
+        return (*out, *(["response"] * len(self.scales)), *self.cross_section.values())
 
     @property
     def shapes(self) -> tuple[str, ...]:
@@ -111,7 +125,7 @@ class CountedSamples:
         widths = [
             [sd * (name in c.errors) for name, sd in self.errors.items()] for c in self.components
         ]
-        return make_rates(
+        rates = make_rates(
             self.energy,
             [c.events[bins] for c in self.components],
             parts,
@@ -121,6 +135,10 @@ class CountedSamples:
             np.stack(list(self.modes.values())) if self.modes else None,
             self.scale(bins),
         )
+        if not self.cross_section:
+            return rates
+        modes = [c.count_modes and c.count_modes.of_bins(bins) for c in self.components]
+        return rates.with_modes(modes)
 
     def of_nature(self) -> Rates:
         """Return the expected counts that make data."""

@@ -93,7 +93,8 @@ def learn_together(
         near: of each beam, from `Experiment.near_data`.
         training: as for `learn`, and so are the others.
         uncertainty: source of the modes, of the near data of each beam; of all beams' where leptons
-            share networks and the source is a Gaussian process.
+            share networks and the source is a Gaussian process. They are ranked by what they change
+            of far counts, near rates being known, as `lepton_samples` takes them.
         key: random key or seed.
         progress: show progress bars.
 
@@ -110,13 +111,30 @@ def learn_together(
         >>> list(second.targets)
         ['mu']
     """
-    require_double_precision()
     if not near:
         raise InputError.at("learn_together", "near", "()", "near data of one beam or more")
     for number, own in enumerate(near):
         if any(own is other for other in near[:number]):
             allowed = "each near data once: their events would count twice"
             raise InputError.at("learn_together", f"near[{number}]", "given before", allowed)
+    return learn_beams(near, training, uncertainty, key, progress, rates=True)
+
+
+def learn_beams(
+    near: Sequence[NearData],
+    training: Training | None,
+    uncertainty: Uncertainty | str,
+    key: jax.Array | int,
+    progress: bool,
+    *,
+    rates: bool = False,
+) -> tuple[LearnedCrossSection, ...]:
+    """Learn as `learn_together`; without `rates` modes are those of the shapes of far spectra.
+
+    Raises:
+        InputError: as `learn_together`.
+    """
+    require_double_precision()
     source = _uncertainty(uncertainty)
     how = training or Training(members=8 if isinstance(source, Ensemble) else 1)
     if isinstance(source, Ensemble) and how.members < 2:
@@ -131,7 +149,8 @@ def learn_together(
         return reporter.bar(f"cross-section modes, {name}", STEPS)
 
     averages = {name: Average(members) for name, members in networks.items()}
-    return learned_cross_sections(near, averages, source, bar, shared=how.share != "none")
+    shared = how.share != "none"
+    return learned_cross_sections(near, averages, source, bar, shared=shared, rates=rates)
 
 
 def _trained(

@@ -113,14 +113,11 @@ def counted_likelihood(
         counts = samples.of_nature()(parameters)
         if key is not None:
             counts = jax.random.poisson(key, jnp.asarray(counts)).astype(float)
-    names = samples.nuisances
-    groups = ["normalisation"] * len(samples.errors) + ["flux"] * len(samples.shapes)
-    groups += ["response"] * len(samples.scales)
     return likelihood_of(
         rates,
         counts,
         parameters,
-        [Nuisance(*pair) for pair in zip(names, groups, strict=True)],
+        [Nuisance(*pair) for pair in zip(samples.nuisances, samples.groups, strict=True)],
         dict(zip(samples.names, samples.inside.sum(axis=1).tolist(), strict=True)),
         shape_only,
     )

@@ -52,6 +52,9 @@ class LearnedTarget:
             shape (J (J + 1)/2, n_nodes, 3); empty where it follows to first order.
         near: the likelihood of the flux nuisances that the near data leave, which a joint model
             with the far data takes; None where they inform on the cross section alone.
+        rates: by what the size of the cross section is known to which modes change counts: "near",
+            the target's own near rate; "family", those of others of its family; empty where modes
+            are of the shapes of far spectra alone.
     """
 
     nodes: NodeGrid
@@ -69,6 +72,7 @@ class LearnedTarget:
     rate: float = 1.0
     flux_pairs: Float = field(default_factory=_none)
     near: NearTerm | None = None
+    rates: str = ""
 
     def dataset(self) -> xr.Dataset:
         """Return what a file holds of it."""
@@ -81,6 +85,8 @@ class LearnedTarget:
             notes["effective_parameters"] = self.effective_parameters
         if self.family:
             notes |= {"family": self.family, "ratio_modes": self.ratio_modes, "rate": self.rate}
+        if self.rates:
+            notes["rates"] = self.rates
         shape = self.mean.shape
         dims = {"modes": "mode", "flux": "flux_mode", "response": "response_mode"}
         if self.near is not None:
@@ -220,6 +226,7 @@ def read_cross_section(
             rate=float(notes.get("rate", 1.0)),
             flux_pairs=data["flux_pairs"].values if "flux_pairs" in data else _none(),
             near=_near_of(data),
+            rates=str(notes.get("rates", "")),
         )
     flux = tree["flux"].dataset
     return LearnedCrossSection(

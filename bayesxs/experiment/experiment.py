@@ -281,7 +281,7 @@ class Experiment:
     def near_data(
         self,
         *,
-        events: float | Leptons | Mapping[str, Leptons] = np.inf,
+        events: float | Leptons | Mapping[str, float] | Mapping[str, Leptons] = np.inf,
         key: jax.Array | int | None = None,
         file: str | Path | None = None,
         counts: CountTable | Mapping[str, CountTable] | None = None,
@@ -289,15 +289,13 @@ class Experiment:
         samples: Sequence[str] = (),
         one_by_one: bool = False,
     ) -> NearData:
-        """Return near-detector data, from which a cross section is learned.
-
-        They are made once, when first needed.
+        """Return near-detector data, of which a cross section is learned; made when first needed.
 
         Args:
-            events: expected number for each target, whose counts fluctuate; infinite for the
-                expected density. Or events in arrays, see `bayesxs.near_events`, of which the
-                package makes fine bins; by target if there are several. A detector has measured
-                them, but with a key its resolution acts on them first.
+            events: expected number for each target, or by target, whose counts fluctuate; infinite
+                for the expected density. Or events in arrays, see `bayesxs.near_events`, of which
+                the package makes fine bins; by target if there are several. A detector has
+                measured them, but with a key its resolution acts on them first.
             key: random key or seed of the fluctuation, or of a detector.
             file: CSV file of counts; with several targets, "{target}" stands for their names.
             counts: in arrays, see `bayesxs.near_counts`; by target if there are several.

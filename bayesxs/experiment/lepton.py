@@ -6,6 +6,7 @@ cross section, it is brought to that rate; its shape says what follows for the f
     T = exposure flux_far R[sigma] (near rate of nature)/(near rate of sigma)
 
 What errors remain of absolute rates are normalisations, those of the published configuration.
+What near data leave open of a learned cross section are modes, nuisances of the counts.
 """
 
 from __future__ import annotations
@@ -15,25 +16,20 @@ from dataclasses import replace
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bayesxs.detector.density import Flavor, Sample
-from bayesxs.detector.exact import exact_cross_section
 from bayesxs.detector.few_energies import SPLITTING, with_few_energies
-from bayesxs.detector.lepton import LeptonResponse, LeptonSamples, exact_response
-from bayesxs.detector.operator import Quadrature, build_operator, fold
-from bayesxs.detector.reco import RecoGrid
+from bayesxs.detector.lepton import LeptonSamples
 from bayesxs.detector.samples import Component
 from bayesxs.detector.smearing import Acceptance, ResponseParameters
 from bayesxs.errors import InputError
 from bayesxs.experiment.cross_section import LearnedCrossSection
 from bayesxs.experiment.experiment import Experiment
-from bayesxs.experiment.geometry import Geometry, Target
+from bayesxs.experiment.lepton_fold import FoldedBeam, beside
+from bayesxs.experiment.lepton_modes import with_modes
 from bayesxs.experiment.settings import GaussianDetector
 from bayesxs.inputs.globes.dune import ERRORS, YEARS, embedded_dune
-from bayesxs.physics.structure_functions import Positive
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 type Chosen = Literal["truth", "assumed"] | Sequence[LearnedCrossSection]
 
@@ -76,7 +72,8 @@ def lepton_samples(
     currents and tau leptons are left out. Rates are those of DUNE's published exposure, fluxes per
     m^2 and proton at the far detector, with its errors of normalisation. Every cross section has
     the near rates of nature, whose samples come along: they make simulated data. A beam without
-    years has none.
+    years has none. Modes of what was learned are nuisances; then electrons that the near detector
+    does not count take their rate from muons.
 
     Args:
         experiments: of one beam each, such as `bayesxs.dune_experiment`; bins are their
@@ -92,7 +89,8 @@ def lepton_samples(
 
     Raises:
         InputError: no far flux, a beam twice, no years, beams or bins that differ in energies or
-            numbers, a generator's events as nature, a cross section that is not there.
+            numbers, a generator's events as nature, a cross section that is not there, or modes of
+            the shapes of spectra alone (`learn`).
 
     Example:
         >>> small = {"grid": exp.grid, "energy_range": exp.energy_range}
@@ -127,15 +125,25 @@ def _folded(
     detectors: Mapping[Flavor, GaussianDetector],
 ) -> LeptonSamples:
     """Fold a cross section with the events that each beam's experiment counts."""
+    kind = cross_section if isinstance(cross_section, str) else "learned"
+    learned = None if isinstance(cross_section, str) else cross_section
+    beams = [
+        FoldedBeam(
+            experiment,
+            kind,
+            detectors,
+            None if learned is None else learned[number],
+            () if learned is None else beside(experiments, learned),
+        )
+        for number, experiment in enumerate(experiments)
+    ]
     found: list[tuple[str, Component]] = []
     grids = {}
-    for number, experiment in enumerate(experiments):
-        learned = None if isinstance(cross_section, str) else cross_section[number]
-        folded = _Folded(experiment, cross_section, learned, detectors)
-        for sample in experiment.samples:
-            name = _SAMPLES[_beam(experiment), sample.flavor_out]
+    for folded, exposure in zip(beams, exposures, strict=True):
+        for sample in folded.experiment.samples:
+            name = _SAMPLES[sample.beam, sample.flavor_out]
             grids[name] = folded.grid(sample.flavor_out)
-            events = exposures[number] * folded.rows(sample) * experiment.source_flux(sample)
+            events = exposure * folded.rows(sample) * folded.experiment.source_flux(sample)
             found.append((name, _component(sample, events)))
     names = tuple(name for name in _SAMPLES.values() if name in grids)
     components = [replace(component, sample=names.index(name)) for name, component in found]
@@ -143,7 +151,7 @@ def _folded(
     unoscillated = np.zeros((len(names), next(iter(grids.values())).size))
     for component in components:
         unoscillated[component.sample] += component.events.sum(axis=1)
-    return LeptonSamples(
+    samples = LeptonSamples(
         names,
         unoscillated > _EMPTY * unoscillated.sum(axis=1, keepdims=True),
         experiments[0].energies.points,
@@ -152,77 +160,7 @@ def _folded(
         experiments[0].baseline,
         grids=tuple(grids[name] for name in names),
     )
-
-
-class _Folded:
-    """A cross section of one beam in the bins of its samples, made once for each kind of lepton."""
-
-    def __init__(
-        self,
-        experiment: Experiment,
-        kind: object,
-        learned: LearnedCrossSection | None,
-        detectors: Mapping[Flavor, GaussianDetector],
-    ) -> None:
-        self._experiment = experiment
-        self._kind = kind
-        self._learned = learned
-        self._detectors = detectors
-        self._grids = {
-            s.flavor_out: experiment.geometry(experiment.targets[s]).grid
-            for s in reversed(experiment.samples)
-        }
-        self._rows: dict[str, Float] = {}
-
-    def grid(self, flavor: Flavor) -> RecoGrid:
-        """Return the bins of a lepton: those of the first sample that has it."""
-        return self._grids[flavor]
-
-    def rows(self, sample: Sample) -> Float:
-        """Return the cross section in the bins of a sample, (bins, energies), in 1e-38 cm^2 GeV."""
-        target = self._experiment.targets[sample]
-        if target.name not in self._rows:
-            geometry = self._experiment.geometry(target)
-            response = self._response(geometry, sample.flavor_out)
-            points = response.points
-            quadrature = (
-                geometry.cell_quadrature
-                if points is geometry.cells
-                else geometry.rows(points.lepton_energy, points.z)
-            )
-            rows = response(self._fold(target, geometry, quadrature))
-            self._rows[target.name] = rows * self._scale(target, geometry)
-        return self._rows[target.name]
-
-    def _response(self, geometry: Geometry, flavor: Flavor) -> LeptonResponse:
-        grid, mass = self._grids[flavor], geometry.lepton_mass
-        if flavor not in self._detectors:
-            return exact_response(grid, mass)
-        detector = self._detectors[flavor]
-        return LeptonResponse(geometry.cells, grid, detector.resolutions, detector.acceptance, mass)
-
-    def _fold(self, target: Target, geometry: Geometry, quadrature: Quadrature) -> Float:
-        """Return the rows of a quadrature, (rows, energies)."""
-        if self._learned is not None:
-            operator = build_operator(quadrature, geometry.energies, geometry.nodes)
-            return operator.response(self._learned.targets[target.name].mean, clamp=True)
-        if self._kind == "truth" and quadrature is geometry.cell_quadrature:
-            return geometry.true_cell_rows
-        value = exact_cross_section(self._functions(target), quadrature)
-        return fold(quadrature, geometry.energies, value)
-
-    def _functions(self, target: Target) -> Positive:
-        found = target.truth if self._kind == "truth" else target.assumed
-        assert isinstance(found, Positive)
-        return found
-
-    def _scale(self, target: Target, geometry: Geometry) -> float:
-        """Return the near rate of nature over that of the cross section."""
-        if self._kind == "truth":
-            return 1.0
-        rows = self._fold(target, geometry, geometry.totals)
-        total = rows.sum(axis=1) * geometry.energies.weights
-        return float((geometry.true_total @ target.near_flux) / (total @ target.near_flux))
+    return samples if learned is None else with_modes(samples, beams, exposures)
 
 
 def _component(sample: Sample, events: Float) -> Component:
@@ -296,3 +234,7 @@ def _check_learned(experiment: Experiment, learned: LearnedCrossSection, where: 
         if target.name not in learned.targets:
             allowed = f"has {', '.join(learned.targets)} only"
             raise InputError.at("lepton_samples", f"{where}, target", target.name, allowed)
+        own = learned.targets[target.name]
+        if len(own.modes) and not own.rates:
+            allowed = "none, or those of learn_together: others are of the shapes of spectra alone"
+            raise InputError.at("lepton_samples", f"{where}, modes", len(own.modes), allowed)

@@ -12,7 +12,7 @@ import xarray as xr
 from jax.typing import ArrayLike
 
 from bayesxs.errors import InputError
-from bayesxs.experiment.beams import learn_together
+from bayesxs.experiment.beams import learn_beams
 from bayesxs.experiment.cross_section import LearnedCrossSection
 from bayesxs.experiment.cross_section import read_cross_section as read_learned
 from bayesxs.experiment.experiment import Experiment
@@ -192,9 +192,7 @@ def learn(
         >>> learned.structure_functions()(0.3, 2.0).shape
         (3,)
     """
-    return learn_together(
-        (near,), training=training, uncertainty=uncertainty, key=key, progress=progress
-    )[0]
+    return learn_beams((near,), training, uncertainty, key, progress)[0]
 
 
 def read_cross_section(path: str | Path, experiment: Experiment) -> LearnedCrossSection:

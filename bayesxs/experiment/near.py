@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, cast
@@ -42,6 +42,7 @@ class NearSource:
         leptons: events one by one in their place, of which the package makes fine bins; with a
             key, a detector's resolution acts on them.
         draw: draws such events, in place of counts that fluctuate bin by bin.
+        fluctuates: whether a finite number of events does; else counts are the expected ones.
     """
 
     events: float = np.inf
@@ -53,10 +54,11 @@ class NearSource:
     table: CountTable | None = None
     leptons: Leptons | None = None
     draw: Callable[[], Leptons] | None = None
+    fluctuates: bool = True
 
     @property
     def counted(self) -> bool:
-        """Whether data are counts, which fluctuate, and not the expected density."""
+        """Whether data are counts of so many events, and not the expected density."""
         return self.measured or bool(np.isfinite(self.events))
 
     @property
@@ -237,6 +239,8 @@ class NearDetector:
         expected, events = self._truth @ self.geometry.target.near_flux, self.source.events
         if not np.isfinite(events):
             return expected, 0
+        if not self.source.fluctuates:
+            return events * expected / expected.sum(), 0
         if self.source.key is None:
             raise InputError.at(self.source.source, "key", None, "counts that fluctuate need one")
         rng = generator(self.source.key)
@@ -334,6 +338,11 @@ class NearData:
     def counted(self) -> bool:
         """Whether data are counts, which fluctuate, and not the expected density."""
         return any(source.counted for source in self.sources.values())
+
+    def expected(self) -> NearData:
+        """Return the expected counts of as many events, without fluctuations."""
+        sources = {name: replace(own, fluctuates=False) for name, own in self.sources.items()}
+        return replace(self, sources=sources)
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import jax
 import numpy as np
@@ -23,7 +23,7 @@ from bayesxs.physics.kinematics import cosine_from_z
 
 def make_near_data(
     experiment: Experiment,
-    events: float | Leptons | Mapping[str, Leptons],
+    events: float | Leptons | Mapping[str, float] | Mapping[str, Leptons],
     key: jax.Array | int | None,
     file: str | Path | None,
     counts: CountTable | Mapping[str, CountTable] | None,
@@ -35,14 +35,11 @@ def make_near_data(
     """Return near data from one of three sources; see `Experiment.near_data`.
 
     Where nature is a generator's events, they are the near part of these.
-
-    Raises:
-        InputError: several sources, a number of events without a key, a target without counts or
-            events, more events than a generator made.
     """
     names = [t.name for t in experiment.unique_targets]
-    arrays = None if isinstance(events, (int, float)) else events
-    number = float(events) if isinstance(events, (int, float)) else np.inf
+    numbers = _numbers(events, names)
+    arrays = cast("Leptons | Mapping[str, Leptons]", events) if numbers is None else None
+    number = np.inf if numbers is None else min(numbers.values())
     sources = {
         "events": arrays is not None or np.isfinite(number),
         "file": file is not None,
@@ -66,7 +63,7 @@ def make_near_data(
         experiment,
         {
             name: NearSource(
-                number,
+                np.inf if numbers is None else numbers[name],
                 None if key is None else derive(key, Purpose.NEAR, place),
                 None if file is None else Path(str(file).replace("{target}", name)),
                 impossible,
@@ -79,6 +76,25 @@ def make_near_data(
         },
         tuple(samples),
     )
+
+
+def _numbers(events: object, names: Sequence[str]) -> dict[str, float] | None:
+    """Return the number of events of each target; None where they are arrays.
+
+    Raises:
+        InputError: not one for each target, or not above zero.
+    """
+    if isinstance(events, (int, float)):
+        return dict.fromkeys(names, float(events))
+    if not isinstance(events, Mapping) or isinstance(next(iter(events.values()), None), Leptons):
+        return None
+    if set(events) != set(names):
+        allowed = f"one for each of {', '.join(names)}"
+        raise InputError.at("near_data", "events", ", ".join(events), allowed)
+    for name, number in events.items():
+        if not number > 0.0:
+            raise InputError.at("near_data", f"events, {name}", number, "above 0")
+    return {name: float(number) for name, number in events.items()}
 
 
 def _by_target[T: (CountTable, Leptons)](

@@ -25,6 +25,7 @@ from bayesxs.experiment.uncertainty import (
     far_directions,
     linear_data,
     near_directions,
+    near_rate,
     negative_mass,
 )
 from bayesxs.experiment.weights import lepton_of
@@ -74,10 +75,12 @@ def learned_cross_sections(
     bar: Bar | None = None,
     *,
     shared: bool = False,
+    rates: bool = False,
 ) -> tuple[LearnedCrossSection, ...]:
     """Return the same of the near data of several beams, whose networks have names of `in_beam`.
 
-    Shared modes are common to all of them.
+    Shared modes are common to all of them. With `rates` modes are those of far counts, near rates
+    being known, and not of the shapes of far spectra alone.
 
     Raises:
         InputError: shared modes of several beams with an uncertain flux, or in a joint model.
@@ -100,7 +103,8 @@ def learned_cross_sections(
             for name in names:
                 beam, target = places[name]
                 own = near[beam]
-                fits[name] = NearFit(own.experiment, own.detectors[target], networks[name], update)
+                detector = own.detectors[target]
+                fits[name] = NearFit(own.experiment, detector, networks[name], update, rates)
                 fitted += [name] if target in own.fitted else []
             if len(names) > 1 and isinstance(uncertainty, GaussianProcess):
                 if uncertainty.joint:
@@ -112,21 +116,17 @@ def learned_cross_sections(
                     found |= joint.ratios([n for n in names if places[n][0] == beam])
             else:
                 targets |= {n: uncertainty.learned(fit) for n, fit in fits.items()}
-    out = []
-    for beam, own in enumerate(near):
-        e = own.experiment
-        called = {target: in_beam(target, beam, several) for target in own.detectors}
-        out.append(
-            LearnedCrossSection(
-                {target: targets[name] for target, name in called.items()},
-                e.flux_modes,
-                e.energies.points,
-                uncertainty.type,
-                {target: networks[name] for target, name in called.items()},
-                ratios[beam],
-            )
+    return tuple(
+        LearnedCrossSection(
+            {t: targets[in_beam(t, beam, several)] for t in own.detectors},
+            own.experiment.flux_modes,
+            own.experiment.energies.points,
+            uncertainty.type,
+            {t: networks[in_beam(t, beam, several)] for t in own.detectors},
+            ratios[beam],
         )
-    return tuple(out)
+        for beam, own in enumerate(near)
+    )
 
 
 def _families(places: Mapping[str, tuple[int, str]], shared: bool) -> list[list[str]]:
@@ -235,28 +235,29 @@ class Together:
         """Return mean and common modes of every target.
 
         First come the directions that matter to the far data of the first target. Those that
-        matter to another, these known, follow: they leave the first one's as they are.
+        matter to another, these known, follow: they leave the first one's as they are. Where far
+        data are counts, those of all muons are first, and those of all electrons follow.
         """
         posterior, process = self.tensors.posterior, self._process
         modes = np.zeros((len(self.tensors.mean), 0))
-        counts, sizes, means, far = {}, {}, {}, {}
-        for name in self.names:
-            own, fit = self._seen[name], self.fits[name]
-            means[name] = self._values(self.tensors.mean[:, None], own)[0]
-            rows = far_directions(fit.experiment, fit.target, means[name])
-            far[name] = np.asarray(self._functionals(rows, own))
-            cross = np.asarray(posterior.covariance(jnp.asarray(far[name].T)))
-            whole = select_modes(cross, far[name])
-            sizes[name] = whole.sizes
-            left = cross - modes @ (modes.T @ far[name].T)
-            total, open_ = np.sum(whole.sizes**2), np.trace(far[name] @ left)
-            share = 1.0 - (1.0 - process.share) * total / max(open_, 1e-300)
+        counts, sizes = [], {}
+        central = self.tensors.mean[:, None]
+        means = {name: self._values(central, own)[0] for name, own in self._seen.items()}
+        far = {name: self._far(name, mean) for name, mean in means.items()}
+        for group in self._groups:
+            rows = np.concatenate([far[name] for name in group])
+            cross = np.asarray(posterior.covariance(jnp.asarray(rows.T)))
+            for name, part in zip(group, _columns(cross, far, group), strict=True):
+                sizes[name] = select_modes(part, far[name]).sizes
+            left = cross - modes @ (modes.T @ rows.T)
+            total = sum(np.sum(sizes[name] ** 2) for name in group)
+            share = 1.0 - (1.0 - process.share) * total / max(np.trace(rows @ left), 1e-300)
             found = np.zeros((0, len(left)))
             if share > 0.0:
-                found = select_modes(left, far[name], share, process.modes).modes
+                found = select_modes(left, rows, share, process.modes).modes
             modes = np.column_stack([modes, found.T])
-            counts[name] = len(found)
-        first = counts[self.names[0]]
+            counts.append(len(found))
+        first = counts[0]
         followed = -posterior.regress(jnp.asarray(self._changes))
         count = len(self.fits[self.names[0]].experiment.flux_modes)
         sign = self._lepton(self.names[0]).sign
@@ -280,8 +281,27 @@ class Together:
                 FAMILIES[sign],
                 modes.shape[1] - first,
                 own.rate,
+                rates=("near" if name in self.fitted else "family") if fit.rates else "",
             )
         return out
+
+    @property
+    def _groups(self) -> list[list[str]]:
+        """Targets whose modes are chosen together, by their names."""
+        if not any(fit.rates for fit in self.fits.values()):
+            return [[name] for name in self.names]
+        muons = [n for n, fit in self.fits.items() if fit.target.sample.flavor_out == "mu"]
+        return [group for group in (muons, [n for n in self.names if n not in muons]) if group]
+
+    def _far(self, name: str, mean: Float) -> Float:
+        """Return what far data see of the stacked five functions, as `far_directions`."""
+        own, fit = self._seen[name], self.fits[name]
+        rate = None
+        if fit.rates:
+            known = near_rate(fit.near.geometry)
+            rate = known if name in self.fitted else np.zeros_like(known)
+        rows = far_directions(fit.experiment, fit.target, mean, rate)
+        return np.asarray(self._functionals(rows, own))
 
     @property
     def _words(self) -> str:
@@ -329,6 +349,11 @@ class Together:
         matrix = operator.near_matrix(np.ones(operator.n_rows)).toarray()
         rows = own.rate * self._functionals(matrix, own)
         return np.asarray(rows @ self.tensors.mean), rows
+
+
+def _columns(cross: Float, far: Mapping[str, Float], group: Sequence[str]) -> list[Float]:
+    """Return the columns of each of some targets."""
+    return np.split(cross, np.cumsum([len(far[name]) for name in group])[:-1], axis=1)
 
 
 def with_truth(ratio: xr.Dataset, experiment: Experiment) -> xr.Dataset:

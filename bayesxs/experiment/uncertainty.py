@@ -53,6 +53,7 @@ class NearFit(NamedTuple):
     near: NearDetector
     networks: Average
     update: Callable[..., None]
+    rates: bool = False  # whether far data count, in place of their shapes alone
 
     @property
     def target(self) -> Target:
@@ -170,7 +171,8 @@ class Inferred(Uncertainty):
         directions = near_directions(experiment, near, mean)
         data = linear_data(fit, mean, directions, self.discretization)
         found = self.posterior(fit, data, mean)
-        far = far_directions(experiment, fit.target, found.mean)
+        rate = near_rate(near.geometry) if fit.rates else None
+        far = far_directions(experiment, fit.target, found.mean, rate)
         cross = found.spread.covariance(jnp.asarray(far.T))
         modes = select_modes(cross, far, self.share, self.modes)
         changes = data.whiten @ directions
@@ -188,6 +190,7 @@ class Inferred(Uncertainty):
             float(modes.kept),
             negative_mass(near.geometry, found.mean, modes.modes),
             found.follows.effective_parameters,
+            rates="near" if fit.rates else "",
         )
         return self.completed(fit, data, found, learned)
 
@@ -353,20 +356,44 @@ def response_terms(geometry: Geometry, values: Float, grid: RecoGrid | None = No
     )
 
 
-def far_directions(experiment: Experiment, target: Target, mean: Float) -> Float:
+def near_rate(geometry: Geometry) -> Float:
+    """Return the near rate as a functional of the node values, shape (3 n_nodes,)."""
+    totals = geometry.total_operator.near_matrix(np.ones(len(geometry.energies.points)))
+    rate = geometry.energies.weights * geometry.target.near_flux
+    return np.asarray(totals.T @ rate)
+
+
+def far_directions(
+    experiment: Experiment, target: Target, mean: Float, rate: Float | None = None
+) -> Float:
     """Return how the far density moves with the node values, over its statistical error.
 
     Rows are bins in (E_l, z) of the samples that the cross section serves, oscillated with the
     true parameters, and normalised: shape (bins, 3 n_nodes).
+
+    Args:
+        experiment: whose far detector it is.
+        target: whose cross section it is.
+        mean: node values about which it moves, shape (n_nodes, 3).
+        rate: functional that is known, such as the near rate, to which counts are relative; zeros
+            where none is. They are relative to their own sum if None: shapes alone. With it a bin
+            has the error of one event at least.
     """
     rows = []
     for matrix in far_matrices(experiment, target):
         expected = matrix @ mean.ravel()
         total = expected.sum()
         density = expected / total
-        slopes = (matrix - np.outer(density, matrix.sum(axis=0))) / total
+        least = 0.0
+        if rate is None:
+            known = matrix.sum(axis=0)
+        else:
+            least = 1.0 / experiment.far_events
+            size = rate @ mean.ravel()
+            known = rate * (total / size if size > 0.0 else 0.0)
+        slopes = (matrix - np.outer(density, known)) / total
         kept = density > FAR_FLOOR
-        error = np.sqrt(density[kept] / experiment.far_events)
+        error = np.sqrt(np.maximum(density[kept], least) / experiment.far_events)
         rows.append(slopes[kept] / error[:, None])
     return np.concatenate(rows)
 

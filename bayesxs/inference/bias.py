@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,8 @@ from bayesxs.inference.sensitivity import (
 )
 from bayesxs.physics.oscillation import DUNE, OscillationParameters
 from bayesxs.types import Floats as Float
+
+_KNOWN: Final = 1e-6  # prior width of a pull that is not free
 
 
 class Biases(NamedTuple):
@@ -126,7 +128,7 @@ def bias_scan(
     return xr.Dataset({name: ("dcp", values) for name, values in columns.items()}, {"dcp": phases})
 
 
-def standard_errors(asimov: Asimov, truth: Float) -> Float:
+def standard_errors(asimov: Asimov, truth: Float, free: NDArray[np.bool_] | None = None) -> Float:
     """Return standard errors of the coordinates, (truths, 7), from the curvature at the truth.
 
     Those of the inverse of J^T diag(1/mu) J + diag(1/s^2), with constraints s and pulls.
@@ -134,8 +136,11 @@ def standard_errors(asimov: Asimov, truth: Float) -> Float:
     Args:
         asimov: the experiment; its own expectation, not that of its nature.
         truth: coordinates, (truths, 7).
+        free: which pulls are, (pulls,); all if None.
     """
-    sd = np.concatenate([asimov.constraints(truth), np.ones((len(truth), asimov.n_pulls))], axis=1)
+    widths = np.ones(asimov.n_pulls) if free is None else np.where(free, 1.0, _KNOWN)
+    pulls = np.tile(widths, (len(truth), 1))
+    sd = np.concatenate([asimov.constraints(truth), pulls], axis=1)
     return np.asarray(_errors(asimov.expected, jnp.asarray(truth), jnp.asarray(sd)))
 
 

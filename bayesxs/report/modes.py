@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+from bayesxs.inference.nuisances import GROUPS
 from bayesxs.report.captions import Caption
 from bayesxs.report.html import ESS_LIMIT, R_HAT_LIMIT, Picture, render_page
 from bayesxs.report.numbers import (
@@ -59,7 +60,8 @@ FIGURES: Final = {
     "nuisances": Caption(
         _SECTION,
         "Nuisances",
-        "Mean and standard deviation in units of the prior's width, whose 68 % is shaded.",
+        "Mean and standard deviation in units of the prior's width, whose 68 % is shaded. Modes of "
+        "a cross section are one row, with root mean squares.",
     ),
     "trace": Caption(
         _CHAINS,
@@ -187,10 +189,9 @@ def _tables(summary: Json) -> list[Table]:
         _parameter(_DENSITY if key == "density" else quantity(key), v)
         for key, v in summary["parameters"].items()
     ]
-    priors = {"flat_in_dcp": "prior flat in δ_CP", "flat_in_sin_dcp": "prior flat in sin δ_CP"}
     jarlskog = [
         Row(
-            priors[key],
+            _PHASE_PRIORS[key],
             (
                 f"{100 * v['mean']:#.2g}",
                 *(f"{100 * v[i][0]:#.2g} to {100 * v[i][1]:#.2g}" for i in _INTERVALS),
@@ -218,9 +219,39 @@ def _tables(summary: Json) -> list[Table]:
         Table(("", "mean", "sd", "68 %", "95 %"), parameters, _REGIONS),
         Table(("Jarlskog invariant [10⁻²]", "mean", "68 %", "95 %", "ESS"), jarlskog, _JARLSKOG),
         Table(_OTHER_COLUMNS, others, "Draws of all modes with new weights."),
+        *_budget(summary.get("budget", [])),
     ]
 
 
+def _budget(rows: Sequence[Json]) -> list[Table]:
+    """Return what each group of nuisances adds to the errors, as a table."""
+    if not rows:
+        return []
+    words = {"statistics": "statistics", "all": "all together"} | GROUPS
+    shown = [quantity(name) for name in _ERRORS]
+    lines = [
+        Row(
+            words.get(str(row["name"]), str(row["name"])),
+            tuple(
+                f"{q.scale * row[name]['sd']:#.4g} ({q.scale * row[name]['contribution']:#.2g})"
+                for name, q in zip(_ERRORS, shown, strict=True)
+            ),
+        )
+        for row in rows
+    ]
+    heads = [f"{q.plain} [{q.plain_unit}]" if q.plain_unit else q.plain for q in shown]
+    return [Table(("standard error", *heads), lines, _BUDGET)]
+
+
+_PHASE_PRIORS: Final = {
+    "flat_in_dcp": "prior flat in δ_CP",
+    "flat_in_sin_dcp": "prior flat in sin δ_CP",
+}
+_ERRORS: Final = ("dcp", "sin2_theta23", "dm31")
+_BUDGET: Final = (
+    "From the curvature at the true parameters: statistics with each group of nuisances alone, and "
+    "in parentheses what the group adds, in quadrature."
+)
 _MODES: Final = "The least effective number of draws, and the largest R-hat, of every number."
 _REGIONS: Final = "Highest-density regions over both orderings and octants."
 _INTERVALS: Final = ("interval68", "interval95")

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from bayesxs.inference.nuisances import group_label
 from bayesxs.report.contours import PLANES, SPLITTING, contours, shown, support, values
 from bayesxs.report.hdr import smooth
 from bayesxs.report.style import (
@@ -243,6 +244,25 @@ def spectra_figure(
             ax.set_axis_off()
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
+
+
+def one_row_a_group(
+    nuisances: Sequence[Mapping[str, object]], groups: Sequence[str]
+) -> list[Mapping[str, object]]:
+    """Return nuisances, those of some groups as one: root mean squares of means and deviations.
+
+    Args:
+        nuisances: each with name, group, mean and sd.
+        groups: whose nuisances have no meaning one by one.
+    """
+    out = [n for n in nuisances if n.get("group") not in groups]
+    for group in groups:
+        own = [n for n in nuisances if n.get("group") == group]
+        if own:
+            values = np.array([[float(str(n[key])) for key in ("mean", "sd")] for n in own])
+            mean, sd = np.sqrt(np.mean(values**2, axis=0))
+            out.append({"name": f"{group_label(group)}, {len(own)} modes", "mean": mean, "sd": sd})
+    return out
 
 
 def nuisance_figure(nuisances: Sequence[Mapping[str, object]]) -> Figure:

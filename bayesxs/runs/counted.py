@@ -13,6 +13,7 @@ import xarray as xr
 from jax import Array
 
 from bayesxs.cards.build_counted import (
+    build_asimov,
     build_chains,
     build_likelihood,
     build_modes,
@@ -25,6 +26,7 @@ from bayesxs.cards.lepton import LeptonConfiguration
 from bayesxs.detector.samples import CountedSamples
 from bayesxs.errors import InputError
 from bayesxs.inference.counted import CountedLikelihood
+from bayesxs.inference.error_budget import error_budget
 from bayesxs.inference.goodness import predictive_p_value
 from bayesxs.inference.mode_sampling import ModeDraws, mode_pieces, weighed
 from bayesxs.inference.mode_summaries import (
@@ -39,6 +41,7 @@ from bayesxs.inference.posterior import PUBLIC_NAMES
 from bayesxs.inference.priors import Flat
 from bayesxs.inference.reweighting import OtherPrior, flat_in_sine, reweighted
 from bayesxs.inference.sampling import joined
+from bayesxs.inference.sensitivity import true_coordinates
 from bayesxs.keys import Purpose, derive, generator
 from bayesxs.physics.oscillation import OscillationParameters
 from bayesxs.progress import Reporter
@@ -183,6 +186,9 @@ def _results(
         )
         for name in posterior.likelihood.samples
     }
+    if samples.cross_section:
+        at = true_coordinates(*build_truth(card, samples))[0]
+        summary["budget"] = error_budget(build_asimov(card, samples), at, samples.groups)
     write_netcdf(stage.output(POSTERIOR), checked)
     write_netcdf(stage.output(MODE_DRAWS), modes)
     write_netcdf(stage.output(PHASES), phases)

@@ -24,6 +24,7 @@ from bayesxs.report.plots_modes import (
     biprobability_figure,
     contour_figure,
     nuisance_figure,
+    one_row_a_group,
     phase_figure,
     spectra_figure,
     triangle_figure,
@@ -180,7 +181,8 @@ def counted_figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figur
     axis = edges.attrs.get("long_name", "reconstructed energy")  # older runs know no other
     yield "spectra", lambda: spectra_figure(spectra, summary["p_values"], axis)
     if summary["nuisances"]:
-        yield "nuisances", lambda: nuisance_figure(summary["nuisances"])
+        shown = one_row_a_group(summary["nuisances"], ("cross_section", "lepton_ratio"))
+        yield "nuisances", lambda: nuisance_figure(shown)
     named = dict(zip(modes.dataset["mode"].values.tolist(), probabilities, strict=True))
     chains = {name: _on_a_line(given(modes, name)) for name in named}
     for name in (n for n, p in named.items() if p > _ALIVE):

@@ -10,7 +10,14 @@ from typing import NamedTuple
 from bayesxs.cards.build_counted import build_samples
 from bayesxs.cards.build_lepton import build_beams, build_near, build_training, samples_of_beams
 from bayesxs.cards.build_nature import nature_files
-from bayesxs.cards.counted import CountedCard, counted_toml, is_counted, load_counted_card
+from bayesxs.cards.build_uncertainty import source_of_modes
+from bayesxs.cards.counted import (
+    CountedCard,
+    SimulatedData,
+    counted_toml,
+    is_counted,
+    load_counted_card,
+)
 from bayesxs.cards.lepton import LeptonConfiguration
 from bayesxs.detector.samples import CountedSamples
 from bayesxs.errors import InputError, words
@@ -18,7 +25,7 @@ from bayesxs.experiment.cross_section import LearnedCrossSection, read_cross_sec
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.near import NearData
 from bayesxs.experiment.shared import learned_cross_sections
-from bayesxs.experiment.uncertainty import Certain
+from bayesxs.experiment.uncertainty import Uncertainty
 from bayesxs.learning.gaussian_process import STEPS
 from bayesxs.progress import Reporter, Update
 from bayesxs.runs.pipeline import DATA_VERSION, device
@@ -49,7 +56,7 @@ def card_samples(card: CountedCard, opened: RunFolder, reporter: Reporter) -> Co
     if own is None:
         return build_samples(card)
     beams = build_beams(card, own)
-    near = build_near(own, beams)
+    near = build_near(card, own, beams)
     begin(card, opened)
     learned = _learned(card, own, near, opened, reporter)
     return samples_of_beams(card, own, beams, learned)
@@ -117,13 +124,17 @@ def _keys(card: CountedCard, own: LeptonConfiguration) -> _Keys:
     whole = card.model_dump(mode="json")
     sections = {name: whole[name] for name in ("seed", "nature", "grid")}
     chosen = {"near": own.near, "gauss_newton_steps": own.gauss_newton_steps}
+    if own.near_events != "infinite":
+        drawn = isinstance(card.data, SimulatedData)
+        chosen |= {"near_events": own.near_events, "fluctuate": drawn}
     train = content_key(
         "train",
         sections=sections | {"configuration": chosen},
         files=[*nature_files(card.nature), *weights],
         versions={"bayesxs": package_version(), "data": DATA_VERSION},
     )
-    return _Keys(train, content_key("uncertainty", sections={}, upstream={"train": train}))
+    source = {name: whole[name] for name in ("uncertainty",) if card.uncertainty.type != "none"}
+    return _Keys(train, content_key("uncertainty", sections=source, upstream={"train": train}))
 
 
 def _learned(
@@ -143,7 +154,7 @@ def _learned(
             train_stage(near, build_training(own), card.seed, stage, reporter)
 
     def uncertainty(stage: Stage) -> None:
-        _uncertainty(near, opened, stage, reporter)
+        _uncertainty(source_of_modes(card.uncertainty), near, opened, stage, reporter)
 
     for name, key, carry_out in (
         ("train", keys.train, train),
@@ -161,15 +172,19 @@ def _learned(
 
 
 def _uncertainty(
-    near: Sequence[NearData], opened: RunFolder, stage: Stage, reporter: Reporter
+    source: Uncertainty,
+    near: Sequence[NearData],
+    opened: RunFolder,
+    stage: Stage,
+    reporter: Reporter,
 ) -> None:
-    """Write the cross section of each beam, as the networks of the folder have it."""
+    """Write the cross section of each beam, and what near data leave open of it."""
 
     def bar(name: str) -> AbstractContextManager[Update]:
         return reporter.bar(f"cross-section modes, {name}", STEPS)
 
     networks = trained_networks(near, opened.output(NETWORK))
-    found = learned_cross_sections(near, networks, Certain(), bar, shared=True)
+    found = learned_cross_sections(near, networks, source, bar, shared=True, rates=True)
     for own, learned in zip(near, found, strict=True):
         learned.save(stage.output(_file_of(own.experiment)))
 

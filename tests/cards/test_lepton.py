@@ -47,6 +47,8 @@ ONE_BEAM = {"configuration.neutrino_years": 0.0}
             'nature={type="events",path="a.root"}',
             "nature.type = .*without .* takes events",
         ),
+        ("configuration.near_events=100", 'near_events = 100: allowed: "infinite", or an integer'),
+        ('uncertainty.type="gaussian_process"', 'uncertainty.type = "gaussian_process": "none" un'),
         ("configuration.weights=w.safetensors", 'weights = given: none with .* = "assumed"'),
         (
             'configuration={type="lepton",neutrino_years=0,antineutrino_years=0}',

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bayesxs.detector.count_modes import POSITIVE_FLOOR, TOLERANCE, compressed, positive
 from bayesxs.detector.rates import Part, Rates, make_rates
 from bayesxs.inference.asimov import DENSITY, coordinates, parameters
 from bayesxs.physics.nufit import NUFIT_6_0
@@ -57,7 +58,73 @@ def test_counts_are_the_sum_over_components_and_energies(rates: Rates) -> None:
     np.testing.assert_allclose(rates.counts(NUFIT_6_0)[1], parts[1] + parts[3], rtol=1e-12)
 
 
-def test_slopes_are_the_automatic_ones(rates: Rates) -> None:
+MOVES = np.random.default_rng(5).normal(0.0, 0.05, (4, 3, 5, 7))
+XI = np.array([0.6, -1.1, 0.4, 0.9])
+
+
+@pytest.fixture(scope="module")
+def uncertain(rates: Rates) -> Rates:
+    """Two components share three modes, one has a single mode of its own, one has none."""
+    events = np.asarray(rates.events)
+    own = [MOVES[0], MOVES[1], None, MOVES[3, :1]]
+    firsts = (0, 0, 0, 3)
+    modes = [
+        None if m is None else compressed(m * events[c], np.sqrt(events[c].sum(axis=1)), first)
+        for c, (m, first) in enumerate(zip(own, firsts, strict=True))
+    ]
+    return rates.with_modes(modes)
+
+
+def test_modes_add_to_the_events(rates: Rates, uncertain: Rates) -> None:
+    """As components whose events are changed, written out; without modes nothing changes."""
+    assert uncertain.nuisances == len(ETA) + 4
+    zero = np.append(ETA, np.zeros(4))
+    np.testing.assert_array_equal(uncertain(NUFIT_6_0, 3.1, zero), rates(NUFIT_6_0, 3.1, ETA))
+    events = np.asarray(rates.events).copy()
+    events[0] *= 1.0 + np.einsum("kbe,k->be", MOVES[0], XI[:3])
+    events[1] *= 1.0 + np.einsum("kbe,k->be", MOVES[1], XI[:3])
+    events[3] *= 1.0 + XI[3] * MOVES[3, 0]
+    inside = np.ones((2, 5), bool)
+    inside[1, 3:] = False
+    args = (np.asarray(rates.widths), inside, Baseline(), np.asarray(rates.modes))
+    moved = make_rates(ENERGY, list(events), PARTS, *args)(NUFIT_6_0, 3.1, ETA)
+    found = uncertain(NUFIT_6_0, 3.1, np.append(ETA, XI))
+    np.testing.assert_allclose(found, moved, rtol=1e-9)
+
+
+def test_few_numbers_stand_for_modes() -> None:
+    """What smooth modes lose is below the tolerance, whatever the probabilities."""
+    rng = np.random.default_rng(6)
+    bins, energies = np.linspace(0.0, 1.0, 40)[:, None], np.linspace(0.0, 1.0, 60)
+    shapes = [np.sin((1 + k) * bins + 2.0 * energies) * np.exp(-energies * bins) for k in range(6)]
+    modes, errors = np.array(shapes), 10.0 + 90.0 * bins.ravel()
+    small = compressed(modes, errors)
+    assert small.core.size < 0.05 * modes.size
+    for _ in range(20):
+        spectrum, xi = rng.random(60), rng.normal(size=6)
+        wanted = np.einsum("kbe,k,e->b", modes, xi, spectrum)
+        lost = np.linalg.norm((np.asarray(small.added(spectrum, xi)) - wanted) / errors)
+        assert lost < TOLERANCE * np.linalg.norm(xi)
+
+
+def test_counts_stay_above_zero() -> None:
+    counts, added = jnp.array([4.0, 4.0, 4.0, 0.0]), jnp.array([-3.0, -3.9, -40.0, -1.0])
+    found = np.asarray(positive(counts, added))
+    assert found[0] == 1.0 and np.all(found[:3] > 0.0) and found[3] == 0.0
+    # Value and slope go on where it bends
+    edge = (POSITIVE_FLOOR - 1.0) * 4.0
+    log_slope = jax.grad(lambda a: jnp.log(positive(jnp.array(4.0), a)))
+    below, above = (float(log_slope(edge + step)) for step in (-1e-9, 1e-9))
+    assert below == pytest.approx(above, rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [1.0, 30.0])  # the latter where counts are continued
+def test_slopes_are_the_automatic_ones(rates: Rates, uncertain: Rates, size: float) -> None:
+    compare_slopes(rates, ETA)
+    compare_slopes(uncertain, np.append(ETA, size * XI))
+
+
+def compare_slopes(rates: Rates, eta: np.ndarray) -> None:
     x = jnp.asarray(coordinates(NUFIT_6_0, 2.9))
 
     def point(x: jax.Array) -> tuple[OscillationParameters, jax.Array]:
@@ -66,9 +133,9 @@ def test_slopes_are_the_automatic_ones(rates: Rates) -> None:
     def counts(x: jax.Array, eta: jax.Array) -> jax.Array:
         return rates(*point(x), eta)
 
-    found = rates.linearised(point, x, jnp.asarray(ETA))
-    slopes = jax.jacfwd(counts, argnums=(0, 1))(x, jnp.asarray(ETA))
-    np.testing.assert_allclose(found[0], counts(x, jnp.asarray(ETA)), rtol=1e-12)
+    found = rates.linearised(point, x, jnp.asarray(eta))
+    slopes = jax.jacfwd(counts, argnums=(0, 1))(x, jnp.asarray(eta))
+    np.testing.assert_allclose(found[0], counts(x, jnp.asarray(eta)), rtol=1e-12)
     for ours, automatic in zip(found[1:], slopes, strict=True):
         np.testing.assert_allclose(ours, automatic, rtol=1e-9, atol=1e-12)
 

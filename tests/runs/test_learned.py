@@ -95,6 +95,8 @@ def test_networks_of_other_beams_are_refused(folder: Path, tmp_path: Path) -> No
         ({"nature.q2_suppression_GeV2": 0.3}, False),
         ({"configuration.gauss_newton_steps": 3}, False),
         ({"grid.nodes_x": 9}, False),
+        ({"configuration.near_events": 1_000_000}, False),
+        ({"uncertainty.type": "gaussian_process"}, False),
     ],
 )
 def test_only_what_matters_is_learned_anew(change: dict[str, object], same: bool) -> None:
