@@ -3,10 +3,12 @@
 An event at E is reconstructed at E + v(E), v = sum over k of eta_k v_k(E). Of a sample's events
 below E, C(E), a bin then holds those that lay between its ends less v,
 
-    n_i = C(E_i+1 - v_i+1) - C(E_i - v_i),    C(E - v) = C(E) - v n(E) + v^2 n'(E) / 2,
+    n_i = C(E_i+1 - v_i+1) - C(E_i - v_i),
 
-n being linear between the centers of bins: exact for it up to a half of a bin. At the outermost
-ends n is that of the bin beside them.
+C being the monotone cubic through the ends of the bins (Fritsch and Butland 1984, SIAM J. Sci. Stat.
+Comput. 5, 300): its slope at an end is a harmonic mean of the densities of both bins. However far
+ends move, no bin expects less than nothing. Beyond the outermost ends the density is that of the bin
+beside them.
 """
 
 from __future__ import annotations
@@ -29,28 +31,50 @@ PIVOT: Final = 2.5
 _POWERS: Final = (0.0, 0.5, -0.5)
 
 
-@partial(
-    jax.tree_util.register_dataclass, data_fields=["shifts", "density", "slope"], meta_fields=[]
-)
+@partial(jax.tree_util.register_dataclass, data_fields=["shifts", "edges"], meta_fields=[])
 @dataclass(frozen=True)
 class EnergyScale:
     """How counts of samples follow their energy scales, made by `energy_scale`.
 
     Attributes:
         shifts: v_k at the ends of bins in GeV, (k, samples, bins + 1).
-        density: n at the ends from counts, (bins + 1, bins).
-        slope: n' there, (bins + 1, bins).
+        edges: ends of the bins in GeV, (bins + 1,).
     """
 
     shifts: Array
-    density: Array
-    slope: Array
+    edges: Array
 
     def moved(self, counts: Array, eta: Array) -> Array:
-        """Return the counts of samples, (..., samples, bins), with nuisances, (k,)."""
-        v = jnp.einsum("k,kse->se", eta, self.shifts)
-        across = v * (counts @ self.density.T) - 0.5 * v**2 * (counts @ self.slope.T)
-        return counts - jnp.diff(across, axis=-1)
+        """Return the counts of samples, (samples, bins), with nuisances, (k,)."""
+        widths = jnp.diff(self.edges)
+        ends = self.edges - jnp.einsum("k,kse->se", eta, self.shifts)
+        last = len(widths) - 1
+        own = jnp.clip(jnp.searchsorted(self.edges, ends, side="right") - 1, 0, last)
+        place = (ends - self.edges[own]) / widths[own]
+        t = jnp.clip(place, 0.0, 1.0)
+        slopes = self._slopes(counts)
+
+        def at(values: Array, index: Array = own) -> Array:
+            return jnp.take_along_axis(values, index, axis=-1)
+
+        below = jnp.pad(jnp.cumsum(counts, axis=-1), ((0, 0), (1, 0)))
+        inside = at(counts)
+        bend = (1.0 - t) * at(slopes) - t * at(slopes, own + 1)
+        found = at(below) + inside * (t**2 * (3.0 - 2.0 * t) + place - t)
+        return jnp.diff(found + widths[own] * t * (1.0 - t) * bend, axis=-1)
+
+    def _slopes(self, counts: Array) -> Array:
+        """Return the densities at the ends of bins, (samples, bins + 1)."""
+        widths = jnp.diff(self.edges)
+        density = jnp.maximum(counts, 0.0) / widths
+        left, right = density[:, :-1], density[:, 1:]
+        of_left, of_right = widths[:-1] + 2.0 * widths[1:], 2.0 * widths[:-1] + widths[1:]
+        mean = of_left * right + of_right * left
+        some = mean > 0.0
+        inner = jnp.where(
+            some, (of_left + of_right) * left * right / jnp.where(some, mean, 1.0), 0.0
+        )
+        return jnp.concatenate([density[:, :1], inner, density[:, -1:]], axis=-1)
 
 
 def energy_scale(shifts: Float, edges: Float) -> EnergyScale:
@@ -60,17 +84,7 @@ def energy_scale(shifts: Float, edges: Float) -> EnergyScale:
         shifts: v_k at the ends of bins in GeV, (k, samples, bins + 1).
         edges: ends of the bins in GeV, (bins + 1,).
     """
-    widths = np.diff(edges)
-    bins = len(widths)
-    density, slope = np.zeros((2, bins + 1, bins))
-    density[0, 0], density[-1, -1] = 1.0 / widths[0], 1.0 / widths[-1]
-    for end in range(1, bins):
-        left, right = widths[end - 1], widths[end]
-        density[end, end - 1 : end + 1] = right / left, left / right
-        slope[end, end - 1 : end + 1] = -2.0 / left, 2.0 / right
-        density[end] /= left + right
-        slope[end] /= left + right
-    return EnergyScale(jnp.asarray(shifts), jnp.asarray(density), jnp.asarray(slope))
+    return EnergyScale(jnp.asarray(shifts), jnp.asarray(edges, dtype=float))
 
 
 def scale_shifts(edges: Float, leptons: Sequence[str], error: float) -> Mapping[str, Float]:

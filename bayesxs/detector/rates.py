@@ -210,7 +210,8 @@ class Rates:
         if self.scale is not None:
             moves, own = self.scale, eta[self._scales]
             in_scale = jax.jacfwd(moves.moved, argnums=1)(counts, own)
-            in_x, in_eta = moves.moved(in_x, own), moves.moved(in_eta, own)
+            _, following = jax.linearize(lambda counts: moves.moved(counts, own), counts)
+            in_x, in_eta = jax.vmap(following)(in_x), jax.vmap(following)(in_eta)
             split = [in_eta[: self._unmoved], jnp.moveaxis(in_scale, -1, 0)]
             in_eta = jnp.concatenate([*split, in_eta[self._unmoved :]])
             counts = moves.moved(counts, own)

@@ -7,6 +7,9 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.interpolate import PchipInterpolator
 from scipy.special import erf
 
 from bayesxs.detector.energy_scale import PIVOT, energy_scale, scale_shifts
@@ -19,15 +22,34 @@ from bayesxs.physics.oscillation import Baseline, OscillationParameters
 EDGES = np.array([0.5, 0.7, 0.8, 1.1, 1.5, 1.6, 2.0, 2.2])
 
 
-def test_linear_spectra_move_exactly() -> None:
-    # C of n = 3 + 2 E; in bins of any widths, the outermost ends aside
-    cumulative = 3.0 * EDGES + EDGES**2
+_moved = jax.jit(lambda shifts, counts, eta: energy_scale(shifts, EDGES).moved(counts, eta))
+
+
+@given(
+    st.lists(st.just(0.0) | st.floats(1e-3, 1e4), min_size=7, max_size=7), st.floats(-4.0, 4.0)
+)
+def test_events_move_as_the_monotone_cubic_of_scipy_and_no_bin_expects_less_than_none(
+    counts: list[float], eta: float
+) -> None:
+    shifts = 0.1 * EDGES  # several bins at most
+    moved = _moved(shifts[None, None], np.array([counts]), np.array([eta]))[0]
+    total = 1.0 + sum(counts)
+    assert moved.min() > -1e-12 * total
+    ends = EDGES - eta * shifts
+    cumulative = PchipInterpolator(EDGES, np.append(0.0, np.cumsum(counts)), extrapolate=False)
+    wanted = np.diff(cumulative(ends))
+    # SciPy has other slopes at the outermost ends
+    inner = (ends >= EDGES[1]) & (ends <= EDGES[-2])
+    inner = inner[1:] & inner[:-1]
+    np.testing.assert_allclose(moved[inner], wanted[inner], rtol=1e-9, atol=1e-12 * total)
+
+
+def test_even_spectra_go_on_beyond_the_outermost_ends() -> None:
     shifts = np.array([[0.1 * EDGES, 0.05 + 0.0 * EDGES], [-0.03 * EDGES**2, 0.0 * EDGES]])
-    eta = np.array([0.4, 0.7])
-    moved = energy_scale(shifts, EDGES).moved(jnp.tile(jnp.diff(cumulative), (2, 1)), eta)
-    ends = EDGES - np.einsum("k,kse->se", eta, shifts)
-    wanted = np.diff(3.0 * ends + ends**2)
-    np.testing.assert_allclose(moved[:, 1:-1], wanted[:, 1:-1], rtol=1e-12)
+    for eta in (np.array([0.4, 0.7]), np.array([-3.0, 2.0])):
+        moved = _moved(shifts, np.tile(3.0 * np.diff(EDGES), (2, 1)), eta)
+        ends = EDGES - np.einsum("k,kse->se", eta, shifts)
+        np.testing.assert_allclose(moved, 3.0 * np.diff(ends), rtol=1e-12)
 
 
 def test_smooth_spectra_move_as_their_integrals_do() -> None:
