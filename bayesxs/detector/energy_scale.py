@@ -5,10 +5,10 @@ below E, C(E), a bin then holds those that lay between its ends less v,
 
     n_i = C(E_i+1 - v_i+1) - C(E_i - v_i),
 
-C being the monotone cubic through the ends of the bins (Fritsch and Butland 1984, SIAM J. Sci. Stat.
-Comput. 5, 300): its slope at an end is a harmonic mean of the densities of both bins. However far
-ends move, no bin expects less than nothing. Beyond the outermost ends the density is that of the bin
-beside them.
+C being the monotone cubic through the ends of the bins (Fritsch and Butland 1984, SIAM J. Sci.
+Stat. Comput. 5, 300): its slope at an end is a harmonic mean of the densities of both bins. However
+far ends move, no bin expects less than nothing. Beyond the outermost ends the density is that of
+the bin beside them.
 """
 
 from __future__ import annotations

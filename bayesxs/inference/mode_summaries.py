@@ -27,6 +27,8 @@ Float = NDArray[np.float64]
 
 GRID: Final = 72  # phases, a multiple of two: 0 and pi are among them
 _DRAWS: Final = 200  # of each mode, whose conditional densities are averaged
+# Error of the logarithm of a mean of 200 draws above which fewer than about 40 of them make it up
+_UNKNOWN: Final = 0.15
 _PERCENTS: Final = (68, 95)
 
 
@@ -90,10 +92,11 @@ def _around(posterior: ModePosterior, mode: Mode, z: Array, dcp: Array) -> Array
     return jax.lax.map(one, z)
 
 
-def savage_dickey(phases: xr.Dataset, dcp: float) -> Evidence:
+def savage_dickey(phases: xr.Dataset, dcp: float) -> Evidence | None:
     """Return log of the Bayes factor for a value of dcp over its uniform prior, and its error.
 
     The ratio of posterior and prior density at the value (Dickey 1971, Ann. Math. Stat. 42, 204).
+    None where few draws make up the density: their scatter says nothing of its error.
 
     Args:
         phases: from `phase_density`.
@@ -101,7 +104,7 @@ def savage_dickey(phases: xr.Dataset, dcp: float) -> Evidence:
     """
     place = int(np.argmin(np.abs((phases["dcp"].values - dcp + np.pi) % TURN - np.pi)))
     log, error = (float(phases[name][place]) for name in ("log_total", "log_total_error"))
-    return Evidence(log + float(np.log(TURN)), error)
+    return Evidence(log + float(np.log(TURN)), error) if error < _UNKNOWN else None
 
 
 def weighted_interval(values: Float, weights: Float, mass: float) -> list[float]:
@@ -221,7 +224,9 @@ def _extreme(found: Any, choose: Any) -> float:
     return float(choose([choose(np.asarray(found[n])) for n in ("z", "cosine", "sine")]))
 
 
-def _pair(evidence: Evidence) -> dict[str, float]:
+def _pair(evidence: Evidence | None) -> dict[str, float | None]:
+    if evidence is None:
+        return {"value": None, "error": None}
     return {"value": evidence.log, "error": evidence.error}
 
 

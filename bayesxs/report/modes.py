@@ -161,6 +161,13 @@ _MEND: Final = (
 )
 
 
+def _factor(found: Json) -> tuple[str, str]:
+    """Return the logarithm of a Bayes factor with its error, and the factor."""
+    if found["value"] is None:
+        return "not found: few draws are near", ""
+    return f"{found['value']:.2f} ± {found['error']:.2f}", exponential(found["value"])
+
+
 def _tables(summary: Json) -> list[Table]:
     modes = [
         Row(
@@ -181,10 +188,7 @@ def _tables(summary: Json) -> list[Table]:
         "dcp_0": "δ_CP = 0 over a free phase",
         "dcp_pi": "δ_CP = π over a free phase",
     }
-    factors = [
-        Row(words[key], (f"{v['value']:.2f} ± {v['error']:.2f}", exponential(v["value"])))
-        for key, v in summary["log_bayes_factor"].items()
-    ]
+    factors = [Row(words[key], _factor(v)) for key, v in summary["log_bayes_factor"].items()]
     parameters = [
         _parameter(_DENSITY if key == "density" else quantity(key), v)
         for key, v in summary["parameters"].items()

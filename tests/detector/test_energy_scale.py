@@ -25,9 +25,7 @@ EDGES = np.array([0.5, 0.7, 0.8, 1.1, 1.5, 1.6, 2.0, 2.2])
 _moved = jax.jit(lambda shifts, counts, eta: energy_scale(shifts, EDGES).moved(counts, eta))
 
 
-@given(
-    st.lists(st.just(0.0) | st.floats(1e-3, 1e4), min_size=7, max_size=7), st.floats(-4.0, 4.0)
-)
+@given(st.lists(st.just(0.0) | st.floats(1e-3, 1e4), min_size=7, max_size=7), st.floats(-4.0, 4.0))
 def test_events_move_as_the_monotone_cubic_of_scipy_and_no_bin_expects_less_than_none(
     counts: list[float], eta: float
 ) -> None:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.special import ive
 
 from bayesxs.inference import mode_summaries
@@ -33,7 +34,22 @@ def test_savage_dickey_has_no_least_number(monkeypatch: pytest.MonkeyPatch) -> N
     log_i0 = SHARP + np.log(ive(0, SHARP))
     for dcp, cosine in ((0.0, 1.0), (np.pi, -1.0)):
         found = mode_summaries.savage_dickey(phases, dcp)
+        assert found is not None
         assert found.log == pytest.approx(SHARP * cosine - log_i0, abs=0.01)
         assert found.error == pytest.approx(0.0, abs=1e-9)  # all draws agree
     inside = phases["total"] > 1e-300
     np.testing.assert_allclose(np.exp(phases["log_total"])[inside], phases["total"][inside])
+
+
+def test_a_density_that_few_draws_make_up_gives_no_factor() -> None:
+    phases = xr.Dataset(
+        {
+            "log_total": ("dcp", [-np.log(2.0 * np.pi), -26.5]),
+            "log_total_error": ("dcp", [0.05, 0.5]),
+        },
+        {"dcp": [-np.pi, 0.0]},
+    )
+    assert mode_summaries.savage_dickey(phases, 0.0) is None
+    found = mode_summaries.savage_dickey(phases, np.pi)
+    assert found is not None
+    assert found.log == pytest.approx(0.0, abs=1e-12)  # of a density that is the prior's

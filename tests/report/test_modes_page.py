@@ -82,6 +82,13 @@ def test_what_the_data_exclude_is_a_sentence(page: str) -> None:
     assert row(shown, "inverted ordering, upper octant")[0] == "2.58 × 10⁻⁸⁶⁹"
 
 
+def test_factors_whose_error_is_unknown_are_not_shown() -> None:
+    summary = results()
+    summary["log_bayes_factor"]["dcp_0"] = {"value": None, "error": None}
+    page = render_modes(summary, {}, "seed = 1", {}, "four")
+    assert row(page, "δ_CP = 0 over a free phase")[0].startswith("not found")
+
+
 def row(page: str, head: str) -> list[str]:
     found = re.search(rf"<tr><th>{re.escape(head)}</th>(.*?)</tr>", page)
     assert found, head
