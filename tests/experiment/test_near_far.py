@@ -241,6 +241,37 @@ def test_near_and_far_are_one_posterior_of_every_structure_function(
     compare(exact, reduced[0] + reduced[1])
 
 
+def test_the_far_likelihood_follows_the_flux_to_second_order(
+    experiment, far, learned, matrices, data
+):
+    """As spectra of mean, flux and modes, without what the likelihood folds and compresses.
+
+    Where the cross section of the mean is negative it counts as zero, at the nominal flux.
+    """
+    target, spectrum = learned.targets["mu"], experiment.geometries["mu"].binned
+    lifted = spectrum.of_values(target.mean, clamp=True).rows - spectrum.of_values(target.mean).rows
+    (sample,), mode = experiment.samples, experiment.flux_modes[0]
+    source = experiment.source_flux(sample)
+    eta = 0.2 * np.random.default_rng(3).standard_normal(len(target.modes))
+    filled = np.asarray(data.counts) > 0.0
+
+    def own(place: int, xi: float) -> float:
+        nominal, bending = matrices[place]
+        theta = bayesxs.NUFIT_6_0._replace(dm31=THETA[place])
+        flux = source * experiment.oscillation(sample, experiment.energies.points, theta)
+        w = target.mean + xi * target.flux[0] + xi**2 * target.flux_pairs[0]
+        w += np.tensordot(eta, target.modes, 1)
+        expected = (nominal + xi * bending) @ w.ravel() + lifted @ (flux * (1.0 + xi * mode))
+        return float(data.counts[filled] @ np.log(expected[filled] / expected.sum()))
+
+    def package(place: int, xi: float) -> float:
+        return float(far.log_prob({"dm31": THETA[place]}, jnp.append(jnp.asarray(eta), xi)))
+
+    for place, xi in ((3, 1.0), (4, 2.0)):
+        found = package(place, xi) - package(4, 0.5)
+        assert found == pytest.approx(own(place, xi) - own(4, 0.5), abs=1e-3)
+
+
 def test_near_data_inform_on_the_flux(reduced):
     """With a flux that is wrong by 1.5 of its prior widths the joint model finds it."""
     heights = reduced[0] + reduced[1]
