@@ -305,9 +305,10 @@ class Together:
 
     @property
     def _words(self) -> str:
-        scales = ", ".join(f"{k} {np.exp(v):.2g}" for k, v in self.tensors.scales._asdict().items())
         seen = "; ".join(self.fitted)
-        return f"Gaussian process of five functions, near data of {seen}: {scales}"
+        return (
+            f"Gaussian process of five functions, near data of {seen}: {self.tensors.scales.words}"
+        )
 
     def ratios(self, names: Sequence[str]) -> dict[str, xr.Dataset]:
         """Return the total cross sections of targets over that of the first of them.

@@ -225,10 +225,9 @@ class GaussianProcess(Inferred):
     def posterior(self, fit: NearFit, data: LinearData, mean: Float) -> Posterior:
         """Return the process."""
         process = fit_process(data, fit.nodes, self.kernel, lepton=fit.lepton, record=fit.update)
-        scales = ", ".join(f"{k} {np.exp(v):.2g}" for k, v in process.scales._asdict().items())
         mean = np.asarray(process.mean).reshape(mean.shape)
         prior_mean = np.asarray(process.prior_mean)
-        words = f"Gaussian process: {scales}"
+        words = f"Gaussian process: {process.scales.words}"
         return Posterior(mean, process.posterior, process.posterior, words, prior_mean)
 
     def completed(

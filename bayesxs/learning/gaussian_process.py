@@ -24,13 +24,16 @@ import numpy as np
 from jax import Array
 from jax.scipy.linalg import solve_triangular
 from scipy.optimize import minimize
+from scipy.special import expit
 
+from bayesxs.constants import NUCLEON_MASS
 from bayesxs.detector.charts import CubeRoot
 from bayesxs.detector.grid import NodeGrid
 from bayesxs.learning.heads import MUON, Lepton
 from bayesxs.learning.linear_model import Conditioned, Covariance, LinearData, condition
 from bayesxs.learning.near_problem import nuclear_size
 from bayesxs.physics.helicity import bernstein_coefficients, momentum_over_energy
+from bayesxs.types import Floats
 
 type Kernel = Literal["matern32", "matern52", "squared_exponential"]
 
@@ -51,6 +54,8 @@ class Scales(NamedTuple):
         own: standard deviation of the h_k over that of g.
         own_u: their correlation length in u.
         own_v: their correlation length in v.
+        continuum: size of a nucleus beyond the quasi-elastic ridge, over that where channels add up
+            to a smooth continuum.
     """
 
     size: Array | float
@@ -62,6 +67,26 @@ class Scales(NamedTuple):
     own: Array | float
     own_u: Array | float
     own_v: Array | float
+    continuum: float = 0.0
+
+    @property
+    def words(self) -> str:
+        """The scales by name; the continuum where it is another one."""
+        shown = self._asdict() if self.continuum else dict(zip(FITTED, self, strict=False))
+        return ", ".join(f"{name} {np.exp(value):.2g}" for name, value in shown.items())
+
+
+# Scales that the evidence chooses on a continuous range
+FITTED = Scales._fields[:-1]
+
+# Sizes of the continuum among which it chooses. A channel alone may have none: where it is expected
+# all the same, what near data leave open is taken for it. There is none between, which natures with
+# a sharp ridge would prefer
+CONTINUA = (1.0, 0.01)
+
+# Energy beyond elastic scattering over |q| where the ridge gives way to the continuum, and the
+# inverse of the range over which it does
+RIDGE_END, RIDGE_SLOPE = 0.35, 16.0
 
 
 # Medians of the log-normal priors of the scales, and widths of their logarithms, for partons and
@@ -128,15 +153,27 @@ def prior_size(nodes: NodeGrid, scales: Scales) -> Array:
         m = size n (1 - x')^fall,    x' = Q^2/(Q^2 + max(W^2 - M^2, 0) + q2),
 
     with n of `nuclear_size`: a form factor's fall at the quasi-elastic ridge, none at large W
-    (Bloom and Gilman, Phys. Rev. Lett. 25, 1140), and no fall towards Q^2 = 0.
+    (Bloom and Gilman, Phys. Rev. Lett. 25, 1140), and no fall towards Q^2 = 0. Beyond the ridge it
+    is times the size of the continuum.
     """
     x, q2 = jnp.asarray(nodes.x), jnp.asarray(nodes.q2)
     if not isinstance(nodes.chart, CubeRoot):
         scale = jnp.maximum(q2 * (1.0 / x - 1.0), 0.0) + jnp.exp(scales.q2)
         left = (scale / (q2 + scale)) ** jnp.exp(scales.fall)
-        return jnp.exp(scales.size) * nuclear_size(nodes.x, nodes.q2) * left
+        size = nuclear_size(nodes.x, nodes.q2)
+        if scales.continuum:
+            size = size * (1.0 + (np.exp(scales.continuum) - 1.0) * beyond_ridge(nodes))
+        return jnp.exp(scales.size) * size * left
     shape = jnp.maximum(1.0 - x, 1e-12) ** jnp.exp(scales.fall) + 3e-3
     return jnp.exp(scales.size) * shape * q2 / (q2 + jnp.exp(scales.q2))
+
+
+def beyond_ridge(nodes: NodeGrid) -> Floats:
+    """Return one beyond the quasi-elastic ridge and zero at it, shape (n_nodes,)."""
+    nu = nodes.q2 / (2.0 * NUCLEON_MASS * nodes.x)
+    away = (nu - nodes.q2 / (2.0 * NUCLEON_MASS)) / np.sqrt(nu**2 + nodes.q2)
+    end: Floats = expit(RIDGE_SLOPE * (away - RIDGE_END))
+    return end
 
 
 def prior_basis(nodes: NodeGrid, scales: Scales, lepton: Lepton) -> Array:
@@ -244,16 +281,15 @@ def _maximize(
     record: Callable[[int], None] | None,
 ) -> Scales:
     """Maximise evidence times prior over the scales by L-BFGS."""
-    middle, widths = scale_priors(nodes)
-    image = np.asarray(data.design @ prior_mean(nodes, middle, lepton))
-    size = np.log(abs(image @ np.asarray(data.observed)) / (image @ image))
-    start = np.array(middle._replace(size=float(size)))
+    middle, (_, widths) = first_scales(data, nodes, kernel, lepton), scale_priors(nodes)
+    start = np.array(middle[:-1])
 
     @jax.jit
     def objective(values: Array, data: LinearData) -> tuple[Array, Array]:
         def cost(values: Array) -> Array:
-            away = (values - start) / jnp.array(widths)
-            return 0.5 * away @ away - log_evidence(data, nodes, Scales(*values), kernel, lepton)
+            away = (values - start) / jnp.array(widths[:-1])
+            scales = Scales(*values, continuum=middle.continuum)
+            return 0.5 * away @ away - log_evidence(data, nodes, scales, kernel, lepton)
 
         return jax.value_and_grad(cost)(values)
 
@@ -272,4 +308,24 @@ def _maximize(
     bounds = [(v - 4.0, v + 4.0) for v in start]
     options = {"maxiter": STEPS, "ftol": 1e-7}
     best = minimize(evaluate, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
-    return Scales(*(float(v) for v in best))
+    return Scales(*(float(v) for v in best), continuum=middle.continuum)
+
+
+def first_scales(
+    data: LinearData, nodes: NodeGrid, kernel: Kernel = "matern32", lepton: Lepton = MUON
+) -> Scales:
+    """Return the medians, with the size of the data, and of a nucleus with their continuum.
+
+    That is the one of `CONTINUA` with the largest evidence.
+    """
+    medians, _ = scale_priors(nodes)
+
+    def sized(scales: Scales) -> Scales:
+        image = np.asarray(data.design @ prior_mean(nodes, scales, lepton))
+        size = np.log(abs(image @ np.asarray(data.observed)) / (image @ image))
+        return scales._replace(size=float(size))
+
+    if isinstance(nodes.chart, CubeRoot):
+        return sized(medians)
+    starts = [sized(medians._replace(continuum=float(np.log(size)))) for size in CONTINUA]
+    return max(starts, key=lambda own: float(log_evidence(data, nodes, own, kernel, lepton)))

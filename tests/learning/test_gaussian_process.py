@@ -17,6 +17,7 @@ from bayesxs.learning.gaussian_process import (
     NUCLEI,
     PARTONS,
     Scales,
+    first_scales,
     fit_process,
     kernel_matrix,
     log_evidence,
@@ -115,6 +116,10 @@ def test_the_mean_of_a_nucleus_follows_the_ridge_at_any_q2(ridges):
     np.testing.assert_allclose(far / far[0], 1.0, rtol=0.03)
     below = SimpleNamespace(x=np.full(4, 3.0), q2=q2[::2], chart=ridges.chart)
     assert np.all(np.asarray(prior_size(below, scales))[2:] < 0.05 * elastic[2:])
+    # Without continuum a hundredth of it is left far above, and the ridge stays
+    bare = np.asarray(prior_size(at, scales._replace(continuum=np.log(0.01)))).reshape(4, 2).T
+    np.testing.assert_allclose(bare[0] / elastic, 1.0, rtol=0.01)
+    np.testing.assert_allclose(bare[1] / far, 0.01, rtol=0.2)
 
 
 @pytest.mark.parametrize("lepton", [Lepton(), Lepton(0.0), Lepton(sign=-1)], ids=str)
@@ -191,6 +196,21 @@ def test_fitting_finds_scales_of_higher_evidence(small, data):
     np.testing.assert_allclose(
         process.evidence, log_evidence(data, small, process.scales, "matern32")
     )
+
+
+@pytest.mark.parametrize("size", [1.0, 0.01])
+def test_the_evidence_knows_a_nucleus_without_continuum(ridges, size):
+    # Positive sums, as near data are, with errors of about a per cent, of a draw of the prior
+    scales = NUCLEI._replace(continuum=float(np.log(size)))
+    mean, covariance = moments(ridges, scales, "matern32")
+    rng = np.random.default_rng(0)
+    root = np.linalg.cholesky(covariance + 1e-10 * np.trace(covariance) * np.eye(len(mean)))
+    truth = mean + root @ rng.standard_normal(len(mean))
+    design = rng.uniform(size=(40, len(mean))) ** 8
+    design *= 100.0 / np.abs(design @ mean).mean()
+    observed = design @ truth + rng.standard_normal(40)
+    data = LinearData(jnp.asarray(design), jnp.asarray(observed), np.eye(40))
+    assert first_scales(data, ridges).continuum == scales.continuum
 
 
 def test_precise_data_are_interpolated(truth, small):
