@@ -67,7 +67,7 @@ class Scales(NamedTuple):
     own: Array | float
     own_u: Array | float
     own_v: Array | float
-    continuum: float = 0.0
+    continuum: Array | float = 0.0
 
     @property
     def words(self) -> str:
@@ -288,7 +288,7 @@ def _maximize(
     def objective(values: Array, data: LinearData) -> tuple[Array, Array]:
         def cost(values: Array) -> Array:
             away = (values - start) / jnp.array(widths[:-1])
-            scales = Scales(*values, continuum=middle.continuum)
+            scales = middle._replace(**dict(zip(FITTED, values, strict=True)))
             return 0.5 * away @ away - log_evidence(data, nodes, scales, kernel, lepton)
 
         return jax.value_and_grad(cost)(values)
@@ -308,7 +308,7 @@ def _maximize(
     bounds = [(v - 4.0, v + 4.0) for v in start]
     options = {"maxiter": STEPS, "ftol": 1e-7}
     best = minimize(evaluate, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
-    return Scales(*(float(v) for v in best), continuum=middle.continuum)
+    return middle._replace(**dict(zip(FITTED, map(float, best), strict=True)))
 
 
 def first_scales(
