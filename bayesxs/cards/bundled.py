@@ -48,11 +48,18 @@ def find_card(name: str | os.PathLike[str]) -> Path:
 
 
 def _listed(known: list[str]) -> str:
-    """Return names in one line, those of one family together: campaign-(coverage, sbc), nucleus."""
-    families = groupby(known, lambda name: name.partition("-")[0])
+    """Return sorted names as a shell takes them, families together: nucleus, scan-{far,near}."""
+    return ", ".join(_families(known))
+
+
+def _families(known: list[str]) -> list[str]:
+    """Return sorted names, those that begin with the same word as one."""
     parts = []
-    for family, members in families:
+    for family, members in groupby(known, lambda name: name.partition("-")[0]):
         own = list(members)
-        rest = ", ".join(name.partition("-")[2] for name in own)
-        parts.append(f"{family}-({rest})" if len(own) > 1 else own[0])
-    return ", ".join(parts)
+        if len(own) == 1 or family in own:
+            parts += own
+        else:
+            rest = _families([name.partition("-")[2] for name in own])
+            parts.append(f"{family}-{{{','.join(rest)}}}")
+    return parts

@@ -96,10 +96,15 @@ def test_an_unknown_name_lists_the_bundled_cards(tmp_path: Path, monkeypatch) ->
         load_card("dune-tyo")
     with pytest.raises(InputError) as caught:
         load_card("xyzzy")
-    told = re.sub(r"(\w+)-\((.*?)\)", lambda m: spelled_out(*m.groups()), str(caught.value))
-    assert told.partition("bundled cards: ")[2].split(", ") == names()
+    told = str(caught.value).partition("bundled cards: ")[2]
+    assert [name for word in told.split(", ") for name in spelled_out(word)] == names()
 
 
-def spelled_out(family: str, members: str) -> str:
-    """Names of a family: a and "b, c" are a-b, a-c."""
-    return ", ".join(f"{family}-{member}" for member in members.split(", "))
+def spelled_out(word: str) -> list[str]:
+    """Names of a word with braces, as a shell spells them out, from the innermost."""
+    inner = re.search(r"(.*[,{]|)([\w-]*)\{([^{}]*)\}(.*)", word)
+    if inner is None:
+        return [word]
+    before, family, members, after = inner.groups()
+    names = ",".join(family + member for member in members.split(","))
+    return spelled_out(before + names + after) if before else names.split(",")

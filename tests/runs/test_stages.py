@@ -64,6 +64,7 @@ def test_four_posteriors_compile_one_sampler(tmp_path: Path, compilations: list[
         simulated=True,
         of_events=lambda kind: sets["events", kind],
         of_asimov=lambda kind: sets["asimov", kind],
+        near_terms=lambda kind: (),
     )
     settings: Any = SimpleNamespace(
         seed=1,
