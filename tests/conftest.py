@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import shutil
 import tempfile
@@ -36,12 +37,19 @@ from bayesxs.session import collect_seldom  # noqa: E402
 jax.config.update("jax_enable_x64", True)
 collect_seldom()
 
-# Half of hypothesis's own number of examples, where a property asks for none
+# Half of hypothesis's own number of examples, where a property asks for none; a busy machine, or a
+# first example that compiles, is no fault of a strategy
 usual = hypothesis.settings.get_profile(hypothesis.settings.get_current_profile_name())
-hypothesis.settings.register_profile("fewer", usual, max_examples=50)
+hypothesis.settings.register_profile(
+    "fewer", usual, max_examples=50, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("fewer")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Regions of memory that a process may map are limited, on Linux usually to 65530. Each compiled
+# program takes some, and XLA aborts where there is none left.
+MAPS, MANY_MAPS = Path("/proc/self/maps"), 20_000
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -77,6 +85,15 @@ def made_once(
         return Path(shutil.copytree(original, tmp_path_factory.mktemp(name) / name))
 
     return copy
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs() -> Iterator[None]:
+    """Let go of compiled programs after a module, where they are many; the folder has them."""
+    yield
+    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MANY_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="module")
