@@ -20,16 +20,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from numpy.typing import NDArray
 
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 # What is dropped may change counts by this part of their errors, over all bins, per unit of all
 # modes, of any probabilities
 TOLERANCE: Final = 1e-2
 
-# Counts with modes over those without, below which they are continued by an exponential: linear
-# modes may reach zero and below (as `inference.channel` for events)
+# Counts or densities with modes over those without, below which their logarithm is continued by its
+# tangent: linear modes may reach zero and below, and a sampler needs a slope that leads back
 POSITIVE_FLOOR: Final = 0.05
 
 

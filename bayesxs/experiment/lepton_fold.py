@@ -105,31 +105,25 @@ class FoldedBeam:
             self._rows[target.name] = rows * self._scale(target)
         return self._rows[target.name]
 
-    def modes(self, target: Target, turned: Float) -> Float:
-        """Return what modes of a target change in its bins, (modes, bins, energies).
+    def modes(self, target: Target) -> Float:
+        """Return what the learned modes of a target change in its bins, (modes, bins, energies).
 
         They leave the near rate as it is by which the cross section's size is known.
-
-        Args:
-            target: of the beam.
-            turned: takes the modes of what was learned to others, (modes, learned ones).
         """
         own, geometry = self._of(target), self.experiment.geometry(target)
         response, operator = self._coarse(target)
-        values = np.einsum("mk,knf->mnf", turned, own.modes)
         flux, exact = target.near_flux, self._rows[target.name]
         plain = self._scale(target) * response(operator.response(own.mean, clamp=True)) @ flux
         kept = (exact @ flux) / np.where(plain > 0.0, plain, np.inf)
         out = []
-        for start in range(0, len(values), _BATCH):
-            part = responses(operator, values[start : start + _BATCH])
+        for start in range(0, len(own.modes), _BATCH):
+            part = responses(operator, own.modes[start : start + _BATCH])
             count, cells, energies = part.shape
             rows = response(part.transpose(1, 0, 2).reshape(cells, -1))
             out.append(rows.reshape(-1, count, energies).transpose(1, 0, 2))
         folded = np.concatenate(out) * self._scale(target) * kept[:, None]
         known, counted = self._known(geometry, own)
-        values = np.einsum("mk,knf->mnf", turned, counted.modes)
-        changes = near_rates(known, values) / near_rates(known, counted.mean[None])
+        changes = near_rates(known, counted.modes) / near_rates(known, counted.mean[None])
         return folded - changes[:, None, None] * exact
 
     def _of(self, target: Target) -> LearnedTarget:

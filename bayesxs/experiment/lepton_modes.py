@@ -118,7 +118,7 @@ def _moves(owner: _Owner, beams: Sequence[FoldedBeam], samples: LeptonSamples) -
         target: Target = beam.experiment.targets[part.sample]
         key = part.beam, target.name
         if key not in folded:
-            folded[key] = beam.modes(target, np.eye(owner.number))
+            folded[key] = beam.modes(target)
         out[part.place] = part.exposure * folded[key] * beam.experiment.source_flux(part.sample)
     return out
 

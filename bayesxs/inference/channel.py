@@ -22,6 +22,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import ArrayLike, Float
 
+from bayesxs.detector.count_modes import POSITIVE_FLOOR
 from bayesxs.detector.density import FoldedRows, Sample
 from bayesxs.inference.compression import MODE_TOLERANCE, compress, interpolation
 from bayesxs.inference.folded import Folded, Oscillation
@@ -34,10 +35,6 @@ from bayesxs.physics.oscillation import (
     is_mixing,
 )
 from bayesxs.types import Floats
-
-# A density with nuisances over that without them, below which its logarithm is continued by its
-# tangent: linear modes may reach zero and below, and a sampler needs a slope that leads back
-POSITIVE_FLOOR = 0.05
 
 # Smallest density, over the one without oscillation, that changes are taken relative to: what
 # compression leaves of a density that vanishes is of either sign

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bayesxs.inference.asimov import DCP, DM31, THETA23
 from bayesxs.inference.bias import standard_errors
 from bayesxs.inference.nuisances import GROUPS
 from bayesxs.inference.sensitivity import Asimov
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 STATISTICS: Final = "statistics"
 TOTAL: Final = "all"

@@ -17,8 +17,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from bayesxs.detector.count_modes import POSITIVE_FLOOR
 from bayesxs.inference.channel import (
-    POSITIVE_FLOOR,
     FarChannel,
     channel_probabilities,
     features,

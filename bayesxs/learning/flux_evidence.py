@@ -28,10 +28,9 @@ import numpy as np
 from jax import Array
 from jax.scipy.linalg import cho_solve, solve_triangular
 from jax.typing import ArrayLike
-from scipy.optimize import minimize
 
 from bayesxs.learning.linear_model import Conditioned, Covariance, LinearData, condition
-from bayesxs.learning.near_term import NearTerm, fit_term
+from bayesxs.learning.near_term import NearTerm, fit_term, lowest
 from bayesxs.types import Floats
 
 # Variance of a direction of the data, over that of its noise, below which it is left out
@@ -71,37 +70,18 @@ def _log_evidences(evidence: Evidence, points: Array) -> Array:
     return jax.lax.map(partial(log_evidence, evidence), points)
 
 
-@jax.jit
-def _cost(evidence: Evidence, xi: Array) -> tuple[Array, Array]:
-    def cost(xi: Array) -> Array:
-        return 0.5 * xi @ xi - log_evidence(evidence, xi)
-
-    return jax.value_and_grad(cost)(xi)
-
-
-@jax.jit
-def _curvature(evidence: Evidence, xi: Array) -> Array:
-    # Column by column: Hessians of a batch have given garbage on the CPU (jaxlib 0.12.0)
-    def slope(xi: Array) -> Array:
-        return _cost(evidence, xi)[1]
-
-    return jax.lax.map(lambda axis: jax.jvp(slope, (xi,), (axis,))[1], jnp.eye(len(xi)))
+def _cost(evidence: Evidence, xi: Array) -> Array:
+    return 0.5 * xi @ xi - log_evidence(evidence, xi)
 
 
 def expand_evidence(evidence: Evidence) -> NearTerm:
     """Return near data as a polynomial about the flux that they and the priors make most likely."""
-
-    def cost(xi: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = _cost(evidence, jnp.asarray(xi))
-        return float(value), np.asarray(slope)
-
-    best = minimize(cost, np.zeros(len(evidence.rate)), jac=True, method="BFGS").x
-    curvature = np.asarray(_curvature(evidence, jnp.asarray(best)))
+    best, curvature = lowest(_cost, evidence, len(evidence.rate))
 
     def heights(points: Floats) -> Floats:
         return np.asarray(_log_evidences(evidence, jnp.asarray(points)))
 
-    return fit_term(heights, best, 0.5 * (curvature + curvature.T))
+    return fit_term(heights, best, curvature)
 
 
 def _shares(xi: Array, rate: Array) -> Array:

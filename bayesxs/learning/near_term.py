@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import count
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -193,15 +193,8 @@ def near_constraint(terms: Sequence[NearTerm], size: int) -> Constraint:
         size: number of all nuisances q.
     """
     place = slice(terms[0].first, terms[0].first + len(terms[0].center))
-
-    def cost(xi: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = _cost_and_slope(tuple(terms), jnp.asarray(xi))
-        return float(value), np.asarray(slope)
-
-    best = minimize(cost, np.zeros(len(terms[0].center)), jac=True, method="BFGS").x
-    own = np.asarray(_curvature(tuple(terms), jnp.asarray(best)))
     mean, precision = np.zeros(size), np.eye(size)
-    mean[place], precision[place, place] = best, 0.5 * (own + own.T)
+    mean[place], precision[place, place] = lowest(_cost, tuple(terms), len(terms[0].center))
     covariance = np.linalg.inv(precision)
     root = np.linalg.cholesky(0.5 * (covariance + covariance.T))
     return Constraint(*(jnp.asarray(part) for part in (mean, precision, root)))
@@ -211,13 +204,40 @@ def _cost(terms: tuple[NearTerm, ...], xi: Array) -> Array:
     return 0.5 * xi @ xi - sum((_log_prob(term, xi) for term in terms), jnp.zeros(()))
 
 
-_cost_and_slope = jax.jit(jax.value_and_grad(_cost, argnums=1))
+def lowest[Data](
+    cost: Callable[[Data, Array], Array], data: Data, size: int
+) -> tuple[Floats, Floats]:
+    """Return where a function of the flux's nuisances is least, and its curvature there.
+
+    Args:
+        cost: of the data, a PyTree, and of the nuisances, shape (J,).
+        data: that it takes.
+        size: number of the nuisances J.
+
+    Returns:
+        The place, shape (J,), and the Hessian, shape (J, J).
+    """
+
+    def value_and_slope(xi: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = _value_and_slope(cost, data, jnp.asarray(xi))
+        return float(value), np.asarray(slope)
+
+    best = minimize(value_and_slope, np.zeros(size), jac=True, method="BFGS").x
+    curvature = np.asarray(_curvature(cost, data, jnp.asarray(best)))
+    return best, 0.5 * (curvature + curvature.T)
 
 
-@jax.jit
-def _curvature(terms: tuple[NearTerm, ...], xi: Array) -> Array:
+@partial(jax.jit, static_argnums=0)
+def _value_and_slope(
+    cost: Callable[[Any, Array], Array], data: object, xi: Array
+) -> tuple[Array, Array]:
+    return jax.value_and_grad(cost, argnums=1)(data, xi)
+
+
+@partial(jax.jit, static_argnums=0)
+def _curvature(cost: Callable[[Any, Array], Array], data: object, xi: Array) -> Array:
     # Column by column: Hessians of a batch have given garbage on the CPU (jaxlib 0.12.0)
-    slope = jax.grad(partial(_cost, terms))
+    slope = jax.grad(partial(cost, data))
     return jax.lax.map(lambda axis: jax.jvp(slope, (xi,), (axis,))[1], jnp.eye(len(xi)))
 
 
