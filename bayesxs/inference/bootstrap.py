@@ -37,6 +37,10 @@ from bayesxs.physics.oscillation import OscillationParameters
 BATCH = 32
 ACCELERATOR_BATCH = 250
 
+# Slopes of rows by nuisances that a batch on a CPU holds at most: with dozens of nuisances it takes
+# seconds, not minutes without a sign, and few fits wait for a slow one
+SLOPES = 2_000_000
+
 
 class Bootstrap(NamedTuple):
     """Maximum-likelihood estimates of the data and of their bootstrap replicas.
@@ -112,7 +116,7 @@ def fit_replicas(
         ValueError: weights that are no counts.
     """
     count = max((c.nuisances for c in channels), default=0)
-    batch = BATCH if jax.default_backend() == "cpu" else ACCELERATOR_BATCH
+    batch = _batch(channels)
     known = near_constraint(near, count) if near else None
     few = [thinned(channel, priors, fixed) for channel in channels]
     kept = [own.channel for own in few]
@@ -133,6 +137,15 @@ def fit_replicas(
         if record is not None:
             record(min(begin + batch, numbers.stop) - 1)
     return Estimates(*(np.concatenate(part)[: len(numbers)] for part in zip(*pieces, strict=True)))
+
+
+def _batch(channels: Sequence[FarChannel]) -> int:
+    """Return how many replicas are fitted at once."""
+    if jax.default_backend() != "cpu":
+        return ACCELERATOR_BATCH
+    count = max((c.nuisances for c in channels), default=0)
+    slopes = sum(len(c.weights) for c in channels) * count
+    return max(1, min(BATCH, SLOPES // max(slopes, 1)))
 
 
 def bootstrap_weights(key: Array, first: int, number: int, weights: ArrayLike) -> Array:

@@ -15,14 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.scipy import linalg
 from jax.typing import ArrayLike
 
 from bayesxs.detector.count_modes import POSITIVE_FLOOR
-from bayesxs.inference.channel import (
-    FarChannel,
-    channel_probabilities,
-    features,
-)
+from bayesxs.inference.channel import FarChannel, channel_probabilities, features
 from bayesxs.inference.priors import (
     Gaussian,
     Prior,
@@ -238,15 +235,20 @@ class _Surface:
 
 def _climb(surface: _Surface, edges: tuple[Array, Array], unit: Array) -> tuple[_Point, Array]:
     """Climb from one place in the box; return where it ends and whether that is a maximum."""
+    parameters = len(surface.priors)
 
     def unfinished(carry: tuple[_Point, Array, Array]) -> Array:
         point, length, count = carry
-        climbing = (_gain(point, edges) > TOLERANCE) & (length > 1e-6) & (count < ITERATIONS)
+        climbing = (
+            (_gain(point, edges, parameters) > TOLERANCE) & (length > 1e-6) & (count < ITERATIONS)
+        )
         return climbing | (count == 0)
 
     def step(carry: tuple[_Point, Array, Array]) -> tuple[_Point, Array, Array]:
         point, length, count = carry
-        trial = surface.look(jnp.clip(point.unit + length * _ascent(point, edges), *edges))
+        trial = surface.look(
+            jnp.clip(point.unit + length * _ascent(point, edges, parameters), *edges)
+        )
         higher = trial.height > point.height
         point = jax.tree.map(partial(jnp.where, higher), trial, point)
         longer = jnp.where(higher, jnp.minimum(1.0, 2.0 * length), 0.25 * length)
@@ -257,7 +259,7 @@ def _climb(surface: _Surface, edges: tuple[Array, Array], unit: Array) -> tuple[
     blind = _Point(unit, jnp.array(-jnp.inf), jnp.zeros(len(unit)), -jnp.eye(len(unit)))
     start = (blind, jnp.array(1.0), jnp.array(0))
     point, _, _ = jax.lax.while_loop(unfinished, step, start)
-    return point, jnp.isfinite(point.height) & (_gain(point, edges) <= TOLERANCE)
+    return point, jnp.isfinite(point.height) & (_gain(point, edges, parameters) <= TOLERANCE)
 
 
 def _derivatives(
@@ -271,32 +273,29 @@ def _derivatives(
     With p = left @ g(u) / exp(h(u)), f = left @ g and lambda = left^T (w/f):
     d log L = lambda . dg - N dh, and
     d2 log L = lambda . d2g - (df)^T diag(w/f^2) df - N d2h.
-    With nuisances N dh dh^T stands for the terms with second derivatives: that is their mean over
-    data from the model (Fisher scoring), and spares differentiating twice by dozens of them.
+    By two nuisances it is -sum_e w_e (df/f - dh)(df/f - dh)^T instead, which is its mean over data
+    from the model (Fisher scoring), never positive, and spares differentiating twice by dozens of
+    them. By a parameter it is exact: of the phase, which few events know, scoring overshoots.
     The g and h of all channels are differentiated together.
     """
+    nuisances = channels[0].nuisances
 
     def all_features(u: Array) -> Array:
-        parameters, nuisances = values(u)
-        parts = []
-        for channel, p in zip(channels, channel_probabilities(channels, parameters), strict=True):
-            g, norm, _, plain = features(channel, p, nuisances)
-            # Steps that lose the norm are refused: nothing is gained by losing it
-            kept = jnp.where(norm > POSITIVE_FLOOR * plain, norm, jnp.inf)
-            parts.append(jnp.append(g, jnp.log(kept)))
-        return jnp.concatenate(parts)
+        parameters, xi = values(u)
+        return _all_features(channels, channel_probabilities(channels, parameters), xi)
 
     def sloped(u: Array) -> tuple[Array, tuple[Array, Array]]:
         slopes, here = jax.jacfwd(lambda v: (all_features(v),) * 2, has_aux=True)(u)
         return slopes, (slopes, here)
 
     # Value and both derivatives from one pass: apart, each would compile the probabilities anew
-    if channels[0].nuisances:
-        slopes, (_, here) = sloped(unit)
+    if nuisances:
+        near = _expanded_features(channels, values, unit)
+        slopes, here = jax.jacfwd(lambda v: (near(v),) * 2, has_aux=True)(unit)
     else:
         seconds, (slopes, here) = jax.jacfwd(sloped, has_aux=True)(unit)
     ends = np.cumsum([c.left.shape[1] + 1 for c in channels])[:-1]
-    heights, multipliers, bends = [], [], []
+    heights, multipliers, bends, scored = [], [], [], []
     parts = zip(channels, weights, jnp.split(here, ends), jnp.split(slopes, ends), strict=True)
     for channel, own, g, dg in parts:
         f = jnp.maximum(channel.left @ g[:-1], jnp.finfo(g.dtype).tiny)
@@ -305,24 +304,86 @@ def _derivatives(
         relative = (channel.left @ dg[:-1]) / f[:, None]
         heights.append(own @ jnp.log(f) - counts * g[-1])
         bends.append(-(relative.T * own) @ relative)
-        if channel.nuisances:
-            bends.append(counts * jnp.outer(dg[-1], dg[-1]))
-    multiplier = jnp.concatenate(multipliers)
-    if not channels[0].nuisances:
+        if nuisances:
+            mixed = jnp.outer(own @ relative, dg[-1])
+            scored.append(mixed + mixed.T - counts * jnp.outer(dg[-1], dg[-1]))
+    multiplier, nothing = jnp.concatenate(multipliers), jnp.zeros(())
+    if nuisances:
+        free = len(unit) - nuisances
+        gradient = jax.grad(lambda u: multiplier @ near(u))
+        ways = jnp.eye(free, len(unit))
+        exact = jax.vmap(lambda way: jax.jvp(gradient, (unit,), (way,))[1])(ways)
+        bends.append(sum(scored, nothing).at[:free].set(exact).at[:, :free].set(exact.T))
+    else:
         bends.append(jnp.tensordot(multiplier, seconds, axes=1))
-    nothing = jnp.zeros(())
     return sum(heights, nothing), multiplier @ slopes, sum(bends, nothing)
 
 
-def _ascent(point: _Point, edges: tuple[Array, Array]) -> Array:
+def _all_features(
+    channels: Sequence[FarChannel], probabilities: Sequence[Array], nuisances: Array
+) -> Array:
+    """Return g and h = log norm of each channel, one after the other."""
+    parts = []
+    for channel, p in zip(channels, probabilities, strict=True):
+        g, norm, _, plain = features(channel, p, nuisances)
+        # Steps that lose the norm are refused: nothing is gained by losing it
+        kept = jnp.where(norm > POSITIVE_FLOOR * plain, norm, jnp.inf)
+        parts.append(jnp.append(g, jnp.log(kept)))
+    return jnp.concatenate(parts)
+
+
+def _expanded_features(
+    channels: Sequence[FarChannel],
+    values: Callable[[Array], tuple[OscillationParameters, Array]],
+    unit: Array,
+) -> Callable[[Array], Array]:
+    """Return the g and h of all channels as a function of the place, about one place.
+
+    The probabilities are those of their expansion to second order: value and first two derivatives
+    are the same, and neither the slopes by many nuisances nor a gradient pass through them.
+    """
+    free = len(unit) - channels[0].nuisances
+
+    def probabilities(t: Array) -> tuple[Array, ...]:
+        return tuple(channel_probabilities(channels, values(unit.at[:free].add(t))[0]))
+
+    def sloped(t: Array) -> tuple[tuple[Array, ...], tuple[tuple[Array, ...], tuple[Array, ...]]]:
+        slopes, here = jax.jacfwd(lambda v: (probabilities(v),) * 2, has_aux=True)(t)
+        return slopes, (slopes, here)
+
+    seconds, (slopes, here) = jax.jacfwd(sloped, has_aux=True)(jnp.zeros(free))
+
+    def near(u: Array) -> Array:
+        t = (u - unit)[:free]
+        parts = zip(here, slopes, seconds, strict=True)
+        expanded = [p + dp @ t + 0.5 * (ddp @ t) @ t for p, dp, ddp in parts]
+        return _all_features(channels, expanded, values(u)[1])
+
+    return near
+
+
+def _ascent(point: _Point, edges: tuple[Array, Array], parameters: int) -> Array:
     """Newton direction, all curvatures made negative and bounds held where they bind."""
     free = _free(point, edges)
     gradient = point.gradient * free
-    curvature, vectors = jnp.linalg.eigh(
-        point.hessian * free[:, None] * free - jnp.diag(1.0 - free)
-    )
+    hessian = point.hessian * free[:, None] * free - jnp.diag(1.0 - free)
+    if len(gradient) == parameters:
+        return _uphill(hessian, gradient) * free
+    # The nuisances' block is negative definite, by their constraints: they are eliminated, as the
+    # eigenvectors of dozens would cost more than the likelihood
+    block, mixed = hessian[parameters:, parameters:], hessian[parameters:, :parameters]
+    sides = jnp.column_stack([mixed, gradient[parameters:]])
+    solved = linalg.cho_solve(linalg.cho_factor(-block), sides)
+    reduced = hessian[:parameters, :parameters] + mixed.T @ solved[:, :-1]
+    step = _uphill(reduced, gradient[:parameters] + mixed.T @ solved[:, -1])
+    return jnp.append(step, solved[:, -1] + solved[:, :-1] @ step) * free
+
+
+def _uphill(hessian: Array, gradient: Array) -> Array:
+    """Newton step with all curvatures made negative."""
+    curvature, vectors = jnp.linalg.eigh(hessian)
     size = jnp.maximum(jnp.abs(curvature), 1e-6 * jnp.max(jnp.abs(curvature)))
-    return vectors @ ((vectors.T @ gradient) / size) * free
+    return vectors @ ((vectors.T @ gradient) / size)
 
 
 def _free(point: _Point, edges: tuple[Array, Array]) -> Array:
@@ -332,6 +393,6 @@ def _free(point: _Point, edges: tuple[Array, Array]) -> Array:
     return jnp.where(below | above, 0.0, 1.0)
 
 
-def _gain(point: _Point, edges: tuple[Array, Array]) -> Array:
+def _gain(point: _Point, edges: tuple[Array, Array], parameters: int) -> Array:
     """Twice the log-likelihood that a Newton step still promises."""
-    return point.gradient @ _ascent(point, edges)
+    return point.gradient @ _ascent(point, edges, parameters)

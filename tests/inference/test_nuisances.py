@@ -15,6 +15,8 @@ from scipy.optimize import minimize
 
 from bayesxs.constants import MUON_MASS
 from bayesxs.detector.density import FoldedRows, Sample
+from bayesxs.inference import bootstrap as replicas
+from bayesxs.inference import maximum
 from bayesxs.inference.bootstrap import bootstrap
 from bayesxs.inference.channel import FarChannel, far_channel, log_likelihood, pointwise_log_density
 from bayesxs.inference.compression import probability_span
@@ -195,3 +197,49 @@ def test_curvature_gives_the_covariance_of_a_gaussian():
     # No direction is taken to be wider than a standard normal
     wide = curvature_covariance(model, start, (jnp.asarray(100.0 * covariance),))
     np.testing.assert_allclose(wide, np.eye(4), rtol=0.0, atol=1e-9)
+
+
+# --- many nuisances ----------------------------------------------------------------------------
+
+
+def test_curvature_by_a_parameter_is_exact_and_the_rest_is_not_positive(
+    many, build, tilt, nature, energies
+):
+    """Against JAX's own second derivatives of the height; modes and flux shapes at once."""
+    priors: dict[str, Prior] = DM31 | {"s2_23": Flat(0.3, 0.7)}
+    channel = build(many, tilt, modes=[bent(many, energies.points, 0.1, 1.0), None])
+    low, high = jnp.array([2.2e-3, 0.3, -8.0, -8.0]), jnp.array([2.9e-3, 0.7, 8.0, 8.0])
+    weights = jnp.asarray(np.random.default_rng(1).poisson(1.0, len(channel.left)), dtype=float)
+    data = maximum._Data((weights,), jnp.array([0.3, -0.4]), jnp.zeros(0), low, high)
+    surface = maximum._Surface([channel], data, nature, tuple(priors.items()))
+    unit = jnp.array([0.4, 0.6, 0.53, 0.48])
+
+    def height(u):
+        parameters, xi = surface.values(u)
+        return weights @ pointwise_log_density(channel, parameters, xi) + surface.penalty(u)
+
+    point, exact = jax.jit(surface.look)(unit), jax.jit(jax.hessian(height))(unit)
+    np.testing.assert_allclose(point.gradient, jax.jit(jax.grad(height))(unit), rtol=1e-7)
+    scale = np.sqrt(np.outer(*(np.abs(np.diag(exact)),) * 2))
+    np.testing.assert_allclose(point.hessian[:2] / scale[:2], exact[:2] / scale[:2], atol=1e-7)
+    assert np.linalg.eigvalsh(point.hessian[2:, 2:]).max() < 0.0
+
+
+def test_the_step_without_the_nuisances_is_newtons():
+    """Of a Hessian that is negative definite, against the solution of the whole system."""
+    rng = np.random.default_rng(2)
+    root = rng.standard_normal((12, 9))
+    hessian, gradient = jnp.asarray(-root.T @ root), jnp.asarray(rng.standard_normal(9))
+    point = maximum._Point(jnp.full(9, 0.5), jnp.zeros(()), gradient, hessian)
+    step = maximum._ascent(point, (jnp.zeros(9), jnp.ones(9)), 3)
+    np.testing.assert_allclose(step, np.linalg.solve(-hessian, gradient), rtol=1e-8)
+
+
+def test_with_dozens_of_nuisances_few_replicas_are_fitted_at_once(few, build, tilt, monkeypatch):
+    """The bar moves, and Ctrl-C is heard, between batches."""
+    channel = build(few, tilt, modes=[None, None])
+    assert replicas._batch([channel]) == replicas.BATCH
+    monkeypatch.setattr(replicas, "SLOPES", 3 * 2 * len(channel.weights))
+    assert replicas._batch([channel]) == 3
+    monkeypatch.setattr(replicas, "SLOPES", 1)
+    assert replicas._batch([channel]) == 1
