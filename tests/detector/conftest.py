@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import Array
-from jax.typing import ArrayLike
 
 from bayesxs.constants import MUON_MASS
 from bayesxs.detector.grid import (
@@ -23,6 +20,7 @@ from bayesxs.inputs.pdf import embedded_ct18nnlo
 from bayesxs.physics.nufit import nufit_6_0
 from bayesxs.physics.oscillation import probability
 from bayesxs.physics.structure_functions import PartonFunctions
+from support.structure_functions import Smooth
 
 
 @pytest.fixture(scope="session")
@@ -65,16 +63,6 @@ def far_flux(near_flux: np.ndarray, energies: EnergyGrid) -> np.ndarray:
 def truth() -> PartonFunctions:
     """Quark-parton argon with the embedded CT18NNLO."""
     return PartonFunctions(embedded_ct18nnlo(), 18.0, 22.0, MUON_MASS)
-
-
-class Smooth:
-    """Structure functions in closed form, inside the cone of positivity."""
-
-    def __call__(self, x: ArrayLike, q2: ArrayLike) -> Array:
-        """Return (b0, b1, b2), shape (..., 3)."""
-        x, q2 = jnp.broadcast_arrays(jnp.asarray(x), jnp.asarray(q2))
-        shape = jnp.sqrt(x) * (1.0 - x) ** 3 * q2 / (q2 + 0.7)
-        return shape[..., None] * jnp.stack([1.0 + x, 0.8 + 0.0 * x, 0.6 - 0.3 * x], axis=-1)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import Array
 from jax.typing import ArrayLike
 
 from bayesxs.constants import MUON_MASS
@@ -30,18 +29,9 @@ from bayesxs.inference.sampling import Draws, NutsSampler, SamplerSettings
 from bayesxs.inputs.flux import Flux, embedded_dune_flux
 from bayesxs.physics.nufit import nufit_6_0
 from bayesxs.physics.oscillation import OscillationParameters, probability
+from support.structure_functions import Smooth
 
 RANGE = (0.5, 5.0)
-
-
-class Smooth:
-    """Structure functions in closed form, inside the cone of positivity."""
-
-    def __call__(self, x: ArrayLike, q2: ArrayLike) -> Array:
-        """Return (b0, b1, b2), shape (..., 3)."""
-        x, q2 = jnp.broadcast_arrays(jnp.asarray(x), jnp.asarray(q2))
-        shape = jnp.sqrt(x) * (1.0 - x) ** 3 * q2 / (q2 + 0.7)
-        return shape[..., None] * jnp.stack([1.0 + x, 0.8 + 0.0 * x, 0.6 - 0.3 * x], axis=-1)
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib.resources
-import sys
 
 import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from bayesxs.errors import InputError
 from bayesxs.inputs import ct18
 from bayesxs.inputs.pdf import load_lhapdf_grid
 
@@ -97,20 +95,3 @@ def test_bottom_vanishes_below_its_threshold_and_only_there(committed):
     threshold = np.searchsorted(committed["q2"], ct18.BOTTOM_MASS**2, side="left")
     assert np.all(bottom[:, : threshold + 1] == 0)
     assert np.all(bottom[:-1, threshold + 2 :].max(axis=0) > 0)
-
-
-def test_regeneration_reproduces_the_committed_table(committed, tmp_path):
-    pytest.importorskip("hoppet", reason="the extra hoppet is not installed")
-    ct18.regenerate(tmp_path / "table.npz")
-    with np.load(tmp_path / "table.npz", allow_pickle=False) as table:
-        assert set(table) == set(committed)
-        for key in ("x", "q2", "flavors"):
-            np.testing.assert_allclose(table[key], committed[key], rtol=1e-12)
-        np.testing.assert_allclose(table["xf"], committed["xf"], rtol=1e-5, atol=1e-12)
-
-
-def test_regeneration_without_hoppet(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "hoppet", None)
-    with pytest.raises(InputError, match="module hoppet is not installed"):
-        ct18.regenerate(tmp_path / "table.npz")
-    assert not (tmp_path / "table.npz").exists()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import importlib.resources
-import sys
 
 import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.special import beta
 
-from bayesxs.errors import InputError
 from bayesxs.inputs import les_houches
 from bayesxs.inputs.pdf import embedded_ct18nnlo, embedded_les_houches
 
@@ -185,20 +183,3 @@ def test_differs_from_ct18_by_what_pdf_sets_differ(pdf):
     ratio = np.asarray(pdf.xf(x, q2, light)) / np.asarray(embedded_ct18nnlo().xf(x, q2, light))
     assert np.all((ratio > 0.5) & (ratio < 2))
     assert np.max(np.abs(ratio - 1)) > 0.1
-
-
-def test_regeneration_reproduces_the_committed_table(committed, tmp_path):
-    pytest.importorskip("hoppet", reason="the extra hoppet is not installed")
-    les_houches.regenerate(tmp_path / "table.npz")
-    with np.load(tmp_path / "table.npz", allow_pickle=False) as table:
-        assert set(table) == set(committed)
-        for key in ("x", "q2", "flavors"):
-            np.testing.assert_allclose(table[key], committed[key], rtol=1e-12)
-        np.testing.assert_allclose(table["xf"], committed["xf"], rtol=1e-5, atol=1e-12)
-
-
-def test_regeneration_without_hoppet(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "hoppet", None)
-    with pytest.raises(InputError, match="Les Houches: the module hoppet is not installed"):
-        les_houches.regenerate(tmp_path / "table.npz")
-    assert not (tmp_path / "table.npz").exists()

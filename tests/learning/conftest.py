@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import Array
-from jax.typing import ArrayLike
 
 from bayesxs.constants import MUON_MASS
 from bayesxs.detector.exact import exact_response
 from bayesxs.detector.grid import EnergyGrid, NodeGrid, energy_grid, lepton_grid, node_grid
 from bayesxs.detector.operator import Operator, build_operator, row_quadrature
 from bayesxs.inputs.flux import embedded_dune_flux
-
-
-class Smooth:
-    """Structure functions in closed form, inside the cone of positivity."""
-
-    def __call__(self, x: ArrayLike, q2: ArrayLike) -> Array:
-        """Return (b0, b1, b2), shape (..., 3)."""
-        x, q2 = jnp.broadcast_arrays(jnp.asarray(x), jnp.asarray(q2))
-        shape = jnp.sqrt(x) * (1.0 - x) ** 3 * q2 / (q2 + 0.7)
-        return shape[..., None] * jnp.stack([1.0 + x, 0.8 + 0.0 * x, 0.6 - 0.3 * x], axis=-1)
+from support.structure_functions import Smooth
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,9 @@
 """The page of a campaign says in words what the ranks say, and escapes everything."""
 
-import io
-from html.parser import HTMLParser
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.figure import Figure
 from scipy import stats
 
 from bayesxs.inference.calibration import uniformity
@@ -20,35 +16,10 @@ from bayesxs.report.calibration import (
     shape_words,
     verdict,
 )
+from support.pages import Page, png
 
 HOSTILE = '<script>alert("x")</script>'
 EVEN = (np.arange(1000) + 0.5) / 1000
-
-
-class Page(HTMLParser):
-    """Tags, attributes and text of a page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self.text = ""
-        self.feed(page)
-        self.text = " ".join(self.text.split())
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, key, value or "") for key, value in attrs]
-
-    def handle_data(self, data):
-        self.text += data
-
-
-def png() -> bytes:
-    """A small picture."""
-    buffer = io.BytesIO()
-    Figure(figsize=(0.3, 0.3)).savefig(buffer, format="png")
-    return buffer.getvalue()
 
 
 def make_entry(inside=True, shape="uniform", pull=0.5):
@@ -124,9 +95,9 @@ def test_verdict_of_an_uneven_shape_and_of_two_at_once():
 
 def test_page_of_a_good_campaign(campaign, manifest):
     page = Page(render_campaign(campaign, manifest, "seed = 0\n", {}, name="sbc.toml"))
-    assert campaign["verdict"] in page.text
-    assert "Calibrated." in page.text and "Look at this campaign" not in page.text
-    assert HEADINGS["sbc"] in page.text
+    assert campaign["verdict"] in page.words
+    assert "Calibrated." in page.words and "Look at this campaign" not in page.words
+    assert HEADINGS["sbc"] in page.words
     for expected in (
         "sbc.toml",
         "seed = 0",
@@ -136,8 +107,8 @@ def test_page_of_a_good_campaign(campaign, manifest):
         "divergent transitions",
         "jax 0.12.0",
     ):
-        assert expected in page.text
-    assert "50.8 ± 1.6" in page.text  # half an error of 1.58 % above one half
+        assert expected in page.words
+    assert "50.8 ± 1.6" in page.words  # half an error of 1.58 % above one half
     assert page.tags.count("script") == 0
 
 
@@ -163,9 +134,9 @@ def test_what_is_to_be_looked_at_is_called_out(campaign, manifest):
     assert "2 batches failed: named below" in tables.reasons
     assert tables.missing.endswith("0119 and 10 more")
     page = Page(render_campaign(campaign, manifest, "", {}))
-    assert "Look at this campaign." in page.text and "Calibrated." not in page.text
+    assert "Look at this campaign." in page.words and "Calibrated." not in page.words
     for expected in ("0017", "InputError: no start", "0100", "outside"):
-        assert expected in page.text
+        assert expected in page.words
 
 
 def test_ranks_outside_alone_are_not_good(campaign):
@@ -207,19 +178,19 @@ def test_hostile_names_are_text(campaign, manifest):
     manifest["device"] = HOSTILE
     page = render_campaign(campaign, manifest, HOSTILE, {HOSTILE: png()}, name=HOSTILE)
     assert "<script" not in page
-    assert Page(page).text.count(HOSTILE) >= 8
+    assert Page(page).words.count(HOSTILE) >= 8
 
 
 @settings(max_examples=25, deadline=None)
 @given(name=st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=40))
 def test_any_name_comes_back_as_it_was(name):
     page = Page(render_campaign({"failed": {name: name}}, {}, name, {}, name=name))
-    assert page.text.count(name) >= 4
+    assert page.words.count(name) >= 4
     assert "script" not in page.tags
 
 
 @pytest.mark.parametrize("kind", [*HEADINGS, "something_new"])
 def test_campaigns_without_ranks_have_a_page(kind, manifest):
     page = Page(render_campaign({"kind": kind}, manifest, "", {}))
-    assert HEADINGS.get(kind, "Calibration campaign") in page.text
-    assert "χ²" not in page.text
+    assert HEADINGS.get(kind, "Calibration campaign") in page.words
+    assert "χ²" not in page.words

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import re
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
-from matplotlib.figure import Figure
 
 from bayesxs.report.captions import FIGURES, GENERATED, MEASURED, caption
 from bayesxs.report.html import render_report
 from bayesxs.report.plots_data import learned_cross_section_figure, near_fit_figure
 from bayesxs.report.plots_generated import far_spectrum_figure, generated_cross_section_figure
 from bayesxs.report.style import to_png
+from support.pages import png
 
 # Figures of a run that knows no truth
 STEMS = (
@@ -24,12 +23,6 @@ STEMS = (
     *("trace_learned", "rank_learned"),
 )
 TRUTH = re.compile(r"\btrue\b|\btruth\b|made with|made the events", re.IGNORECASE)
-
-
-def png() -> bytes:
-    buffer = io.BytesIO()
-    Figure(figsize=(0.3, 0.3)).savefig(buffer, format="png")
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("stem", STEMS)

@@ -1,14 +1,11 @@
 """The report is one page that fetches nothing, escapes everything, and says how the run went."""
 
 import base64
-import io
 import re
-from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.figure import Figure
 
 from bayesxs.report.captions import FIGURES, SYSTEMATICS
 from bayesxs.report.html import (
@@ -21,34 +18,10 @@ from bayesxs.report.html import (
     verdict,
 )
 from bayesxs.report.style import QUANTITIES
+from support.pages import Page, png
 
 CARD = 'seed = 0\n[far]\nfile = "<b>events.csv</b> & more"\n'
 HOSTILE = '<script>alert("x")</script>'
-
-
-class Page(HTMLParser):
-    """Tags, attributes and text of a page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, key, value or "") for key, value in attrs]
-
-    def handle_data(self, data):
-        self.text += data
-
-
-def png() -> bytes:
-    """A small picture."""
-    buffer = io.BytesIO()
-    Figure(figsize=(0.3, 0.3)).savefig(buffer, format="png")
-    return buffer.getvalue()
 
 
 @pytest.fixture
@@ -59,7 +32,7 @@ def page(summary, manifest, true_values) -> str:
 
 def test_page_opens_with_the_result_in_words(page, summary, true_values):
     words = sentences(summary, true_values)
-    text = " ".join(Page(page).text.split())
+    text = Page(page).words
     assert all(sentence in text for sentence in words)
     assert text.index(words[0]) < text.index("Figure 1")
     first, second, octant = words
@@ -196,7 +169,7 @@ def table(page: str, head: str) -> list[str]:
 
 def test_three_cross_sections_read_as_a_list(summary, manifest, true_values):
     summary["assumed"] = summary["learned"] | {"octant_upper_probability": 0.9}
-    text = " ".join(Page(render_report(summary, manifest, "", {})).text.split())
+    text = Page(render_report(summary, manifest, "", {})).words
     assert text.count("Chains are sound") == 3
     assert "Learned, true and assumed name the cross section" in text
     first, _, octant = sentences(summary, true_values)

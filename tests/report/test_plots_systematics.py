@@ -1,12 +1,10 @@
 """Figures of systematics: right numbers at the right places, nothing that overlaps."""
 
-import itertools
 import math
 
 import numpy as np
 import pytest
 import xarray as xr
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.contour import ContourSet
 
 from bayesxs.report.plots_posterior import asimov_figure, comparison_figure
@@ -17,37 +15,8 @@ from bayesxs.report.plots_systematics import (
     pulls_figure,
     sources_figure,
 )
-from bayesxs.report.style import ASSUMED, LEARNED, TRUTH, quantity, style
-
-
-def boxes(figure):
-    """Places in pixels of all text that is seen, and of the figure."""
-    with style():
-        renderer = FigureCanvasAgg(figure).get_renderer()
-        figure.draw(renderer)
-    shown = [t for legend in figure.legends for t in legend.get_texts()]
-    for ax in figure.axes:
-        shown += [*ax.texts, ax.title, ax.xaxis.label, ax.yaxis.label]
-        if ax.get_legend():
-            shown += ax.get_legend().get_texts()
-        for axis in (ax.xaxis, ax.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            ticks = [t for t in axis.get_major_ticks() if low <= t.get_loc() <= high]
-            shown += [t.label1 for t in ticks if t.label1.get_visible()]
-    shown = [t for t in shown if t.get_text() and t.get_visible()]
-    return [(t.get_text(), t.get_window_extent(renderer)) for t in shown], figure.bbox
-
-
-def assert_readable(figure):
-    """No text lies over other text or beyond the edge."""
-    found, page = boxes(figure)
-    assert len(found) > 5
-    for (first, a), (second, b) in itertools.combinations(found, 2):
-        apart = a.x1 <= b.x0 or b.x1 <= a.x0 or a.y1 <= b.y0 or b.y1 <= a.y0
-        assert apart, (first, second)
-    for text, box in found:
-        assert box.x0 >= page.x0 - 1 and box.x1 <= page.x1 + 1, text
-        assert box.y0 >= page.y0 - 1 and box.y1 <= page.y1 + 1, text
+from bayesxs.report.style import ASSUMED, LEARNED, TRUTH, quantity
+from support.looks import assert_readable
 
 
 def ticks(ax):
