@@ -21,8 +21,7 @@ from bayesxs.detector.bins import points_of_bins, sum_of_points
 from bayesxs.detector.reco import RecoGrid, TrueCells
 from bayesxs.detector.samples import CountedSamples
 from bayesxs.detector.smearing import Acceptance, ResponseParameters, smear
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,8 +16,7 @@ from bayesxs.detector.count_modes import CountModes
 from bayesxs.detector.energy_scale import EnergyScale
 from bayesxs.detector.rates import Part, Rates, make_rates
 from bayesxs.physics.oscillation import Baseline, OscillationParameters
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
-from numpy.typing import NDArray
 
 from bayesxs.detector.reconstructed import (
     CrossSection,
@@ -24,8 +22,7 @@ from bayesxs.inputs.globes.dune import YEARS, embedded_dune
 from bayesxs.inputs.globes.reader import read_globes
 from bayesxs.physics.nufit import NUFIT_6_0
 from bayesxs.physics.oscillation import OscillationParameters
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 
 def dune_samples(

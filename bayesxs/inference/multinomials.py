@@ -10,12 +10,13 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import gammaln
 from jax.typing import ArrayLike
-from numpy.typing import NDArray
 from numpyro import distributions as dist
 from numpyro.distributions import constraints
 
+from bayesxs.types import Floats
 
-def membership(sizes: Sequence[int]) -> NDArray[np.float64]:
+
+def membership(sizes: Sequence[int]) -> Floats:
     """Return one where a bin is of a sample, else zero, (samples, bins)."""
     of_bin = np.repeat(np.arange(len(sizes)), sizes)
     return np.equal(of_bin, np.arange(len(sizes))[:, None]).astype(float)
