@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -155,6 +156,13 @@ def experiment(response, events, flux, energies, nature, priors) -> BinnedExperi
     channel = far_channel(folded, points, np.ones(60), oscillation, span)
     settings = SamplerSettings(chains=4, warmup=10, draws=10)
     return BinnedExperiment((channel,), (2000,), priors, nature, settings, 1, 7)
+
+
+@pytest.fixture(scope="session")
+def many(experiment: BinnedExperiment) -> BinnedExperiment:
+    """Enough events for every interval to be Gaussian; posteriors long enough to be measured."""
+    settings = SamplerSettings(4, 100, 300, 0.8, record_every=100, tree_depth=4)
+    return replace(experiment, sizes=(100_000,), settings=settings)
 
 
 class ToyRows(NamedTuple):

@@ -4,36 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import jax
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
-from bayesxs.experiment.counted import counted_likelihood, dune_samples
 from bayesxs.inference.cp_statistic import CONSERVED, StatisticExperiment, cp_statistics
 from bayesxs.inference.mode_experiments import CalibrationExperiment, ModeExperiment
-from bayesxs.inference.mode_sampling import sample_modes
 from bayesxs.inference.mode_starts import with_counts
-from bayesxs.inference.modes import MODES, mode_posterior
-from bayesxs.inference.priors import Flat, Gaussian
+from bayesxs.inference.modes import MODES
 from bayesxs.inference.sampling import SamplerSettings
-from bayesxs.physics.nufit import NUFIT_6_0
+from support.mode_grid import TRUTH, alive, grid
 
-PRIORS = {
-    "s2_13": Gaussian(0.02215, 0.002),
-    "s2_23": Flat(0.36, 0.64),
-    "dm31": Flat(2.3e-3, 2.7e-3),
-}
-TRUTH = NUFIT_6_0._replace(dcp=0.5 * np.pi, s2_23=0.48)
 LANES = SamplerSettings(chains=8, warmup=100, draws=100, target_accept=0.8, record_every=100)
 
 
 @pytest.fixture(scope="module")
 def experiment() -> ModeExperiment:
     """Three parameters and the phase, statistics only, where all modes are alive."""
-    full = counted_likelihood(dune_samples(6.5 / 20.0), parameters=TRUTH)
-    rates = replace(full.rates, widths=full.rates.widths[:, :0])
-    posterior = mode_posterior(replace(full, rates=rates, nuisances=()), PRIORS)
-    return ModeExperiment(posterior, LANES, batch=2, thin=2, seed=1)
+    return ModeExperiment(alive(), LANES, batch=2, thin=2, seed=1)
 
 
 def test_truths_are_of_the_prior_and_data_of_the_truths(experiment: ModeExperiment) -> None:
@@ -66,16 +54,17 @@ def test_truths_are_of_the_prior_and_data_of_the_truths(experiment: ModeExperime
     np.testing.assert_array_equal(experiment.data(2, experiment.truths(2)), counts[2:4])
 
 
-def test_probabilities_are_those_of_a_run(experiment: ModeExperiment) -> None:
+def test_probabilities_are_those_of_a_grid(experiment: ModeExperiment) -> None:
     out = CalibrationExperiment(experiment).run(0)
     counts = experiment.data(0, experiment.truths(0))
     assert out["draws/dcp"].shape == (2, 50) and np.all(np.abs(out["draws/dcp"]) <= np.pi)
-    settings = replace(LANES, chains=2, draws=300)
-    whole = sample_modes(with_counts(experiment.posterior, counts[0]), settings, jax.random.key(0))
-    normal = sum(p for p, m in zip(whole.probabilities, whole.modes, strict=True) if m.ordering > 0)
-    upper = sum(p for p, m in zip(whole.probabilities, whole.modes, strict=True) if m.upper)
-    assert out["normal"][0] == pytest.approx(normal, abs=0.05)
-    assert out["upper"][0] == pytest.approx(upper, abs=0.05)
+    for number in range(2):
+        logs = grid(with_counts(experiment.posterior, counts[number]))
+        total = logsumexp(list(logs.values()))
+        normal = logsumexp([logs[1.0, False], logs[1.0, True]])
+        upper = logsumexp([logs[1.0, True], logs[-1.0, True]])
+        assert out["normal"][number] == pytest.approx(np.exp(normal - total), abs=0.05)
+        assert out["upper"][number] == pytest.approx(np.exp(upper - total), abs=0.05)
     assert np.all(out["error"] < 0.1)
 
 

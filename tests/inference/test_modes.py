@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from itertools import product
-
 import dynesty
 import jax
 import jax.numpy as jnp
@@ -13,7 +10,6 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from bayesxs.experiment.counted import counted_likelihood, dune_samples
 from bayesxs.inference.evidence import Curvature, Proposal, bridge
 from bayesxs.inference.mode_sampling import ModeDraws, sample_modes
 from bayesxs.inference.mode_starts import mode_starts, with_counts
@@ -21,61 +17,20 @@ from bayesxs.inference.mode_trees import mixed_tree, mode_tree
 from bayesxs.inference.modes import MODES, Mode, ModePosterior, mode_posterior
 from bayesxs.inference.priors import Flat, Gaussian
 from bayesxs.inference.sampling import SamplerSettings
-from bayesxs.physics.nufit import NUFIT_6_0
 from bayesxs.physics.oscillation import OscillationParameters
+from support.mode_grid import TRUTH, alive, grid
 
-# Four parameters, statistics only
-PRIORS = {
-    "s2_13": Gaussian(0.02215, 0.002),
-    "s2_23": Flat(0.36, 0.64),
-    "dm31": Flat(2.3e-3, 2.7e-3),
-}
-EXPOSURE = 6.5 / 20.0
-# Where all four modes are alive at that exposure: dCP for which the orderings look alike
-TRUTH = NUFIT_6_0._replace(dcp=0.5 * np.pi, s2_23=0.48)
 SHORT = SamplerSettings(chains=2, warmup=100, draws=300, target_accept=0.8, record_every=100)
 
 
 @pytest.fixture(scope="module")
 def posterior() -> ModePosterior:
-    full = counted_likelihood(dune_samples(EXPOSURE), parameters=TRUTH)
-    rates = replace(full.rates, widths=full.rates.widths[:, :0])
-    return mode_posterior(replace(full, rates=rates, nuisances=()), PRIORS)
+    return alive()
 
 
 @pytest.fixture(scope="module")
 def draws(posterior: ModePosterior) -> ModeDraws:
     return sample_modes(posterior, SHORT, jax.random.key(3))
-
-
-def grid(posterior: ModePosterior) -> dict[tuple[float, bool], float]:
-    """Return log of the sum of prior times likelihood over each mode, by brute force."""
-    likelihood = posterior.likelihood
-    dcp = np.linspace(-np.pi, np.pi, 12, endpoint=False)
-    s2_23 = 0.36 + 0.28 * (np.arange(12) + 0.5) / 12
-    split = 2.3e-3 + 0.4e-3 * (np.arange(16) + 0.5) / 16
-    away = np.linspace(-3.0, 3.0, 5)
-    s2_13 = 0.02215 + 0.002 * away
-    weight = norm.logpdf(away)
-    center = float(posterior.center)
-    points = np.array(list(product(s2_13, s2_23, split, dcp)))
-
-    @jax.jit
-    def log_l(sign: jax.Array) -> jax.Array:
-        def one(p: jax.Array) -> jax.Array:
-            theta = OscillationParameters(
-                TRUTH.s2_12, p[0], p[1], p[3], TRUTH.dm21, center + sign * p[2]
-            )
-            return likelihood.log_prob(theta)
-
-        return jax.lax.map(one, jnp.asarray(points), batch_size=512)
-
-    found = {}
-    for sign in (1.0, -1.0):
-        values = np.asarray(log_l(jnp.asarray(sign))).reshape(5, 12, -1) + weight[:, None, None]
-        for upper in (False, True):
-            found[sign, upper] = float(logsumexp(values[:, 6:] if upper else values[:, :6]))
-    return found
 
 
 def test_probabilities_are_those_of_a_grid(posterior: ModePosterior, draws: ModeDraws) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
 
 from bayesxs.inference.channel import pointwise_log_density
 from bayesxs.inference.priors import Flat, Gaussian
-from bayesxs.inference.sampling import SamplerSettings
 
 
 def test_truths_follow_the_prior(experiment, nature):
@@ -81,14 +79,15 @@ def test_it_travels_without_what_was_compiled(whole, experiment):
     np.testing.assert_array_equal(counts, expected)
 
 
-def test_data_of_many_events_give_back_their_truth(experiment):
+def test_data_of_many_events_give_back_their_truth(many):
     """Pulls of 12 posteriors from 50 000 events: chi-square; false alarms: 2 in 1000."""
-    settings = SamplerSettings(chains=12, warmup=200, draws=150, record_every=50, tree_depth=5)
-    precise = replace(experiment, settings=settings, sizes=(50_000,), seed=1)
-    found = precise.run(0)
+    precise = replace(many, sizes=(50_000,), seed=1)
+    batches = [precise.run(first) for first in (0, 4, 8)]
+    found = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     draws, truth = found["draws/dm31"], found["truth/dm31"]
     pulls = (draws.mean(axis=1) - truth) / draws.std(axis=1)
+    assert len(np.unique(truth)) == 12
     assert stats.chi2(12).sf(np.sum(pulls**2)) > 1e-3
     assert stats.chi2(12).cdf(np.sum(pulls**2)) > 1e-3
     assert np.all(draws.std(axis=1) < 0.2 * 7e-4)  # the data, not the prior, tell
-    assert not jnp.isnan(found["n_steps"]).any()
+    assert not np.isnan(found["n_steps"]).any()
