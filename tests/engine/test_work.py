@@ -195,7 +195,7 @@ def test_a_cluster_has_workers() -> None:
 # --- kills -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_killed_workers_cost_no_result(
     two: Client, tmp_path: Path, expected: dict[str, np.ndarray], seed: int
 ) -> None:
@@ -280,7 +280,7 @@ def test_a_killed_client_leaves_a_folder_to_go_on_from(
     two: Client, tmp_path: Path, expected: dict[str, np.ndarray]
 ) -> None:
     results, rng = Results(tmp_path / "results"), random.Random(5)
-    for least in (1, 12, 24):
+    for least in (1, 24):
         process = start(results.folder, tmp_path / "marks", 0.03)
         wait_until(lambda least=least: stored(results.folder) >= least)
         time.sleep(rng.uniform(0, 0.2))
