@@ -5,9 +5,10 @@ spectrum of probabilities P and nuisances xi of the modes, the counts change by
 
     dn_i = sum_kj xi_k M_kij P_j.
 
-Near data leave little open, and energies are far finer than what the little depends on: M is the
-product of three small arrays (Tucker's form; De Lathauwer et al. 2000, SIAM J. Matrix Anal. Appl.
-21, 1253), M_kij = sum_sr left_is core_skr right_rj, to a part of the statistical errors.
+Near data leave little open, and spectra of probabilities are smooth and few: M is the product of
+three small arrays (Tucker's form; De Lathauwer et al. 2000, SIAM J. Matrix Anal. Appl. 21, 1253),
+M_kij = sum_sr left_is core_skr right_rj, to a part of the statistical errors, of spectra such as
+given ones.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from jax import Array
 
 from bayesxs.types import Floats as Float
 
-# What is dropped may change counts by this part of their errors, over all bins, per unit of all
-# modes, of any probabilities
+# What is dropped changes the counts of a component by this part of their errors, over all bins, per
+# unit of all modes: root mean square over given spectra of probabilities
 TOLERANCE: Final = 1e-2
 
 # Counts or densities with modes over those without, below which their logarithm is continued by its
@@ -72,34 +73,33 @@ class CountModes:
         """Return the counts that a unit of each mode adds to a spectrum (e,), (k, bins)."""
         return jnp.einsum("skr,r->ks", self.core, self.right @ spectrum) @ self.left.T
 
-    def at_energies(self, polynomials: Float) -> CountModes:
-        """Return those of spectra at other energies, from which polynomials (e, new) give these."""
-        right = self.right @ polynomials
-        if right.shape[0] <= right.shape[1]:
-            return CountModes(self.left, self.core, right, self.first)
-        return CountModes(self.left, self.core @ right, jnp.eye(right.shape[1]), self.first)
-
     def of_bins(self, bins: slice) -> CountModes:
         """Return those of some bins."""
         return CountModes(self.left[bins], self.core, self.right, self.first)
 
 
-def compressed(events: Float, errors: Float, first: int = 0) -> CountModes:
+def compressed(events: Float, errors: Float, spectra: Float, first: int = 0) -> CountModes:
     """Return modes of counts in few numbers.
 
     Args:
         events: M of each mode, (k, bins, e).
         errors: statistical ones of the counts, (bins,).
+        spectra: probabilities at the true energies that stand for all, (n, e).
         first: place of the first mode among all.
     """
-    _, bins, energies = events.shape
-    # |sum_j dM_j P_j| <= sqrt(e) |dM| for probabilities
-    allowed = TOLERANCE / np.sqrt(2.0 * energies)
+    number, bins, energies = events.shape
+    allowed = TOLERANCE / np.sqrt(2.0)
     scaled = events / errors[:, None]
-    right = _directions(scaled.reshape(-1, energies), allowed)
-    reduced = scaled @ right.T
-    left = _directions(reduced.transpose(0, 2, 1).reshape(-1, bins), allowed)
-    core = np.einsum("sb,kbr->skr", left, reduced)
+    moved = scaled.reshape(-1, energies) @ (spectra.T / np.sqrt(len(spectra)))
+    # Of all that spectra make of the modes, few combinations: u, (modes x bins, r). Modes are
+    # projected on them, not spectra: others than these lose what lies outside, and no more
+    directions = _directions(moved, allowed)
+    combined = moved @ directions.T
+    u = np.linalg.qr(combined)[0]
+    right = u.T @ scaled.reshape(-1, energies)
+    weighed = combined.reshape(number, bins, -1)
+    left = _directions(weighed.transpose(0, 2, 1).reshape(-1, bins), allowed)
+    core = np.einsum("sb,kbr->skr", left, u.reshape(number, bins, -1))
     return CountModes(
         jnp.asarray(left.T * errors[:, None]), jnp.asarray(core), jnp.asarray(right), first
     )

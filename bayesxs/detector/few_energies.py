@@ -36,7 +36,8 @@ def with_few_energies[Samples: CountedSamples](
 ) -> Samples:
     """Return samples that expect the same counts, of probabilities at few energies.
 
-    Each unoscillated event of a component changes by `TOLERANCE` at most. Fluxes have no modes.
+    Each unoscillated event of a component changes by `TOLERANCE` at most. Neither fluxes nor
+    cross sections have modes.
 
     Args:
         samples: of any energies.
@@ -46,14 +47,7 @@ def with_few_energies[Samples: CountedSamples](
     if len(points) >= len(samples.energy):
         return samples
     polynomials = lagrange(points, samples.energy)
-    components = tuple(
-        replace(
-            c,
-            events=c.events @ polynomials,
-            count_modes=c.count_modes and c.count_modes.at_energies(polynomials),
-        )
-        for c in samples.components
-    )
+    components = tuple(replace(c, events=c.events @ polynomials) for c in samples.components)
     return replace(samples, energy=points, components=components)
 
 

@@ -148,7 +148,7 @@ class Rates:
         eta: ArrayLike | None = None,
     ) -> Array:
         """Return the expected counts of all bins, (samples, bins); takes what a call takes."""
-        spectra = self._probabilities(params, density)[self._fates]
+        spectra = self.spectra(params, density)
         if eta is not None:
             scale, shape = self._effects(jnp.asarray(eta))
             spectra = spectra * (scale[:, None] if shape is None else scale[:, None] * shape)
@@ -165,7 +165,11 @@ class Rates:
         self, params: OscillationParameters, density: ArrayLike | None = None
     ) -> Array:
         """Return the expected counts of each component, all bins, (components, bins)."""
-        return self._fold(self._probabilities(params, density)[self._fates])
+        return self._fold(self.spectra(params, density))
+
+    def spectra(self, params: OscillationParameters, density: ArrayLike | None = None) -> Array:
+        """Return the probability of each component at the true energies, (components, e)."""
+        return self._probabilities(params, density)[self._fates]
 
     def linearised(self, point: Point, x: Array, eta: Array) -> tuple[Array, Array, Array]:
         """Return the counts of a call, and their slopes in x and eta, (rows, each).

@@ -110,11 +110,14 @@ def lepton_samples(
         cross_section = [cross_section[number] for number in running]
     experiments = [experiments[number] for number in running]
     exposures = [exposures[number] for number in running]
-    nature = with_few_energies(_folded(experiments, "truth", exposures, detectors), splitting)
+    nature, _ = _folded(experiments, "truth", exposures, detectors)
+    nature = with_few_energies(nature, splitting)
     if cross_section == "truth":
         return nature
-    fitted = _folded(experiments, cross_section, exposures, detectors)
+    fitted, beams = _folded(experiments, cross_section, exposures, detectors)
     fitted = with_few_energies(fitted, splitting)
+    if cross_section != "assumed":
+        fitted = with_modes(replace(fitted, inside=nature.inside), beams, exposures)
     return replace(fitted, inside=nature.inside, nature=nature)
 
 
@@ -123,7 +126,7 @@ def _folded(
     cross_section: Chosen,
     exposures: Sequence[float],
     detectors: Mapping[Flavor, GaussianDetector],
-) -> LeptonSamples:
+) -> tuple[LeptonSamples, list[FoldedBeam]]:
     """Fold a cross section with the events that each beam's experiment counts."""
     kind = cross_section if isinstance(cross_section, str) else "learned"
     learned = None if isinstance(cross_section, str) else cross_section
@@ -160,7 +163,7 @@ def _folded(
         experiments[0].baseline,
         grids=tuple(grids[name] for name in names),
     )
-    return samples if learned is None else with_modes(samples, beams, exposures)
+    return samples, beams
 
 
 def _component(sample: Sample, events: Float) -> Component:

@@ -1,10 +1,9 @@
 """What near data leave open of a learned cross section, as nuisances of four samples.
 
 The modes of a family (`bayesxs.experiment.shared`) are turned among themselves, which their prior
-does not notice, so that few of them matter: with D their changes of far counts, over statistical
-errors, at several oscillation parameters, those are kept that D's singular values say. Modes that
-leave muons as they are, and move electrons, are the uncertainty of the nu_e/nu_mu cross section: a
-group of their own.
+does not notice, so that few of them matter (`bayesxs.inference.mode_choice`) at several oscillation
+parameters. Modes that leave muons as they are, and move electrons, are the uncertainty of the
+nu_e/nu_mu cross section: a group of their own.
 """
 
 from __future__ import annotations
@@ -13,26 +12,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bayesxs.detector.count_modes import TOLERANCE, compressed
 from bayesxs.detector.density import Sample
+from bayesxs.detector.few_energies import lagrange
 from bayesxs.detector.lepton import LeptonSamples
-from bayesxs.experiment.experiment import Experiment
+from bayesxs.detector.rates import Rates
 from bayesxs.experiment.geometry import Target
 from bayesxs.experiment.lepton_fold import FoldedBeam
+from bayesxs.inference.asimov import DCP, DENSITY, DM31, THETA23, coordinates, parameters
+from bayesxs.inference.constraints import reactor_constraints
+from bayesxs.inference.mode_choice import (
+    LOST_COUNTS,
+    LOST_ERROR,
+    directions_that_matter,
+    shared_with_modes,
+)
 from bayesxs.physics.oscillation import OscillationParameters
 from bayesxs.types import Floats as Float
-
-# By how many statistical errors, in all bins together, a unit of all modes that are left out may
-# change the counts. No parameter moves by more, in its own errors (Cauchy-Schwarz): an error comes
-# out too small by a part of 0.0013 at most
-NEGLIGIBLE: Final = 0.05
 
 # Counts of a bin at least, where changes are compared with its error
 _LEAST: Final = 0.01
 
 _PHASES: Final = (-0.5 * np.pi, 0.0, 0.5 * np.pi, np.pi)
+_WANTED: Final = [THETA23, DCP, DM31]
+
+# Oscillation parameters whose spectra few numbers of the modes give: how many, and where
+_SPECTRA: Final = 160
+_BOX: Final = {"s2_13": (0.01, 0.04), "s2_23": (0.25, 0.75), "dm31": (1.5e-3, 4e-3)}
 
 
 class _Part(NamedTuple):
@@ -54,6 +64,22 @@ class _Owner:
     ratios: int
 
 
+class _Reference(NamedTuple):
+    """Counts at several oscillation parameters.
+
+    Attributes:
+        errors: of the counts, (points, samples, bins).
+        slopes: in coordinates and nuisances, over the errors, (points, samples x bins, n).
+        precision: of their constraints, (points, n).
+        spectra: probability of each component, (points, components, energies).
+    """
+
+    errors: Float
+    slopes: Float
+    precision: Float
+    spectra: Float
+
+
 def with_modes(
     samples: LeptonSamples, beams: Sequence[FoldedBeam], exposures: Sequence[float]
 ) -> LeptonSamples:
@@ -67,26 +93,25 @@ def with_modes(
     owners = _owners(beams, exposures)
     if not owners:
         return samples
-    spectra = _reference_spectra(samples, beams)
-    counts = np.zeros((spectra.shape[1], *samples.inside.shape))
-    for component, own in zip(samples.components, spectra, strict=True):
-        counts[:, component.sample] += own @ component.events.T
-    errors = np.sqrt(np.maximum(counts, _LEAST))
+    truth, rates = beams[0].experiment.parameters, samples.rates(all_bins=True)
+    reference = _reference(rates, truth)
+    spectra = _spectra(rates, truth)
+    moves = [_moves(owner, beams, samples) for owner in owners]
+    kept = _chosen(owners, moves, samples, reference)
     components, names = list(samples.components), dict(samples.cross_section)
-    for owner in owners:
-        moves = _moves(owner, beams, samples)
-        turned, common = _chosen(owner, moves, samples, spectra, errors)
+    for owner, own_moves, (common, ratios) in zip(owners, moves, kept, strict=True):
         first = len(names)
-        groups = ["cross_section"] * common + ["lepton_ratio"] * (len(turned) - common)
-        for k, group in enumerate(groups):
-            number = k if group == "cross_section" else k - common
-            names[f"{group}_{owner.name}_{number}"] = group
+        for group, number in (("cross_section", len(common)), ("lepton_ratio", len(ratios))):
+            names |= {f"{group}_{owner.name}_{k}": group for k in range(number)}
+        turned = np.zeros((len(names) - first, owner.number))
+        turned[: len(common), : owner.number - owner.ratios] = common
+        turned[len(common) :, owner.number - owner.ratios :] = ratios
         for part in owner.parts if len(turned) else ():
-            events = np.einsum("mk,kbe->mbe", turned, moves[part.place])
-            own_errors = errors[:, components[part.place].sample].mean(axis=0)
-            if np.linalg.norm(events / own_errors[:, None]) < TOLERANCE:
+            events = np.einsum("mk,kbe->mbe", turned, own_moves[part.place])
+            errors = reference.errors[:, components[part.place].sample].mean(axis=0)
+            if np.linalg.norm(events / errors[:, None]) < TOLERANCE:
                 continue
-            found = compressed(events, own_errors, first)
+            found = compressed(events, errors, spectra[:, part.place], first)
             components[part.place] = replace(components[part.place], count_modes=found)
     return replace(samples, components=tuple(components), cross_section=names)
 
@@ -119,65 +144,104 @@ def _moves(owner: _Owner, beams: Sequence[FoldedBeam], samples: LeptonSamples) -
         key = part.beam, target.name
         if key not in folded:
             folded[key] = beam.modes(target)
-        out[part.place] = part.exposure * folded[key] * beam.experiment.source_flux(part.sample)
+        moved = part.exposure * folded[key] * beam.experiment.source_flux(part.sample)
+        energies = beam.experiment.energies.points
+        few = len(samples.energy) < len(energies)
+        out[part.place] = moved @ lagrange(samples.energy, energies) if few else moved
     return out
 
 
-def _reference_spectra(samples: LeptonSamples, beams: Sequence[FoldedBeam]) -> Float:
-    """Return probabilities of each component at several parameters, (components, points, e)."""
-    found = [
-        [beam.experiment.oscillation(sample, samples.energy, at) for at in _points(beam.experiment)]
-        for beam in beams
-        for sample in beam.experiment.samples
-    ]
-    return np.array(found)
-
-
-def _points(experiment: Experiment) -> list[OscillationParameters]:
-    """Return the true parameters with other phases, in both orderings."""
-    truth = experiment.parameters
+def _reference(rates: Rates, truth: OscillationParameters) -> _Reference:
+    """Return counts at the true parameters with other phases, in both orderings and octants."""
     other = 2.0 * truth.s2_12 * truth.dm21 - truth.dm31
-    return [
-        truth._replace(dcp=phase, dm31=dm31) for dm31 in (truth.dm31, other) for phase in _PHASES
+    points = [
+        truth._replace(dcp=phase, dm31=dm31, s2_23=s2_23)
+        for dm31 in (truth.dm31, other)
+        for s2_23 in (truth.s2_23, 1.0 - truth.s2_23)
+        for phase in _PHASES
     ]
+    x = np.stack([coordinates(point, np.asarray(rates.baseline.density)) for point in points])
+
+    @jax.jit
+    def at_points(rates: Rates, x: jax.Array) -> tuple[jax.Array, ...]:
+        def of_one(x: jax.Array) -> tuple[jax.Array, ...]:
+            def point(x: jax.Array) -> tuple[OscillationParameters, jax.Array]:
+                return parameters(x), x[DENSITY]
+
+            return *rates.linearised(point, x, jnp.zeros(rates.nuisances)), rates.spectra(*point(x))
+
+        return jax.lax.map(of_one, x)
+
+    counts, in_x, in_eta, spectra = (np.asarray(a) for a in at_points(rates, jnp.asarray(x)))
+    errors = np.sqrt(np.maximum(counts, _LEAST))
+    constraints = reactor_constraints(x) ** -2.0
+    return _Reference(
+        errors.reshape(len(x), rates.samples, -1),
+        np.concatenate([in_x, in_eta], axis=2) / errors[:, :, None],
+        np.concatenate([constraints, np.ones((len(x), rates.nuisances))], axis=1),
+        spectra,
+    )
+
+
+def _spectra(rates: Rates, truth: OscillationParameters) -> Float:
+    """Return probabilities at oscillation parameters of all kinds, (points, components, e)."""
+    rng = np.random.default_rng(0)
+    drawn = {name: rng.uniform(*ends, _SPECTRA) for name, ends in _BOX.items()}
+    drawn["dm31"] *= rng.choice([-1.0, 1.0], _SPECTRA)
+    points = truth._replace(dcp=rng.uniform(-np.pi, np.pi, _SPECTRA), **drawn)
+    every = OscillationParameters(*(np.broadcast_to(value, _SPECTRA) for value in points))
+    found = jax.jit(lambda rates, p: jax.lax.map(rates.spectra, p))(rates, every)
+    return np.asarray(found)
 
 
 def _chosen(
-    owner: _Owner, moves: dict[int, Float], samples: LeptonSamples, spectra: Float, errors: Float
-) -> tuple[Float, int]:
-    """Return orthonormal combinations of modes that matter, and how many of them move muons.
+    owners: Sequence[_Owner],
+    moves: Sequence[dict[int, Float]],
+    samples: LeptonSamples,
+    reference: _Reference,
+) -> list[tuple[Float, Float]]:
+    """Return orthonormal combinations of each owner's modes that matter.
 
     Args:
-        owner: of the modes.
-        moves: what each adds to each component, (modes, bins, energies).
+        owners: of the modes.
+        moves: what each mode adds to each component, (modes, bins, energies).
         samples: that they move.
-        spectra: at reference parameters, (components, points, energies).
-        errors: of the counts there, (points, samples, bins).
+        reference: counts there.
 
     Returns:
-        Of shape (kept, modes), first those that move muons.
+        Of each owner those that move muons, (kept, modes but ratios), and of ratios.
     """
-    changes = np.zeros((owner.number, *errors.shape))
+    own = [
+        _changes(owner, found, samples, reference)
+        for owner, found in zip(owners, moves, strict=True)
+    ]
+    changes = np.concatenate(own)
+    blocks, first = [], 0
+    for owner in owners:
+        ratios, last = first + owner.number - owner.ratios, first + owner.number
+        blocks += [slice(first, ratios), slice(ratios, last)]
+        first = last
+    inside = samples.inside.ravel()
+    at = zip(reference.slopes, reference.precision, changes.transpose(1, 2, 3, 0), strict=True)
+    shared = np.concatenate(
+        [
+            shared_with_modes(
+                slopes[inside], moved.reshape(len(inside), -1)[inside], precision, _WANTED
+            )
+            for slopes, precision, moved in at
+        ]
+    )
+    mean = changes / np.sqrt(changes.shape[1])
+    found = directions_that_matter(shared, mean, blocks, (LOST_ERROR, LOST_COUNTS))
+    return list(zip(found[::2], found[1::2], strict=True))
+
+
+def _changes(
+    owner: _Owner, moves: dict[int, Float], samples: LeptonSamples, reference: _Reference
+) -> Float:
+    """Return what modes add to the counts, over their errors, (modes, points, samples, bins)."""
+    changes = np.zeros((owner.number, *reference.errors.shape))
     for part in owner.parts:
-        own = np.einsum("kbe,pe->kpb", moves[part.place], spectra[part.place])
+        own = np.einsum("kbe,pe->kpb", moves[part.place], reference.spectra[:, part.place])
         changes[:, :, samples.components[part.place].sample] += own
-    changes = np.where(samples.inside, changes / errors, 0.0) / np.sqrt(len(errors))
-    common = owner.number - owner.ratios
-    parts = [_leading(changes[:common]), _leading(changes[common:])]
-    turned = np.zeros((sum(map(len, parts)), owner.number))
-    turned[: len(parts[0]), :common] = parts[0]
-    turned[len(parts[0]) :, common:] = parts[1]
-    return turned, len(parts[0])
-
-
-def _leading(changes: Float) -> Float:
-    """Return the orthonormal combinations of rows (modes, ...) that are worth keeping."""
-    number = len(changes)
-    if not number:
-        return np.zeros((0, 0))
-    left, sizes, _ = np.linalg.svd(changes.reshape(number, -1), full_matrices=False)
-    left_out = np.sqrt(np.append(np.cumsum(sizes[::-1] ** 2)[::-1], 0.0))
-    turned = left.T[: int(np.argmax(left_out < NEGLIGIBLE))]
-    # The sign of a singular vector is arbitrary: the largest element is made positive
-    largest = np.argmax(np.abs(turned), axis=1)
-    return turned * np.sign(turned[np.arange(len(turned)), largest])[:, None]
+    return np.where(samples.inside, changes / reference.errors, 0.0)
