@@ -20,7 +20,7 @@ from bayesxs.physics.nufit import NUFIT_6_0
 
 from .test_lepton import MODES, Quarks
 
-GRID = bayesxs.Grid(1, 14, 14, 10, 10, (6, 5))
+GRID = bayesxs.Grid(1, 16, 16, 12, 12, (8, 6))
 
 YEARS = {"years": 2.0, "antineutrino_years": 3.0, "detectors": {}}
 Learned = Sequence[LearnedCrossSection]
