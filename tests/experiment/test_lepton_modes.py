@@ -12,7 +12,8 @@ import pytest
 
 import bayesxs
 from bayesxs.detector.lepton import LeptonSamples
-from bayesxs.experiment.cross_section import LearnedCrossSection
+from bayesxs.experiment.cross_section import LearnedCrossSection, LearnedTarget
+from bayesxs.experiment.geometry import Target
 from bayesxs.experiment.shared import learned_cross_sections
 from bayesxs.experiment.uncertainty import GaussianProcess
 from bayesxs.inference.asimov import Problems, coordinates, minimise
@@ -28,16 +29,12 @@ Learned = Sequence[LearnedCrossSection]
 
 @pytest.fixture(scope="module", autouse=True)
 def exact():
-    """Few events and coarse grids leave little open: nothing of it is left out."""
+    """Few modes on coarse grids: nothing of them is left out."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bayesxs.experiment.lepton_modes.LOST_COUNTS", 1e-4)
         patch.setattr("bayesxs.experiment.lepton_modes.LOST_ERROR", 1e-4)
         patch.setattr("bayesxs.experiment.lepton_modes.TOLERANCE", 1e-6)
         patch.setattr("bayesxs.detector.count_modes.TOLERANCE", 1e-6)
-        # Scales of the process that hardly maximise its evidence serve as well
-        patch.setattr("bayesxs.learning.gaussian_process.STEPS", 2)
-        patch.setattr("bayesxs.experiment.geometry.CELLS", (40, 24))
-        patch.setattr("bayesxs.experiment.lepton_fold._CELLS", (40, 24))
         yield
 
 
@@ -46,34 +43,34 @@ def beams() -> list[bayesxs.Experiment]:
     return [bayesxs.dune_experiment(mode, Quarks(), grid=GRID) for mode in MODES]
 
 
-def near_of(beams, events: float, electrons: bool = False):
-    """Expected counts of so many events of each target."""
-    samples = () if electrons else ("mu", "anti_mu")
-    return [beam.near_data(events=events, key=0, samples=samples).expected() for beam in beams]
+def made_up(beam: bayesxs.Experiment, target: Target) -> LearnedTarget:
+    """Return nature, whose functions may all be a few per cent larger; the last mode is electrons'.
 
-
-class Right:
-    """Networks that learned everything: they stand for the fluctuations of bins only."""
-
-    def __init__(self, target) -> None:
-        sample = target.sample
-        self.networks = [Quarks().structure_functions(sample.lepton_mass, sample.antineutrino)]
-
-
-def with_modes(beams, events: float, electrons: bool = False) -> Learned:
-    """Return the posterior that near data leave."""
-    networks = {
-        f"{target.name}, beam {number}": Right(target)
-        for number, beam in enumerate(beams, start=1)
-        for target in beam.unique_targets
-    }
-    near, process = near_of(beams, events, electrons), GaussianProcess()
-    return learned_cross_sections(near, networks, process, shared=True, rates=True)
+    Modes are smooth in x and Q^2, and the same in both beams.
+    """
+    nodes, antineutrino = beam.nodes[target.name], target.sample.antineutrino
+    mean = np.asarray(target.truth(nodes.x, nodes.q2))
+    waves = [np.cos((1 + k) * nodes.x + 0.7 * k * np.log(nodes.q2 + 0.1)) for k in range(3)]
+    if antineutrino:
+        waves = waves[1:]
+    sizes = 0.05 * np.ones(len(waves))
+    sizes[-1] *= target.sample.flavor_out == "e"
+    modes = (sizes[:, None] * waves)[:, :, None] * mean
+    family = "antineutrinos" if antineutrino else "neutrinos"
+    rates = "near" if target.sample.flavor_out == "mu" else "family"
+    return LearnedTarget(nodes, mean, modes, family=family, ratio_modes=1, rates=rates)
 
 
 @pytest.fixture(scope="module")
 def learned(beams) -> Learned:
-    return with_modes(beams, 1e4)
+    return [
+        LearnedCrossSection(
+            {t.name: made_up(beam, t) for t in beam.unique_targets},
+            beam.flux_modes,
+            beam.energies.points,
+        )
+        for beam in beams
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -110,38 +107,32 @@ def test_modes_are_registered_by_family_and_group(samples) -> None:
     assert [(n.name, n.group) for n in registered] == list(zip(names, groups, strict=True))
 
 
-def test_a_mode_is_a_moved_cross_section(beams, learned) -> None:
+def test_a_mode_is_a_moved_cross_section(beams, learned, samples) -> None:
     """Modes are turned, the covariance of counts is not: against cross sections folded anew.
 
-    That of the structure functions moved by each of three modes is brought to the near rates, as
-    any mean is.
+    Structure functions that are moved by one of the modes are brought to the near rates, as any
+    mean is.
     """
-    chosen = {"neutrinos": [0, 1, -1], "antineutrinos": [0]}
+    chosen = {"neutrinos": 3, "antineutrinos": 2}
 
-    def part(own: LearnedCrossSection, moved: tuple[str, int] | None = None):
+    def moved_by(own: LearnedCrossSection, family: str, k: int) -> LearnedCrossSection:
         targets = {}
         for name, target in own.targets.items():
-            modes = target.modes[chosen[target.family]]
-            mean = target.mean
-            if moved and moved[0] == target.family:
-                mean = mean + 1e-2 * modes[moved[1]]
-            ratios = 1 if target.family == "neutrinos" else 0
-            if moved:
-                modes, ratios = modes[:0], 0
-            targets[name] = replace(target, mean=mean, modes=modes, ratio_modes=ratios)
+            changed = (
+                target.mean + 1e-2 * target.modes[k] if target.family == family else target.mean
+            )
+            targets[name] = replace(target, mean=changed, modes=target.modes[:0], ratio_modes=0)
         return replace(own, targets=targets)
 
-    def expected(moved: tuple[str, int] | None) -> np.ndarray:
-        own = [part(one, moved) for one in learned]
-        found = bayesxs.lepton_samples(beams, own, **YEARS)
-        return np.asarray(replace(found, cross_section={}).expected(NUFIT_6_0))
+    def expected(family: str, k: int) -> np.ndarray:
+        own = [moved_by(one, family, k) for one in learned]
+        return np.asarray(bayesxs.lepton_samples(beams, own, **YEARS).expected(NUFIT_6_0))
 
-    uncertain = bayesxs.lepton_samples(beams, [part(one) for one in learned], **YEARS)
-    centre = np.asarray(uncertain.expected(NUFIT_6_0))
+    centre = np.asarray(samples.expected(NUFIT_6_0))
     error = np.sqrt(np.maximum(centre, 1.0))
-    moves = [(family, k) for family, own in chosen.items() for k in range(len(own))]
-    wanted = np.array([(expected(move) - centre) / 1e-2 for move in moves]) / error
-    found = slopes(uncertain) / error
+    moves = [expected(family, k) for family, number in chosen.items() for k in range(number)]
+    wanted = (np.array(moves) - centre) / 1e-2 / error
+    found = slopes(samples) / error
     covariance = wanted.T @ wanted
     difference = np.linalg.norm(found.T @ found - covariance) / np.linalg.norm(covariance)
     assert difference < 0.02
@@ -166,18 +157,29 @@ def test_data_move_modes_as_in_closed_form(samples) -> None:
     np.testing.assert_allclose(found.pulls[0], wanted, atol=2e-3 * np.abs(true).max())
 
 
-def test_near_counts_say_how_much_is_open(beams, samples) -> None:
-    """A hundred times the events of one beam leave less open, for muons as for electrons."""
-    many = bayesxs.lepton_samples(beams[:1], with_modes(beams[:1], 1e6), **YEARS)
-    spread = {}
-    for own in (samples, many):
-        error = np.sqrt(np.maximum(np.asarray(own.expected(NUFIT_6_0)), 0.1))
-        sizes = np.linalg.norm(slopes(own) / error, axis=0)
-        ends = np.cumsum(own.inside.sum(axis=1))[:-1]
-        spread[own] = dict(zip(own.names, np.split(sizes, ends), strict=True))
-    for name in many.names:
-        few = np.linalg.norm(spread[samples][name])
-        assert few > 1.5 * np.linalg.norm(spread[many][name])
+class Right:
+    """A network that learned everything: it stands for the fluctuations of bins only."""
+
+    def __init__(self, target: Target) -> None:
+        self.networks = [target.truth]
+
+
+def test_near_counts_say_how_much_is_open() -> None:
+    """Of the far counts of both leptons a hundred times the muons leave less."""
+    beam = bayesxs.dune_experiment("neutrino", Quarks(), grid=bayesxs.Grid(1, 10, 10, 8, 8, (5, 4)))
+    beam = replace(beam, samples=tuple(s for s in beam.samples if not s.antineutrino))
+    networks = {target.name: Right(target) for target in beam.unique_targets}
+    spread = []
+    for events in (1e4, 1e6):
+        near = [beam.near_data(events=events, key=0, samples=("mu",)).expected()]
+        process = GaussianProcess()
+        [found] = learned_cross_sections(near, networks, process, shared=True, rates=True)
+        mu, e = found.targets["mu"], found.targets["e"]
+        assert (mu.rates, e.rates) == ("near", "family")
+        assert len(mu.modes) == len(e.modes) > mu.ratio_modes == e.ratio_modes > 0
+        spread.append([np.linalg.norm(own.sizes) for own in (mu, e)])
+    few, many = np.array(spread)
+    assert np.all(few > 1.5 * many)
 
 
 def test_modes_of_shapes_alone_are_refused(beams, learned) -> None:
