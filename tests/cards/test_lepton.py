@@ -71,8 +71,9 @@ def test_cross_sections_that_are_not_there_are_named(left_out: str, message: str
         load_counted_card({key: value for key, value in CARD.items() if key != left_out})
 
 
-def test_the_bundled_card_survives_its_own_words(tmp_path: Path) -> None:
-    card = load_counted_card("dune-four-leptons")
+@pytest.mark.parametrize("name", ["dune-four-leptons", "dune-lepton-systematics"])
+def test_bundled_cards_survive_their_own_words(tmp_path: Path, name: str) -> None:
+    card = load_counted_card(name)
     path = tmp_path / "card.toml"
     path.write_text(counted_toml(card))
     assert load_counted_card(path) == card
