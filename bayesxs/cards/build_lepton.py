@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
+import numpy as np
+
 from bayesxs.cards.build_nature import build_nature
 from bayesxs.cards.build_uncertainty import source_of_modes
 from bayesxs.cards.counted import CountedCard, SimulatedData
-from bayesxs.cards.lepton import LeptonConfiguration
+from bayesxs.cards.lepton import LeptonConfiguration, MuonResponse
 from bayesxs.detector.few_energies import SPLITTING
 from bayesxs.detector.lepton import LeptonSamples
+from bayesxs.detector.smearing import Acceptance, ResponseParameters
 from bayesxs.experiment.beams import dune_experiment, learn_together
 from bayesxs.experiment.experiment import Experiment
 from bayesxs.experiment.learn import Training
 from bayesxs.experiment.lepton import Chosen, lepton_samples
 from bayesxs.experiment.near import NearData
-from bayesxs.experiment.settings import Grid
+from bayesxs.experiment.settings import GaussianDetector, Grid
 from bayesxs.inputs.globes.dune import MASS, MEGAWATT
 from bayesxs.keys import Purpose, derive
 from bayesxs.learning.training import Schedule
@@ -63,7 +66,18 @@ def samples_of_beams(
         years=factor * own.neutrino_years,
         antineutrino_years=factor * own.antineutrino_years,
         nucleons=float(card.nature.protons + card.nature.neutrons),
+        detectors={"mu": build_response(own.muons), "e": build_response(own.electrons)},
         splitting=max(SPLITTING, 1.2 * card.ranges.dm31[1]),
+    )
+
+
+def build_response(own: MuonResponse) -> GaussianDetector:
+    """Return how the far detector sees a kind of lepton."""
+    angle = float(np.deg2rad(own.angle_resolution_deg))
+    return GaussianDetector(
+        ResponseParameters(0.0, own.energy_resolution, angle),
+        acceptance=Acceptance(own.threshold_GeV, own.efficiency, own.turn_on_GeV),
+        stochastic=own.stochastic_resolution,
     )
 
 

@@ -30,6 +30,34 @@ RatedNature = Annotated[
 ]
 
 
+class MuonResponse(Section):
+    """How the far detector sees muons; defaults are DUNE's."""
+
+    energy_resolution: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Relative resolution of the energy that does not follow it."""
+    stochastic_resolution: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """The part s/√E of the relative resolution, in quadrature: s [GeV^½]."""
+    angle_resolution_deg: Annotated[float, Field(gt=0, le=90)] = 1.0
+    """Resolution of the angle [degrees]."""
+    threshold_GeV: Annotated[float, Field(ge=0, le=5)] = 0.03
+    """Smallest kinetic energy that is seen [GeV]."""
+    efficiency: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Efficiency far above the threshold."""
+    turn_on_GeV: Annotated[float, Field(ge=0, le=5)] = 0.0
+    """Kinetic energy over which the efficiency rises; 0 for a step [GeV]."""
+
+
+class ElectronResponse(MuonResponse):
+    """How the far detector sees electrons; defaults are DUNE's."""
+
+    energy_resolution: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """Relative resolution of the energy that does not follow it."""
+    stochastic_resolution: Annotated[float, Field(ge=0, le=2)] = 0.15
+    """The part s/√E of the relative resolution, in quadrature: s [GeV^½]."""
+    efficiency: Annotated[float, Field(gt=0, le=1)] = 0.90
+    """Efficiency far above the threshold."""
+
+
 class LeptonConfiguration(Section):
     """Muons and electrons of DUNE's two beams in bins of energy and angle, of any cross section."""
 
@@ -60,6 +88,10 @@ class LeptonConfiguration(Section):
     """Far-detector bins in lepton energy."""
     angles: Annotated[int, Field(ge=2, le=200)] = 10
     """Far-detector bins in angle."""
+    muons: MuonResponse = MuonResponse()
+    """How the far detector sees muons."""
+    electrons: ElectronResponse = ElectronResponse()
+    """How the far detector sees electrons."""
     gauss_newton_steps: Annotated[int, Field(ge=1, le=100_000)] = 40
     """Gauss-Newton steps of the networks; twice as many where x exceeds 1."""
 

@@ -52,6 +52,7 @@ class LeptonResponse:
         parameters: of the detector's response; None where it sees what is true.
         acceptance: threshold and efficiency.
         lepton_mass: m in GeV.
+        stochastic: s of (sigma(E)/E)^2 = resolution^2 + s^2/E, GeV^(1/2).
     """
 
     points: TrueCells
@@ -59,6 +60,7 @@ class LeptonResponse:
     parameters: ResponseParameters | None
     acceptance: Acceptance
     lepton_mass: float
+    stochastic: float = 0.0
 
     def __call__(self, rows: Float) -> Float:
         """Return the bins of rows of the points, differential in (E_l, z), (bins, energies)."""
@@ -67,7 +69,12 @@ class LeptonResponse:
             return np.asarray(sparse.csr_array(sum_of_points(self.grid)) @ weighted)
         p = self.points
         where = (p.lepton_energy, p.theta, self.grid, self.acceptance, self.lepton_mass)
-        return np.asarray(smear(self.parameters, weighted, *where))
+        parameters = self.parameters
+        if self.stochastic != 0.0:
+            constant, energy = np.asarray(parameters.energy_resolution), np.asarray(p.lepton_energy)
+            own = np.sqrt(constant**2 + self.stochastic**2 / energy)
+            parameters = parameters._replace(energy_resolution=own)
+        return np.asarray(smear(parameters, weighted, *where))
 
 
 def exact_response(grid: RecoGrid, lepton_mass: float) -> LeptonResponse:

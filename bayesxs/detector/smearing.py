@@ -45,7 +45,8 @@ class ResponseParameters(NamedTuple):
 
     Attributes:
         energy_scale: relative shift of the reconstructed energy, 0 nominal.
-        energy_resolution: standard deviation of E_rec over its mean; the scale moves both.
+        energy_resolution: standard deviation of E_rec over its mean; the scale moves both. One for
+            each lepton where it follows the energy.
         angle_resolution: standard deviation of the angle in rad, before folding.
 
     Example:
@@ -208,7 +209,9 @@ def _checked(
     """
     for name, value in zip(parameters._fields, parameters, strict=True):
         low = -1.0 if name == "energy_scale" else 0.0
-        if not isinstance(value, jax.core.Tracer) and not low <= np.asarray(value) < np.inf:
+        if isinstance(value, jax.core.Tracer):
+            continue
+        if not np.all((np.asarray(value) >= low) & (np.asarray(value) < np.inf)):
             raise InputError.at("response", name, value, f"finite and >= {low:g}")
     tops = (("lepton_energy", lepton_energy, np.finfo(float).max), ("theta", theta, np.pi))
     for name, value, top in tops:

@@ -126,6 +126,9 @@ class Experiment:
                 name = self.flux_at_far.source
                 allowed = f"{name} has no such neutrinos between {low:g} and {high:g} GeV"
                 raise self._at_fault("samples.flavor_in", sample.flavor_in, allowed)
+        if self.detector is not None and self.detector.stochastic != 0.0:
+            allowed = "must be 0: lepton_samples alone takes it"
+            raise self._at_fault("detector.stochastic", self.detector.stochastic, allowed)
         refuse_same_events(self.nature, self.assumed)
 
     def _at_fault(self, argument: str, value: object, allowed: str) -> InputError:

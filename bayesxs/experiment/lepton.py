@@ -34,11 +34,14 @@ from bayesxs.types import Floats as Float
 type Chosen = Literal["truth", "assumed"] | Sequence[LearnedCrossSection]
 
 # Leptons in DUNE's far detector. Resolutions: CDR vol. 2, arXiv:1512.06148, of electrons 2 % and
-# 15 %/sqrt(E) at 2.5 GeV. Efficiencies: where the published selections (arXiv:2103.04797) level off
+# 15 %/sqrt(E) in quadrature. Efficiencies: where the published selections (arXiv:2103.04797) level
+# off
 LEPTONS: Final[Mapping[Flavor, GaussianDetector]] = {
     "mu": GaussianDetector(acceptance=Acceptance(efficiency=0.95)),
     "e": GaussianDetector(
-        ResponseParameters(energy_resolution=0.10), acceptance=Acceptance(efficiency=0.90)
+        ResponseParameters(energy_resolution=0.02),
+        acceptance=Acceptance(efficiency=0.90),
+        stochastic=0.15,
     ),
 }
 ARGON: Final = 40.0

@@ -155,7 +155,8 @@ class FoldedBeam:
         if flavor not in self._detectors:
             return exact_response(grid, mass)
         detector = self._detectors[flavor]
-        return LeptonResponse(geometry.cells, grid, detector.resolutions, detector.acceptance, mass)
+        seen = detector.resolutions, detector.acceptance, mass, detector.stochastic
+        return LeptonResponse(geometry.cells, grid, *seen)
 
     def _fold(self, target: Target, geometry: Geometry, quadrature: Quadrature) -> Float:
         """Return the rows of a quadrature, (rows, energies)."""

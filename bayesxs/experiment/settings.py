@@ -52,12 +52,16 @@ class Grid:
 class GaussianDetector:
     """Gaussian resolutions with threshold and efficiency; defaults are DUNE's for muons.
 
+        (sigma(E)/E)^2 = resolutions.energy_resolution^2 + stochastic^2/E
+
     Attributes:
         resolutions: energy scale, sigma(E)/E and resolution of the angle in rad, nominal.
         sds: prior standard deviations of the three; 0 for what is known.
         acceptance: threshold, efficiency and turn-on.
         correlated: whether the near detector shares the far detector's deviations.
         bins: in reconstructed energy and angle.
+        stochastic: part of the energy resolution that falls with the root of the energy,
+            GeV^(1/2); of `lepton_samples` alone, in an `Experiment` it must be 0.
 
     Example:
         >>> detector = bayesxs.GaussianDetector(bayesxs.ResponseParameters(energy_resolution=0.1))
@@ -69,6 +73,7 @@ class GaussianDetector:
     acceptance: Acceptance = field(default_factory=Acceptance)
     correlated: bool = False
     bins: tuple[int, int] = (40, 30)
+    stochastic: float = 0.0
 
 
 class FluxUncertainty(Protocol):

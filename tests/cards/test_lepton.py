@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from bayesxs.cards.build_counted import build_likelihood, build_samples, build_truth
+from bayesxs.cards.build_lepton import build_response
 from bayesxs.cards.counted import counted_toml, load_counted_card
 from bayesxs.cards.overrides import parse_overrides
 from bayesxs.detector.lepton import LeptonSamples
 from bayesxs.errors import InputError
+from bayesxs.experiment.lepton import LEPTONS
 
 CARD = {
     "constraints": "reactor",
@@ -29,6 +31,7 @@ CARD = {
     "truth": {"parameters": "nufit-6.0-ic24"},
     "sampler": {"chains": 1, "warmup": 20, "draws": 20},
 }
+SEEN = {"configuration.electrons": {"energy_resolution": 0.1, "stochastic_resolution": 0.0}}
 ONE_BEAM = {"configuration.neutrino_years": 0.0}
 
 
@@ -108,3 +111,15 @@ def test_samples_are_shown_over_lepton_energy(samples) -> None:
         energies = np.repeat(grid.energy_centers, 4)[samples.inside[place]]
         assert np.all((edges[shown] < energies) & (energies < edges[shown + 1]))
         assert shown[0] == 0 and shown[-1] == len(edges) - 2
+
+
+def test_responses_of_leptons_are_keys() -> None:
+    """Left out they are the library's; each kind of lepton has its own."""
+    own = load_counted_card(CARD).configuration
+    assert {"mu": build_response(own.muons), "e": build_response(own.electrons)} == LEPTONS
+    changed = load_counted_card(CARD, SEEN).configuration
+    seen = build_response(changed.electrons)
+    assert seen.resolutions.energy_resolution == 0.1
+    assert seen.stochastic == 0.0
+    assert seen.acceptance == LEPTONS["e"].acceptance
+    assert build_response(changed.muons) == LEPTONS["mu"]

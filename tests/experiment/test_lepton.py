@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import bayesxs
-from bayesxs.detector.lepton import LeptonSamples
+from bayesxs.detector.lepton import LeptonResponse, LeptonSamples
 from bayesxs.inputs.globes.dune import LENGTH, MASS
 from bayesxs.physics.helicity import Helicity, bernstein_from_helicity
 
@@ -86,6 +88,32 @@ def test_a_detector_loses_what_it_is_said_to_lose(beams, samples) -> None:
         samples.counts(bayesxs.NUFIT_6_0).sum(axis=1)
     )
     np.testing.assert_allclose(ratio, [1.0, 1.0, 0.5, 0.5], rtol=5e-3)
+
+
+def test_resolution_of_electrons_follows_their_energy(beams, samples) -> None:
+    """Leptons of one energy are seen as with the constant resolution of that energy."""
+    electrons = next(s for s in beams[0].samples if s.flavor_out == "e")
+    geometry = beams[0].geometry(beams[0].targets[electrons])
+    cells = geometry.cells
+    parameters = bayesxs.ResponseParameters(energy_resolution=0.02)
+    both = LeptonResponse(
+        cells, samples.grids[0], parameters, bayesxs.Acceptance(), geometry.lepton_mass, 0.15
+    )
+    places = np.linspace(5, len(cells.lepton_energy) - 1, 3).astype(int)
+    rows = np.zeros((len(cells.lepton_energy), len(places)))
+    rows[places, np.arange(len(places))] = 1.0
+    found = both(rows)
+    for column, place in enumerate(places):
+        width = np.hypot(0.02, 0.15 / np.sqrt(cells.lepton_energy[place]))
+        own = parameters._replace(energy_resolution=float(width))
+        constant = replace(both, parameters=own, stochastic=0.0)(rows)
+        np.testing.assert_allclose(found[:, column], constant[:, column], rtol=1e-9, atol=1e-15)
+
+
+def test_an_experiment_does_not_take_what_it_would_ignore(beams) -> None:
+    seen = bayesxs.GaussianDetector(stochastic=0.1)
+    with pytest.raises(bayesxs.InputError, match=r"detector.stochastic = 0.1: must be 0"):
+        bayesxs.Experiment(beams[0].flux, Quarks(), detector=seen)
 
 
 def test_normalisations_are_those_of_the_published_samples(samples) -> None:
