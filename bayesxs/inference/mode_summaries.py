@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from jax import Array
 from numpy.typing import NDArray
+from scipy.signal import resample
 from scipy.special import logsumexp
 
 from bayesxs.inference.circle import TURN
@@ -25,7 +26,11 @@ from bayesxs.physics.oscillation import OscillationParameters
 
 Float = NDArray[np.float64]
 
-GRID: Final = 72  # phases, a multiple of two: 0 and pi are among them
+GRID: Final = 360  # phases, a multiple of two: 0 and pi are among them
+# Phases at which likelihoods are evaluated. Probabilities hold the first and second harmonic of
+# dcp alone (Kimura, Takamura and Yokomakura 2002, Phys. Rev. D 66, 073005), and logarithms of
+# counts few more: the likelihood elsewhere follows by Fourier interpolation
+_EVALUATED: Final = 72
 _DRAWS: Final = 200  # of each mode, whose conditional densities are averaged
 # Error of the logarithm of a mean of 200 draws above which fewer than about 40 of them make it up
 _UNKNOWN: Final = 0.15
@@ -43,13 +48,15 @@ def phase_density(posterior: ModePosterior, draws: ModeDraws) -> xr.Dataset:
         total, over dcp, and total_error; log_total, of any size, and log_total_error.
     """
     dcp = np.linspace(-np.pi, np.pi, GRID, endpoint=False)
+    evaluated = jnp.linspace(-np.pi, np.pi, _EVALUATED, endpoint=False)
     density, error = [], []
     logs = np.empty((2, len(draws.modes), GRID))
     for number, (mode, z) in enumerate(zip(draws.modes, draws.z, strict=True)):
         flat = z.reshape(-1, z.shape[-1])
         step = max(1, len(flat) // _DRAWS)
         own = Mode(*map(jnp.asarray, mode))
-        log = np.asarray(_around(posterior, own, jnp.asarray(flat[::step]), jnp.asarray(dcp)))
+        log = np.asarray(_around(posterior, own, jnp.asarray(flat[::step]), evaluated))
+        log = resample(log, GRID, axis=1)
         p = np.exp(log - log.max(axis=1, keepdims=True))
         p /= p.sum(axis=1, keepdims=True) * TURN / GRID
         density.append(p.mean(axis=0))

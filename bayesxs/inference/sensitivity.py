@@ -219,7 +219,11 @@ def dcp_scan(
     phases = np.asarray(dcp, float)
     truth = true_coordinates(params._replace(dcp=phases), density)
     found = _scan("dcp", phases, asimov, truth, quantities, update)
-    return found.assign_attrs(true_ordering="normal" if truth[0, DM31] > 0.0 else "inverted")
+    return found.assign_attrs(true_ordering=_ordering(truth))
+
+
+def _ordering(truth: Float) -> str:
+    return "normal" if truth[0, DM31] > 0.0 else "inverted"
 
 
 def octant_scan(
@@ -239,11 +243,13 @@ def octant_scan(
         update: told when it is done.
 
     Returns:
-        Over s2_23: octant in standard deviations, and converged.
+        Over s2_23: octant in standard deviations, and converged; attributes true_ordering and
+        true_dcp (rad).
     """
     mixing = np.asarray(s2_23, float)
     truth = true_coordinates(params._replace(s2_23=mixing), density)
-    return _scan("s2_23", mixing, asimov, truth, ("octant",), update)
+    found = _scan("s2_23", mixing, asimov, truth, ("octant",), update)
+    return found.assign_attrs(true_ordering=_ordering(truth), true_dcp=float(truth[0, DCP]))
 
 
 def _scan(

@@ -16,7 +16,7 @@ from bayesxs.report.numbers import (
     exponential,
     listed,
     number,
-    power,
+    probability,
     region,
     scaled,
 )
@@ -54,14 +54,14 @@ FIGURES: Final = {
         _SECTION,
         "Predictive spectra",
         "Data up to 10 GeV, mean and central 68 % of counts that draws of the posterior predict; p "
-        "is the share of predicted spectra at least as far from the mean as the data, one for "
-        "data without fluctuations.",
+        "is the share of predicted spectra at least as far from the mean as the data.",
     ),
     "nuisances": Caption(
         _SECTION,
         "Nuisances",
         "Mean and standard deviation in units of the prior's width, whose 68 % is shaded. Modes of "
-        "a cross section are one row, with root mean squares.",
+        "a cross section are one row, with root mean squares. Those of a flux are numbered, the "
+        "largest first.",
     ),
     "trace": Caption(
         _CHAINS,
@@ -82,13 +82,20 @@ FIGURES: Final = {
         "chains do not reach the tails.",
     ),
 }
+_ASIMOV: Final = (
+    "Expected data, without fluctuations (Asimov data), up to 10 GeV; mean and central 68 % of "
+    "counts that draws of the posterior predict. Such data are no test of the model: p-values are "
+    "of real or simulated counts."
+)
 _OF_MODE: Final = "-"  # between a stem and the ordering and octant that its figure shows
 
 
-def _caption(stem: str) -> Caption:
+def _caption(stem: str, p_values: Mapping[str, float | None]) -> Caption:
     """Return the words on a figure; of chains, with their ordering and octant."""
     kind, _, mode = stem.partition(_OF_MODE)
     own = FIGURES[kind]
+    if kind == "spectra" and None in p_values.values():
+        return own._replace(text=_ASIMOV)
     if not mode:
         return own
     ordering, _, octant = mode.partition("_")
@@ -117,7 +124,7 @@ def render_modes(
         Picture(
             number,
             stem,
-            _caption(stem),
+            _caption(stem, summary.get("p_values", {})),
             f"data:image/png;base64,{base64.b64encode(images[stem]).decode()}",
         )
         for number, stem in enumerate(stems, start=1)
@@ -173,7 +180,7 @@ def _tables(summary: Json) -> list[Table]:
         Row(
             f"{m['ordering']} ordering, {m['octant']} octant",
             (
-                _probability(m),
+                probability(m["probability"], m["probability_error"] or 0.0, m["log_probability"]),
                 f"{m['log_evidence']:.2f} ± {m['log_evidence_error']:.2f}",
                 str(m["divergences"]),
                 number(m["ess_bulk_least"], "{:.0f}"),
@@ -208,8 +215,8 @@ def _tables(summary: Json) -> list[Table]:
         Row(
             _OTHER_PRIORS[key],
             (
-                _share(v["normal"]),
-                _share(v["upper"]),
+                probability(v["normal"], 0.0),
+                probability(v["upper"], 0.0),
                 *(region(v["dcp"], i, quantity("dcp").scale) for i in ("hdi68", "hdi95")),
                 f"{v['ess']:.0f}",
             ),
@@ -269,19 +276,11 @@ _OTHER_PRIORS: Final = {
     "with_reactor": "with the reactor constraint on θ₁₃",
 }
 _DENSITY: Final = Quantity("", "matter density", "matter density", plain_unit="g/cm³")
-_SMALL: Final = 1e-3
 _RIVALS: Final = {
     "normal_over_inverted": ("normal ordering", "inverted ordering"),
     "upper_over_lower": ("upper octant", "lower octant"),
 }
 _EXCLUDED: Final = 15.0  # log Bayes factor, that of about five standard deviations
-
-
-def _probability(mode: Json) -> str:
-    value = mode["probability"]
-    if value >= _SMALL:
-        return f"{_share(value)} ± {mode['probability_error']:.4f}"
-    return exponential(mode["log_probability"])
 
 
 def excluded(summary: Json) -> str:
@@ -293,10 +292,6 @@ def excluded(summary: Json) -> str:
             loser = second if log > 0.0 else first
             found.append(f"the {loser} by a Bayes factor of {exponential(abs(log))}")
     return f"Excluded: {listed(found)}." if found else ""
-
-
-def _share(probability: float) -> str:
-    return f"{probability:.4f}" if probability >= _SMALL else power(probability)
 
 
 def _parameter(shown: Quantity, entry: Json) -> Row:

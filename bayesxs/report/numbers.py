@@ -10,6 +10,11 @@ from bayesxs.types import Json
 
 MISSING: Final = "–"
 _PLAIN: Final = 6.0  # logs of numbers from 0.0025 to 400
+# Of probabilities: below which they are powers of ten, the least error of these that shows, and
+# most decimals of others
+_SMALL: Final = 1e-3
+_LEAST: Final = 0.005
+_DIGITS: Final = 6
 
 
 class Row(NamedTuple):
@@ -56,10 +61,11 @@ def _times_power(mantissa: str, exponent: int) -> str:
     return f"{mantissa} × 10{raised}"
 
 
-def _decimals(entry: Json, scale: float) -> int:
-    """Decimals that show two digits of the standard deviation."""
-    sd = abs(float(entry.get("sd") or 0.0)) * scale
-    return max(0, 1 - math.floor(math.log10(sd))) if sd > 0.0 and math.isfinite(sd) else 4
+def _decimals(error: float) -> int:
+    """Decimals that show two digits of an error."""
+    if not error > 0.0 or not math.isfinite(error):
+        return 4
+    return max(0, 1 - int(f"{error:.1e}".partition("e")[2]))
 
 
 def scaled(entry: Json, key: str, scale: float) -> str:
@@ -71,11 +77,31 @@ def scaled(entry: Json, key: str, scale: float) -> str:
 def deviation(entry: Json, key: str, scale: float) -> str:
     """Return a standard deviation in the shown unit, to two digits."""
     value = entry.get(key)
-    return MISSING if value is None else number(float(value) * scale, "{:.2g}")
+    if value is None:
+        return MISSING
+    return number(float(value) * scale, f"{{:.{_decimals(abs(float(value)) * scale)}f}}")
+
+
+def probability(value: float, error: float, log: float | None = None) -> str:
+    """Return a probability with its error, if that shows; below 0.001 as a power of ten.
+
+    Args:
+        value: the probability, zero where it is too small for a number.
+        error: its Monte Carlo error.
+        log: its logarithm; that of `value` if not given.
+    """
+    if value < _SMALL:
+        text = power(value) if log is None else exponential(log)
+        mantissa, times, raised = text.partition(" × ")
+        share = error / value * float(mantissa) if value > 0.0 and times else 0.0
+        return f"({mantissa} ± {share:.2f}) × {raised}" if share >= _LEAST else text
+    decimals = min(max(4, _decimals(error)), _DIGITS) if error > 0.0 else 4
+    text = f"{value:.{decimals}f}"
+    return f"{text} ± {error:.{decimals}f}" if error > 0.5 * 10.0**-decimals else f"{value:.4f}"
 
 
 def _form(entry: Json, scale: float) -> str:
-    return f"{{:.{_decimals(entry, scale)}f}}"
+    return f"{{:.{_decimals(abs(float(entry.get('sd') or 0.0)) * scale)}f}}"
 
 
 def plus_minus(entry: Json | None, scale: float) -> str:

@@ -38,7 +38,8 @@ def scan_figure(scan: xr.Dataset) -> Figure:
 
     Args:
         scan: over dcp (rad) or s2_23: any of cp_violation, ordering and octant in standard
-            deviations, resolution in rad; converged; attribute true_ordering.
+            deviations, resolution in rad; converged; attributes true_ordering and, over s2_23,
+            true_dcp (rad).
 
     Raises:
         ValueError: the scan holds none of these.
@@ -74,16 +75,11 @@ def scan_figure(scan: xr.Dataset) -> Figure:
             ax.locator_params(axis="x", nbins=5)
             ax.set_ylim(0.0, 1.1 * max(float(np.nanmax(y)), 1.0))
         if "true_ordering" in scan.attrs:
-            axes[-1].annotate(
-                f"true ordering: {scan.attrs['true_ordering']}",
-                (0.97, 0.96),
-                (0, 0),
-                "axes fraction",
-                "offset points",
-                ha="right",
-                va="top",
-                fontsize=9.5,
-            )
+            words = f"true ordering: {scan.attrs['true_ordering']}"
+            if "true_dcp" in scan.attrs:
+                degrees = np.degrees((scan.attrs["true_dcp"] + np.pi) % (2.0 * np.pi) - np.pi)
+                words += rf", true $\delta_\mathrm{{CP}}$: {degrees:.0f} deg"
+            figure.suptitle(words, fontsize=11)
     return figure
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -35,6 +36,7 @@ type Point = Mapping[str, float]
 
 ORDERINGS: Final = {"normal": LEARNED, "inverted": ASSUMED}
 _TRIANGLE: Final = ("dcp", "sin2_theta23", "sin2_theta13", SPLITTING)
+_COLUMN: Final = 30  # nuisances in one column
 # Part of a panel's width in which a label of an axis would run into the neighbor's
 _EDGE: Final = 0.08
 _DASHES: Final[dict[int, Dashes]] = {68: "solid", 95: (0, (4, 2))}
@@ -164,12 +166,15 @@ def _percent(probability: float) -> str:
     return f"{100.0 * probability:.1f} %" if probability > 5e-4 else "< 0.1 %"
 
 
-def biprobability_figure(curves: xr.Dataset, data: tuple[float, float]) -> Figure:
+def biprobability_figure(
+    curves: xr.Dataset, data: tuple[float, float], words: str = "data"
+) -> Figure:
     """Draw electron-like counts in both beam modes: data, and ellipses of dcp.
 
     Args:
         curves: over mode and dcp (rad, around the circle): neutrino and antineutrino, counts.
         data: counts of both.
+        words: what they are called.
     """
     with style():
         figure = Plate(figsize=(7.6, 5.4))
@@ -186,7 +191,7 @@ def biprobability_figure(curves: xr.Dataset, data: tuple[float, float]) -> Figur
         for marker, (words, _) in _MARKED.items():
             ax.plot([], [], marker, color=GUIDE, mfc="white", ms=6, label=words)
         errors = np.sqrt(data)
-        ax.errorbar(*data, errors[1], errors[0], color=TRUTH, marker="o", ls="", label="data")
+        ax.errorbar(*data, errors[1], errors[0], color=TRUTH, marker="o", ls="", label=words)
         ax.set_xlabel(r"$\nu_e$-like events, neutrino mode")
         ax.set_ylabel(r"$\bar\nu_e$-like events, antineutrino mode")
         figure.legend(loc="outside right upper")
@@ -211,7 +216,7 @@ _SAMPLES: Final = {
 
 def spectra_figure(
     spectra: Mapping[str, tuple[Floats, Floats, Floats]],
-    p_values: Mapping[str, float],
+    p_values: Mapping[str, float | None],
     axis: str = "reconstructed energy",
 ) -> Figure:
     """Draw data over what the posterior predicts, sample by sample.
@@ -219,11 +224,12 @@ def spectra_figure(
     Args:
         spectra: by sample: edges of the bins in GeV, (bins + 1,); data, (bins,); replicated counts,
             (draws, bins).
-        p_values: by sample.
+        p_values: by sample; none for expected data, which are no test.
         axis: which energy it is.
     """
     with style():
         columns = min(len(spectra), 2)
+        words = "expected data" if None in p_values.values() else "data"
         rows = -(-len(spectra) // columns)
         figure = Plate(figsize=(4.9 * columns, 3.3 * rows + 0.3))
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -233,11 +239,12 @@ def spectra_figure(
             ax.stairs(high, edges, baseline=low, fill=True, color=SHADE, label="predicted, 68 %")
             ax.stairs(many.mean(axis=0) / width, edges, color=LEARNED, label="predicted, mean")
             middles, errors = 0.5 * (edges[1:] + edges[:-1]), np.sqrt(data) / width
-            ax.errorbar(middles, data / width, errors, color=TRUTH, fmt=".", lw=0.8, label="data")
+            ax.errorbar(middles, data / width, errors, color=TRUTH, fmt=".", lw=0.8, label=words)
             ax.set_xlim(edges[0], min(edges[-1], 10.0))
             ax.set_ylim(bottom=0.0)
             title = _SAMPLES.get(name, name.replace("_", " "))
-            ax.set_title(f"{title}: $p$ = {p_values[name]:.2f}")
+            p = p_values[name]
+            ax.set_title(title if p is None else f"{title}: $p$ = {p:.2f}")
             ax.set_xlabel(f"{axis} [GeV]")
             ax.set_ylabel("events per GeV")
         for ax in axes[len(spectra) :]:
@@ -265,24 +272,66 @@ def one_row_a_group(
     return out
 
 
+# What nuisances of DUNE's configuration are; others are called by their names
+_NORMALISATIONS: Final = {
+    "nue_sig": r"$\nu_e$ signal, neutrino mode",
+    "nue_sigbar": r"$\nu_e$ signal, antineutrino mode",
+    "numu_sig": r"$\nu_\mu$ signal, neutrino mode",
+    "numu_sigbar": r"$\nu_\mu$ signal, antineutrino mode",
+    "nue_bg": r"beam $\nu_e$, neutrino mode",
+    "nue_bgbar": r"beam $\nu_e$, antineutrino mode",
+    "numu_bg": r"$\nu_\mu$ and NC as $\nu_e$",
+    "nutau_bg": r"$\nu_\tau$",
+    "nc_bgdis": r"NC as $\nu_\mu$",
+}
+_FLUX: Final = re.compile(r"flux_(FHC|RHC)_(anti_)?nu_(e|mu|tau)_(\d+)")
+_SCALE: Final = re.compile(r"scale_(e|mu)_([0-2])")
+_BEAMS: Final = {"FHC": "neutrino mode", "RHC": "antineutrino mode"}
+_LEPTONS: Final = {"e": "e", "mu": r"\mu", "tau": r"\tau"}
+_TERMS: Final = ("constant", r"$\propto\sqrt{E}$", r"$\propto 1/\sqrt{E}$")
+
+
+def nuisance_words(name: str) -> str:
+    """Return what a nuisance is, in words and symbols; one that is not known keeps its name."""
+    if name in _NORMALISATIONS:
+        return _NORMALISATIONS[name]
+    if found := _FLUX.fullmatch(name):
+        beam, anti, lepton, number = found.groups()
+        nu = rf"\bar\nu_{_LEPTONS[lepton]}" if anti else rf"\nu_{_LEPTONS[lepton]}"
+        return f"${nu}$ flux, {_BEAMS[beam]}, {number}"
+    if found := _SCALE.fullmatch(name):
+        return f"energy scale of ${_LEPTONS[found[1]]}$, {_TERMS[int(found[2])]}"
+    return name.replace("_", " ")
+
+
 def nuisance_figure(nuisances: Sequence[Mapping[str, object]]) -> Figure:
     """Draw mean and standard deviation of every nuisance, in units of its prior's width.
+
+    Many of them stand in two columns.
 
     Args:
         nuisances: each with name, mean and sd.
     """
+    many = len(nuisances)
+    columns = 1 if many <= _COLUMN else 2
+    rows = -(-many // columns)
     with style():
-        figure = Plate(figsize=(7.0, 1.5 + 0.24 * max(len(nuisances), 1)))
-        ax = figure.subplots()
-        places = np.arange(len(nuisances))[::-1]
+        figure = Plate(figsize=(7.0 if columns == 1 else 10.4, 1.5 + 0.24 * max(rows, 1)))
         means, sds = (np.array([float(str(n[key])) for n in nuisances]) for key in ("mean", "sd"))
-        ax.axvspan(-1.0, 1.0, color=SHADE, alpha=0.35, lw=0, label="prior, 68 %")
-        ax.axvline(0.0, color=GUIDE, lw=0.9)
-        ax.errorbar(means, places, xerr=sds, color=LEARNED, fmt="o", ms=3.5, label="posterior")
-        ax.set_yticks(places, [str(n["name"]).replace("_", " ") for n in nuisances], fontsize=8)
-        ax.set_xlabel("nuisance [prior standard deviations]")
-        reach = float(np.max(np.abs(means) + sds, initial=0.0))
-        ax.set_xlim(-max(2.0, 1.1 * reach), max(2.0, 1.1 * reach))
-        ax.set_ylim(-0.7, len(nuisances) - 0.3)
-        figure.legend(loc="outside upper center", ncols=2)
+        reach = max(2.0, 1.1 * float(np.max(np.abs(means) + sds, initial=0.0)))
+        axes = figure.subplots(1, columns, squeeze=False)[0]
+        for number, ax in enumerate(axes):
+            own = slice(number * rows, (number + 1) * rows)
+            places = rows - 1 - np.arange(len(means[own]))
+            ax.axvspan(-1.0, 1.0, color=SHADE, alpha=0.35, lw=0, label="prior, 68 %")
+            ax.axvline(0.0, color=GUIDE, lw=0.9)
+            drawn = {"color": LEARNED, "fmt": "o", "ms": 3.5, "label": "posterior"}
+            ax.errorbar(means[own], places, xerr=sds[own], **drawn)
+            names = [nuisance_words(str(n["name"])) for n in nuisances[own]]
+            ax.set_yticks(places, names, fontsize=8.5)
+            ax.set_xlabel("nuisance [prior standard deviations]")
+            ax.set_xlim(-reach, reach)
+            ax.set_ylim(-0.7, rows - 0.3)
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=2)
     return figure

@@ -217,8 +217,33 @@ def _joint(
     main.xaxis.set_major_locator(MaxNLocator(6, prune="both"))
     main.set_xlabel(quantity(horizontal).axis)
     main.set_ylabel(quantity(vertical).axis)
-    main.legend(handles=_legend(trees, true, words, regions=True), loc="best")
+    where = _emptiest(main, trees, horizontal, vertical)
+    main.legend(handles=_legend(trees, true, words, regions=True), loc=where)
     return figure
+
+
+def _emptiest(ax: Axes, trees: Trees, horizontal: str, vertical: str) -> str:
+    """Return the corner with the least draws: matplotlib's own choice does not see contours."""
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    inside = dict.fromkeys(_CORNERS, 0.0)
+    for tree in trees.values():
+        x = (values(tree, horizontal) - left) / (right - left)
+        y = (values(tree, vertical) - bottom) / (top - bottom)
+        for corner, (right_side, upper) in _CORNERS.items():
+            across = (1.0 - x if right_side else x) < _LEGEND[0]
+            up = (1.0 - y if upper else y) < _LEGEND[1]
+            inside[corner] += float(np.mean(across & up))
+    return min(inside, key=lambda corner: inside[corner])
+
+
+# Corners: whether at the right, and whether above; a legend's part of a panel across and up
+_CORNERS: Final = {
+    "lower left": (False, False),
+    "upper left": (False, True),
+    "lower right": (True, False),
+    "upper right": (True, True),
+}
+_LEGEND: Final = (0.4, 0.25)
 
 
 def _corner(trees: Trees, names: Sequence[str], true: Point, words: Mapping[str, str]) -> Figure:

@@ -180,7 +180,9 @@ def _results(
     known = isinstance(card.data, ExpectedData | SimulatedData)
     checked = _with_data(samples, posterior, tree, rng, truth if known else None)
     summary["p_values"] = {
-        name: predictive_p_value(
+        name: None  # data without fluctuations are no test
+        if isinstance(card.data, ExpectedData)
+        else predictive_p_value(
             np.asarray(checked["observed_data"].dataset[f"{name}_counts"], float),
             replicas(checked, name),
         )

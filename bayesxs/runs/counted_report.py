@@ -46,7 +46,7 @@ ELECTRONS: Final = "electrons.nc"
 SUMMARY: Final = "summary.json"
 RELEASE: Final = "hepdata.zip"
 # Of the files of a posterior; raised when they or what they hold change, so that they are made anew
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 # Chains of modes as probable as this are shown
 _ALIVE: Final = 0.01
 # What figures and page take
@@ -168,7 +168,8 @@ def counted_figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figur
     if present(folder.path / ELECTRONS):
         curves = read_dataset(folder.output(ELECTRONS))
         counts = float(curves["neutrino_data"]), float(curves["antineutrino_data"])
-        yield "biprobability", lambda: biprobability_figure(curves, counts)
+        words = "expected data" if None in summary["p_values"].values() else "data"
+        yield "biprobability", lambda: biprobability_figure(curves, counts, words)
     spectra = {
         name: (
             np.asarray(constants[f"{name}_edges"], float),

@@ -100,12 +100,16 @@ def _scans(
         yield "octant", octant_scan(asimov, params, mixing, density, done)
 
 
+_DIGITS: Final = 12  # of true values: steps of a grid are shown as they were meant
+
+
 def table(scan: xr.Dataset) -> dict[str, Any]:
     """Return a scan as columns: phases and resolutions in degrees, the rest as it is."""
     phase = "dcp" in scan.dims
     columns: dict[str, Any] = (
         {"dcp_deg": np.degrees(scan["dcp"].values)} if phase else {"s2_23": scan["s2_23"].values}
     )
+    columns = {name: np.round(values, _DIGITS) for name, values in columns.items()}
     for name in scan.data_vars:
         label, factor = _UNITS.get(str(name), (str(name), 1.0))
         if name == "converged":

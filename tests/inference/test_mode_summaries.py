@@ -12,7 +12,7 @@ from scipy.special import ive
 from bayesxs.inference import mode_summaries
 from bayesxs.inference.modes import MODES
 
-SHARP = 400.0  # of a von Mises density, 3 degrees wide: what the grid of phases resolves
+SHARP = 400.0  # of a von Mises density, 3 degrees wide: narrower than the steps of the likelihood
 
 
 def test_savage_dickey_has_no_least_number(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,6 +37,10 @@ def test_savage_dickey_has_no_least_number(monkeypatch: pytest.MonkeyPatch) -> N
         assert found is not None
         assert found.log == pytest.approx(SHARP * cosine - log_i0, abs=0.01)
         assert found.error == pytest.approx(0.0, abs=1e-9)  # all draws agree
+    # Between the phases of the likelihood, too, on the whole of a density 3 degrees wide
+    exact = np.exp(SHARP * (np.cos(phases["dcp"]) - 1.0)) / (2.0 * np.pi * ive(0, SHARP))
+    assert float(phases["dcp"][1] - phases["dcp"][0]) == pytest.approx(np.radians(1.0))
+    np.testing.assert_allclose(phases["total"], exact, rtol=1e-9, atol=1e-9)
     inside = phases["total"] > 1e-300
     np.testing.assert_allclose(np.exp(phases["log_total"])[inside], phases["total"][inside])
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bayesxs.inference.summaries import summary_of
 from bayesxs.report.modes import render_modes
-from bayesxs.report.numbers import exponential
+from bayesxs.report.numbers import deviation, exponential, probability
 from bayesxs.types import Json
 
 
@@ -92,7 +92,7 @@ def test_factors_whose_error_is_unknown_are_not_shown() -> None:
 def row(page: str, head: str) -> list[str]:
     found = re.search(rf"<tr><th>{re.escape(head)}</th>(.*?)</tr>", page)
     assert found, head
-    return re.findall(r"<td>(.*?)</td>", found[1])
+    return re.findall(r"<td[^>]*>(.*?)</td>", found[1].replace("\u00a0", " "))
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,53 @@ def test_a_phase_at_the_seam_has_an_interval_through_it(page: str) -> None:
 
 
 def test_small_numbers_are_shown(page: str) -> None:
-    assert row(page, "inverted ordering, upper octant")[0] == "2.00 × 10⁻⁷⁵"
+    assert row(page, "inverted ordering, upper octant")[0] == "(2.00 ± 0.02) × 10⁻⁷⁵"
     assert row(page, "normal ordering, upper octant")[0].startswith("1.0000 ± ")
     # Of 2.8e-5, in units of 1e-2
     assert row(page, "prior flat in δ_CP")[:2] == ["0.0028", "-0.50 to 0.48"]
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "shown"),
+    [
+        (0.99964, 2.2e-5, "0.999640 ± 0.000022"),
+        (0.96, 0.0123, "0.9600 ± 0.0123"),
+        (1.0, 5.7e-87, "1.0000"),  # no error is shown as one of zero
+        (1.0, 0.0, "1.0000"),
+        (3.61e-4, 2.2e-5, "(3.61 ± 0.22) × 10⁻⁴"),
+    ],
+)
+def test_probabilities_have_errors_that_show(value: float, error: float, shown: str) -> None:
+    assert probability(value, error, np.log(value)) == shown
+
+
+def test_deviations_keep_both_digits() -> None:
+    shown = [deviation({"sd": sd}, "sd", 1.0) for sd in (0.00898, 27.3, 0.0996, 273.0)]
+    assert shown == ["0.0090", "27", "0.10", "273"]
+
+
+def test_expected_data_are_said_to_be_no_test() -> None:
+    images = {"spectra": b""}
+    real, asimov = (
+        render_modes(results() | {"p_values": {"nue_app": p}}, {}, "seed = 1", images, "four")
+        for p in (0.4, None)
+    )
+    assert "p is the share" in real and "Asimov" not in real
+    assert "Asimov" in asimov and "p is the share" not in asimov
+
+
+def test_several_regions_of_a_phase_break_between_them() -> None:
+    """So that the last column stays on the page: within a region no line ends."""
+    summary = results()
+    parts = [[-2.4, -2.0], [-1.4, -0.8]]
+    dcp = {"mean": 0.0, "sd": 0.5, "hdi68": [-2.4, -0.8], "hdi95": [-2.4, -0.8]}
+    dcp |= {"hdi68_parts": parts, "hdi95_parts": parts}
+    summary["other_priors"] = {
+        "with_reactor": {"normal": 1.0, "upper": 0.5, "dcp": dcp, "ess": 900.0}
+    }
+    page = render_modes(summary, {}, "seed = 1", {}, "four")
+    cell = "-138\u00a0to\u00a0-115 and -80\u00a0to\u00a0-46"
+    assert page.count(f'<td class="parts">{cell}</td>') == 2
 
 
 @given(st.floats(-5000.0, 5000.0))

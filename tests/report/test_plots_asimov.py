@@ -34,8 +34,12 @@ def test_octants_are_drawn_over_the_mixing() -> None:
     scan = xr.Dataset(
         {"octant": ("s2_23", [3.0, 0.0, 4.0]), "converged": ("s2_23", [True] * 3)},
         {"s2_23": [0.4, 0.5, 0.6]},
+        {"true_ordering": "inverted", "true_dcp": 1.5 * np.pi},
     )
-    (ax,) = scan_figure(scan).axes
+    figure = scan_figure(scan)
+    (ax,) = figure.axes
+    assert figure.get_suptitle().startswith("true ordering: inverted")
+    assert "-90 deg" in figure.get_suptitle()
     np.testing.assert_allclose(ax.lines[0].get_xdata(), [0.4, 0.5, 0.6])
 
 

@@ -6,7 +6,12 @@ import xarray as xr
 from matplotlib.contour import ContourSet
 
 from bayesxs.report.draws import parameters
-from bayesxs.report.plots_posterior import asimov_figure, octant_figure, posterior_figure
+from bayesxs.report.plots_posterior import (
+    asimov_figure,
+    comparison_figure,
+    octant_figure,
+    posterior_figure,
+)
 from bayesxs.report.style import quantity
 
 
@@ -121,3 +126,22 @@ def test_octant_figure_states_both_probabilities(truth, learned):
     alone = xr.DataTree.from_dict({"posterior": truth["posterior"].to_dataset()[["dm31"]]})
     with pytest.raises(ValueError, match="sin2_theta23"):
         octant_figure(None, alone)
+
+
+def test_no_contour_runs_through_the_legend() -> None:
+    """Nothing but the lower left is free: one region at the upper left, one at the right."""
+    rng = np.random.default_rng(5)
+
+    def at(mixing: float, splitting: float, width: float) -> xr.DataTree:
+        across = np.clip(rng.normal(mixing, width, (2, 1000)), 0.0, 1.0)
+        up = rng.normal(splitting, 2.5e-5, (2, 1000))
+        draws = {n: (("chain", "draw"), v) for n, v in (("sin2_2theta23", across), ("dm31", up))}
+        return xr.DataTree.from_dict({"posterior": xr.Dataset(draws)})
+
+    figure = comparison_figure({"truth": at(0.99, 2.52e-3, 0.01), "assumed": at(0.9, 2.8e-3, 0.03)})
+    ax = main_panel(figure)
+    figure.draw_without_rendering()
+    legend = ax.get_legend().get_window_extent()
+    for region in regions(ax):
+        lines = np.concatenate([path.vertices for path in region.get_paths() if len(path.vertices)])
+        assert legend.count_contains(ax.transData.transform(lines)) == 0

@@ -1,0 +1,42 @@
+"""Figures of orderings and octants: every nuisance has a row, expected data have no p-value."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bayesxs.report.plots_modes import nuisance_figure, spectra_figure
+
+
+@pytest.mark.parametrize(("many", "columns"), [(1, 1), (30, 1), (31, 2), (63, 2)])
+def test_every_nuisance_has_a_row(many: int, columns: int) -> None:
+    nuisances = [{"name": f"own_{n}", "mean": 0.1 * n, "sd": 0.5} for n in range(many)]
+    axes = nuisance_figure(nuisances).axes
+    assert len(axes) == columns
+    labels = [label.get_text() for ax in axes for label in ax.get_yticklabels()]
+    assert labels == [f"own {n}" for n in range(many)]
+    points = [ax.containers[0].lines[0] for ax in axes]
+    drawn = np.concatenate([line.get_xdata() for line in points])
+    np.testing.assert_allclose(drawn, 0.1 * np.arange(many))
+    for ax, line in zip(axes, points, strict=True):  # the first row stands at the top
+        assert ax.get_ylim()[0] < min(line.get_ydata()) <= max(line.get_ydata()) < ax.get_ylim()[1]
+        assert np.all(np.diff(line.get_ydata()) == -1)
+
+
+def test_nuisances_of_dune_are_said_in_words() -> None:
+    names = ["nue_bgbar", "flux_RHC_anti_nu_mu_2", "scale_e_1"]
+    rows = [{"name": name, "mean": 0.0, "sd": 1.0} for name in names]
+    (ax,) = nuisance_figure(rows).axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        r"beam $\nu_e$, antineutrino mode",
+        r"$\bar\nu_\mu$ flux, antineutrino mode, 2",
+        r"energy scale of $e$, $\propto\sqrt{E}$",
+    ]
+
+
+@pytest.mark.parametrize(("p", "words"), [(None, "expected data"), (0.25, "data")])
+def test_expected_data_have_no_p_value(p: float | None, words: str) -> None:
+    sample = np.array([0.5, 1.0, 2.0]), np.array([4.0, 9.0]), np.ones((10, 2))
+    figure = spectra_figure({"nue_app": sample}, {"nue_app": p})
+    assert ("$p$ = 0.25" in figure.axes[0].get_title()) == (p is not None)
+    assert words in [text.get_text() for text in figure.legends[0].get_texts()]
