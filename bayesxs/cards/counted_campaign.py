@@ -23,9 +23,9 @@ class _SampledCampaign(_CountedCampaign):
 
     warmup: Annotated[int, Field(ge=50, le=1_000_000)] = 100
     """Steps in which a chain adapts, before its draws count."""
-    draws: Annotated[int, Field(ge=40, le=1_000_000)] = 100
+    draws: Annotated[int, Field(ge=40, le=1_000_000)] = 400
     """Draws of each chain."""
-    thin: Annotated[int, Field(ge=1, le=10_000)] = 2
+    thin: Annotated[int, Field(ge=1, le=10_000)] = 4
     """One draw in this many is kept."""
     target_accept: Annotated[float, Field(gt=0, lt=1)] = 0.8
     """Acceptance probability to which the step size adapts."""

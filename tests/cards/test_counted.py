@@ -37,7 +37,7 @@ def test_cards_are_told_apart(tmp_path: Path) -> None:
         ("ranges.dm31=[-2.8e-3,2.8e-3]", "between 0 and 1: the size in either ordering"),
         ("likelihood=both", 'likelihood = "both": must be "extended" or "shape"'),
         ("energy_scale=-0.1", "energy_scale = -0.1: must be greater than or equal to 0"),
-        ('campaign={kind="sbc",thin=50}', "campaign.thin = 50: must leave at least 20 of 100"),
+        ('campaign={kind="sbc",thin=50}', "campaign.thin = 50: must leave at least 20 of 400"),
         ('campaign={kind="bootstrap"}', 'must be "sbc", "coverage" or "cp_statistic"|one of "sbc"'),
         ("scan.s2_23_low=0.7", "must be below s2_23_high = 0.6"),
         ('flux_shape={type="parametric",near_far=0.5}', "near_far = 0.5: must be 0"),
