@@ -80,7 +80,11 @@ def _inner(name: str, outer: list[Model]) -> Iterator[str]:
             inner.setdefault(tuple(found), []).append(key)
     for models, keys in inner.items():
         yield f"### `{name}.{keys[0]}`" if len(keys) == 1 else f"### Each of `[{name}]`"
-        yield from _variants("####", models)
+        if len(models) > 1 or tag_of(models[0]):
+            yield from _variants("####", models)
+        else:
+            yield _sentence(inspect.getdoc(models[0]))
+            yield _table(models[0])
 
 
 def _variants(depth: str, models: Any) -> Iterator[str]:
@@ -179,8 +183,8 @@ def models_of(annotation: Any) -> list[Model]:
 
 
 def tag_of(model: Model) -> str:
-    """Return the key that tells the types of a table apart."""
-    return next(key for key in ("type", "kind") if key in model.model_fields)
+    """Return the key that tells the types of a table apart; empty where there is one type."""
+    return next((key for key in ("type", "kind") if key in model.model_fields), "")
 
 
 def _shown(value: Any) -> str:
@@ -188,7 +192,8 @@ def _shown(value: Any) -> str:
     if value is None or value is PydanticUndefined:
         return NONE
     if isinstance(value, BaseModel):
-        return f'{tag_of(type(value))} = "{getattr(value, tag_of(type(value)))}"'
+        tag = tag_of(type(value))
+        return f'{tag} = "{getattr(value, tag)}"' if tag else NONE
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_shown, value))}]"
     return json.dumps(value)
