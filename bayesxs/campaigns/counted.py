@@ -53,7 +53,8 @@ from bayesxs.storage.run_folder import Stage
 
 LEVELS: Final = (0.68, 0.9)
 _HDI: Final = ("hdi",)
-_SIGMAS: Final = (1.0, 2.0, 3.0)
+# Of critical values: one, two and three standard deviations, and percentages that are in use
+_CRITICAL: Final = (*stats.chi2.cdf((1.0, 4.0, 9.0), 1).tolist(), 0.9, 0.95, 0.99)
 
 
 @dataclass(frozen=True)
@@ -238,10 +239,9 @@ class Statistic(CountedKind[StatisticCampaign]):
         found: dict[str, dict[str, Any]] = {}
         for truth in np.unique(data["true_dcp"].values):
             q = data["q"].values[data["true_dcp"].values == truth]
-            levels = stats.chi2.cdf(np.square(_SIGMAS), 1)
             rows = [
-                critical_value(q, float(level), sigma)
-                for level, sigma in zip(levels, _SIGMAS, strict=True)
+                critical_value(q, level)
+                for level in sorted(_CRITICAL)
                 if len(q) * (1.0 - level) >= 1.0
             ]
             found["pi" if truth else "0"] = {
@@ -287,21 +287,22 @@ def counted_kind(card: CountedCard, samples: CountedSamples | None = None) -> Co
     raise ValueError("a card without a campaign")
 
 
-def critical_value(q: np.ndarray, level: float, sigma: float) -> dict[str, float]:
+def critical_value(q: np.ndarray, level: float) -> dict[str, float]:
     """Return the value that a part of the statistics is below, and what Wilks' one holds.
 
     The ends of the interval are order statistics, whose number below the quantile is binomial.
     """
     ordered, number = np.sort(q), len(q)
+    wilks = float(stats.chi2.ppf(level, 1))
     low, high = stats.binom.ppf((0.16, 0.84), number, level).astype(int)
     return {
-        "sigma": sigma,
+        "sigma": float(np.sqrt(wilks)),
         "level": level,
         "critical": float(np.quantile(ordered, level)),
         "low": float(ordered[max(low - 1, 0)]),
         "high": float(ordered[min(high, number - 1)]),
-        "wilks": float(sigma**2),
-        "above_wilks": float(np.mean(q > sigma**2)),
+        "wilks": wilks,
+        "above_wilks": float(np.mean(q > wilks)),
         "above_error": float(np.sqrt(level * (1.0 - level) / number)),
     }
 

@@ -106,6 +106,7 @@ class Problems(NamedTuple):
         sd: their standard deviations, infinite where there is none, (problems, 7).
         start: coordinates to start from, (problems, 7).
         free: which of them are fitted, (problems, 7).
+        pulls: to start from, (problems, pulls); zero if not given.
     """
 
     counts: ArrayLike
@@ -113,6 +114,7 @@ class Problems(NamedTuple):
     sd: ArrayLike
     start: ArrayLike
     free: ArrayLike
+    pulls: ArrayLike | None = None
 
 
 def coordinates(params: OscillationParameters, density: ArrayLike) -> Float:
@@ -127,7 +129,9 @@ def parameters(x: Array) -> OscillationParameters:
     return OscillationParameters(s2_12, s2_13, s2_23, x[DCP], x[DM21], x[DM31])
 
 
-def minimise(expected: Expected, n_pulls: int, problems: Problems) -> Fits:
+def minimise(
+    expected: Expected, n_pulls: int, problems: Problems, steps: int | None = None
+) -> Fits:
     """Return the minimum of chi2 that each problem leads to from its start.
 
     Problems that lie side by side are solved together: let those be alike.
@@ -136,8 +140,11 @@ def minimise(expected: Expected, n_pulls: int, problems: Problems) -> Fits:
         expected: counts of the bins; one object is compiled once.
         n_pulls: number of pulls.
         problems: what is fitted; a coordinate that is not, stays at its start.
+        steps: after which a fit ends wherever it is; as many as it needs if not given.
     """
     total = len(np.asarray(problems.start))
+    if problems.pulls is None:
+        problems = problems._replace(pulls=np.zeros((total, n_pulls)))
     padded = -total % _TOGETHER
     arrays = [np.asarray(field) for field in problems]
     arrays = [np.concatenate([a, np.repeat(a[-1:], padded, axis=0)]) for a in arrays]
@@ -146,10 +153,11 @@ def minimise(expected: Expected, n_pulls: int, problems: Problems) -> Fits:
     ]
 
     def solve(own: Problems) -> Fits:
-        found = _found(_solve(expected, n_pulls, own))
-        if found.converged.all():
+        found = _found(_solve(expected, False, own, _STEPS if steps is None else steps))
+        if steps is not None or found.converged.all():
             return found
-        further = _found(_solve(expected, n_pulls, own._replace(start=found.x), found.pulls))
+        ended = own._replace(start=found.x, pulls=found.pulls)
+        further = _found(_solve(expected, True, ended, _STEPS))
         return Fits(*(_where(~found.converged, b, a) for a, b in zip(found, further, strict=True)))
 
     with ThreadPoolExecutor(available_cores()) as threads:
@@ -179,19 +187,18 @@ class _State(NamedTuple):
 
 @partial(jax.jit, static_argnums=1)
 def _solve(
-    expected: Expected, n_pulls: int, problems: Problems, pulls: ArrayLike | None = None
+    expected: Expected, newton: bool, problems: Problems, steps: ArrayLike
 ) -> tuple[Any, ...]:
-    """Solve problems together; by Newton's steps where there are pulls to start from."""
-    if pulls is None:
-        return jax.vmap(partial(_minimum, expected, n_pulls))(problems)
-    return jax.vmap(partial(_minimum, expected, n_pulls))(problems, jnp.asarray(pulls))
+    return jax.vmap(partial(_minimum, expected, newton, steps))(problems)
 
 
 def _minimum(
-    expected: Expected, n_pulls: int, problem: Problems, pulls: Array | None = None
+    expected: Expected, newton: bool, steps: ArrayLike, problem: Problems
 ) -> tuple[Array, ...]:
+    """Return a minimum by Gauss and Newton's steps, or by Newton's."""
     n_x = len(NAMES)
-    none = jnp.zeros(n_pulls)
+    pulls = jnp.asarray(problem.pulls, float)
+    none = jnp.zeros_like(pulls)
     free = jnp.concatenate([jnp.asarray(problem.free, float), none + 1.0])
     weight = free * jnp.concatenate([1.0 / jnp.asarray(problem.sd) ** 2, none + 1.0])
     center = jnp.concatenate([jnp.asarray(problem.center), none])
@@ -211,7 +218,7 @@ def _minimum(
         gradient = slope.T @ (1.0 - ratio) + weight * away
         hessian = (slope.T * (ratio / mu)) @ slope + jnp.diag(weight)
         scale = jnp.diag(hessian)
-        if pulls is not None:
+        if newton:
             hessian += free[:, None] * free * _bent(expected, counts, v, 1.0 - ratio)
         return chi2 + jnp.sum(weight * away**2), gradient, hessian, scale
 
@@ -240,14 +247,14 @@ def _minimum(
         return _State(v, chi2, gradient, hessian, scale, damping, predicted, steps)
 
     def unfinished(state: _State) -> Array:
-        return (state.steps < _STEPS) & (state.damping < _STUCK) & ~arrived(state)
+        return (state.steps < steps) & (state.damping < _STUCK) & ~arrived(state)
 
     def arrived(state: _State) -> Array:
         # A step that is damped away predicts a small fall wherever it is
         small = state.predicted <= _CONVERGED * (state.chi2 + 0.01)
         return small & (state.damping < _DAMPED)
 
-    v = jnp.concatenate([jnp.asarray(problem.start), none if pulls is None else pulls])
+    v = jnp.concatenate([jnp.asarray(problem.start), pulls])
     begin = _State(
         v, *terms(v), jnp.asarray(_DAMPING), jnp.asarray(jnp.inf), jnp.asarray(0, jnp.int32)
     )

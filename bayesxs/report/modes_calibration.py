@@ -10,6 +10,7 @@ from bayesxs.types import Json
 
 # Beyond which a standard normal number is called out: one of 370
 _LIMIT: Final = 3.0
+_WHOLE: Final = 1e-6  # difference of numbers of standard deviations that are the same
 _EVENTS: Final = {"ordering": "normal ordering", "octant": "upper octant"}
 
 
@@ -60,10 +61,14 @@ def statistic_verdict(found: Mapping[str, Json]) -> str:
     text = []
     for phase, entry in found.items():
         parts = [
-            f"{row['critical']:.2f} for {row['sigma']:g} σ (Wilks {row['wilks']:g})"
+            f"{row['critical']:.2f} for {row['sigma']:.0f} σ (Wilks {row['wilks']:.0f})"
             for row in entry["critical"]
+            if abs(row["sigma"] - round(row["sigma"])) < _WHOLE
         ]
-        text.append(f"At dCP = {_phase(phase)} the critical value of Δχ² is {listed(parts)}.")
+        text.append(
+            f"At dCP = {_phase(phase)} the critical value of Δχ² is {listed(parts)}; "
+            f"p = {entry['p_value']:.2g} that Δχ² follows χ² of one degree of freedom."
+        )
     return " ".join(text)
 
 
@@ -71,10 +76,10 @@ def statistic_table(found: Mapping[str, Json]) -> Table:
     """Return critical values, and how often the statistic is above Wilks' ones."""
     rows = [
         Row(
-            f"{_phase(phase)}, {row['sigma']:g} σ",
+            f"{_phase(phase)}, {100.0 * row['level']:.4g} %",
             (
                 f"{row['critical']:.2f} ({row['low']:.2f} to {row['high']:.2f})",
-                number(row["wilks"], "{:g}"),
+                number(row["wilks"], "{:.2f}"),
                 f"{100.0 * row['above_wilks']:.1f} ± {100.0 * row['above_error']:.1f}",
                 f"{100.0 * (1.0 - row['level']):.2f}",
             ),

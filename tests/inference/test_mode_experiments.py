@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
+from bayesxs.inference.asimov import DCP, THETA23, minimise
 from bayesxs.inference.cp_statistic import CONSERVED, StatisticExperiment, cp_statistics
 from bayesxs.inference.mode_experiments import CalibrationExperiment, ModeExperiment
-from bayesxs.inference.mode_starts import with_counts
+from bayesxs.inference.mode_starts import fit_problems, with_counts
 from bayesxs.inference.modes import MODES
 from bayesxs.inference.sampling import SamplerSettings
 from support.mode_grid import TRUTH, alive, grid
@@ -80,3 +81,29 @@ def test_the_statistic_is_the_fall_of_chi2_of_a_free_phase(experiment: ModeExper
     q, phases = cp_statistics(experiment.posterior, np.stack([calm, 20.0 * loud]))
     assert q[0] < 0.01
     assert q[1] > 1.0 and abs(phases[0]) < 0.1
+
+
+@pytest.mark.parametrize("exposure", [1.0, 20.0])
+def test_minima_on_both_sides_of_maximal_violation_are_found(
+    experiment: ModeExperiment, exposure: float
+) -> None:
+    """The statistic is that of a scan over dcp, from other angles, in all orderings and octants."""
+    own = experiment.posterior.likelihood
+    folded = tuple(exposure * t for t in own.rates.folded)
+    rates = replace(own.rates, events=exposure * own.rates.events, folded=folded)
+    posterior = replace(experiment.posterior, likelihood=replace(own, rates=rates))
+    many = replace(experiment, posterior=posterior, batch=4)
+    counts = many.data(0, many.truths_at(0, np.pi))
+    q, phases = cp_statistics(posterior, counts)
+    scan = np.linspace(-np.pi, np.pi, 24, endpoint=False)
+    rows = fit_problems(posterior, counts, tuple(scan))
+    start, free = np.array(rows.start), np.array(rows.free)
+    start[:, THETA23] += np.tile([-0.03, 0.03], len(start) // 2)
+    free[:, DCP] = False
+    fits = minimise(posterior.likelihood.fitted, 0, rows._replace(start=start, free=free), steps=30)
+    chi2 = fits.chi2.reshape(len(counts), -1, len(scan)).min(axis=1)
+    lowest = chi2[:, [0, 12]].min(axis=1) - chi2.min(axis=1)
+    # Between phases of the scan, 0.13 from the nearest one, chi2 falls by less than (0.13 / 0.25)^2
+    assert np.all((q > lowest - 1e-3) & (q < lowest + 0.3))
+    away = np.abs((phases - scan[np.argmin(chi2, axis=1)] + np.pi) % (2.0 * np.pi) - np.pi)
+    assert np.all(away < 0.27)

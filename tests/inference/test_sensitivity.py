@@ -116,6 +116,9 @@ def test_minima_are_those_of_another_minimiser() -> None:
     np.testing.assert_allclose(found.chi2[0], other.fun, rtol=1e-5)
     np.testing.assert_allclose(found.pulls[0], other.x[7:], atol=1e-3)
     assert found.x[0, DCP] == pi  # what is not free stays
+    # Fits go on from where others ended, pulls included
+    ended = Problems(counts, truth, sd, found.x, free[None], found.pulls)
+    np.testing.assert_allclose(minimise(expected, 2, ended, steps=0).chi2, found.chi2, rtol=1e-12)
 
 
 def test_a_bad_fit_ends_at_its_minimum() -> None:
