@@ -35,6 +35,7 @@ class Purpose(IntEnum):
     RESAMPLING = 15  # pseudo-experiment: bootstrap
     RANKS = 16  # ties of ranks
     SPLIT = 17  # division of a generator's events between the detectors
+    EVIDENCE = 18  # proposals of evidences at fixed phases
 
 
 def derive(seed: int | Array, purpose: Purpose, *numbers: int) -> Array:

@@ -135,7 +135,7 @@ def weighed(posterior: ModePosterior, draws: Draws, key: Array) -> ModeDraws:
 
         def density(z: Float, dcp: Float, mode: Mode = mode) -> Float:
             arrays = jnp.asarray(z), jnp.asarray(dcp)
-            return np.asarray(_log_densities(posterior, Mode(*map(jnp.asarray, mode)), *arrays))
+            return np.asarray(log_densities(posterior, Mode(*map(jnp.asarray, mode)), *arrays))
 
         own, rng = (z[number], dcp[number]), np.random.default_rng(seed)
         curvature = None
@@ -151,7 +151,9 @@ def weighed(posterior: ModePosterior, draws: Draws, key: Array) -> ModeDraws:
 
 
 @jax.jit
-def _log_densities(posterior: ModePosterior, mode: Mode, z: Array, dcp: Array) -> Array:
+def log_densities(posterior: ModePosterior, mode: Mode, z: Array, dcp: Array) -> Array:
+    """Return log of likelihood times prior density of points of a mode, (n, d) and (n,)."""
+
     def one(pair: tuple[Array, Array]) -> Array:
         return posterior.log_density(mode, *pair)
 

@@ -58,6 +58,7 @@ def mode_starts(
     modes: Sequence[Mode] = MODES,
     counts: ArrayLike | None = None,
     phases: Sequence[float] = PHASES,
+    fixed: bool = False,
 ) -> Starts:
     """Return the points of highest posterior density of each mode.
 
@@ -69,11 +70,16 @@ def mode_starts(
         modes: orderings and octants.
         counts: data sets in place of the likelihood's own, (data sets, bins).
         phases: of dcp, from which fits start.
+        fixed: whether dcp stays where it starts.
     """
     likelihood = posterior.likelihood
     data = np.atleast_2d(np.asarray(likelihood.counts if counts is None else counts, float))
     many = len(data)
     problems = fit_problems(posterior, data, phases, modes)
+    if fixed:
+        problems = problems._replace(
+            free=np.asarray(problems.free) & (np.arange(len(NAMES)) != DCP)
+        )
     fits = minimise(likelihood.fitted, len(likelihood.nuisances), problems)
     shape = many, len(modes), len(phases)
     ordering = np.array([mode.ordering for mode in modes])[:, None]
@@ -90,7 +96,7 @@ def mode_starts(
         begin = posterior.place(modes[m], values)
         begin[len(posterior.names) :] = pulls[i, m]
         points[i, m], heights[i, m] = _climbed(
-            posterior, modes[m], data[i], np.append(begin, x[i, m, DCP])
+            posterior, modes[m], data[i], np.append(begin, x[i, m, DCP]), fixed
         )
     return Starts(points[..., :-1], wrapped(points[..., -1]), heights)
 
@@ -154,14 +160,16 @@ def curvature_near(posterior: ModePosterior, mode: Mode, z: Float, dcp: float) -
 
 
 def _climbed(
-    posterior: ModePosterior, mode: Mode, counts: Float, begin: Float
+    posterior: ModePosterior, mode: Mode, counts: Float, begin: Float, fixed: bool = False
 ) -> tuple[Float, float]:
-    """Return the point of highest density near another one, and its log density."""
+    """Return the point of highest density near another one, with its dcp if fixed, and its log."""
     arrays = Mode(*map(jnp.asarray, mode)), jnp.asarray(counts)
 
     def descent(v: Float) -> tuple[float, Float]:
         value, slope = _height(posterior, *arrays, jnp.asarray(v))
-        return -float(value), -np.asarray(slope)
+        downhill = -np.array(slope)
+        downhill[-1] *= not fixed
+        return -float(value), downhill
 
     found = minimize(descent, begin, jac=True, method="BFGS", options={"gtol": _SLOPE})
     return (

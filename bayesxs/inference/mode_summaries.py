@@ -18,6 +18,7 @@ from scipy.special import logsumexp
 from bayesxs.inference.circle import TURN
 from bayesxs.inference.counted import CountedLikelihood
 from bayesxs.inference.evidence import Evidence
+from bayesxs.inference.fixed_phase import phase_factor
 from bayesxs.inference.mode_sampling import ModeDraws
 from bayesxs.inference.modes import Mode, ModePosterior
 from bayesxs.inference.reweighting import Reweighted, flat_in_sine, kish
@@ -32,8 +33,6 @@ GRID: Final = 360  # phases, a multiple of two: 0 and pi are among them
 # counts few more: the likelihood elsewhere follows by Fourier interpolation
 _EVALUATED: Final = 72
 _DRAWS: Final = 200  # of each mode, whose conditional densities are averaged
-# Error of the logarithm of a mean of 200 draws above which fewer than about 40 of them make it up
-_UNKNOWN: Final = 0.15
 _PERCENTS: Final = (68, 95)
 
 
@@ -45,13 +44,12 @@ def phase_density(posterior: ModePosterior, draws: ModeDraws) -> xr.Dataset:
 
     Returns:
         Over mode and dcp (rad, from -pi): density of each mode and error, its Monte Carlo error;
-        total, over dcp, and total_error; log_total, of any size, and log_total_error.
+        total, over dcp, and total_error.
     """
     dcp = np.linspace(-np.pi, np.pi, GRID, endpoint=False)
     evaluated = jnp.linspace(-np.pi, np.pi, _EVALUATED, endpoint=False)
     density, error = [], []
-    logs = np.empty((2, len(draws.modes), GRID))
-    for number, (mode, z) in enumerate(zip(draws.modes, draws.z, strict=True)):
+    for mode, z in zip(draws.modes, draws.z, strict=True):
         flat = z.reshape(-1, z.shape[-1])
         step = max(1, len(flat) // _DRAWS)
         own = Mode(*map(jnp.asarray, mode))
@@ -61,32 +59,18 @@ def phase_density(posterior: ModePosterior, draws: ModeDraws) -> xr.Dataset:
         p /= p.sum(axis=1, keepdims=True) * TURN / GRID
         density.append(p.mean(axis=0))
         error.append(p.std(axis=0) / np.sqrt(len(p)))
-        whole = logsumexp(log, axis=1, keepdims=True) + np.log(TURN / GRID)
-        logs[:, number] = _log_mean(log - whole)
     weights = draws.probabilities
     total = weights @ np.array(density)
     total_error = np.sqrt(weights**2 @ np.array(error) ** 2)
-    parts = logs[0] + (draws.log_weights - logsumexp(draws.log_weights))[:, None]
-    log_total = logsumexp(parts, axis=0)
-    log_error = np.sqrt(np.sum((np.exp(parts - log_total) * logs[1]) ** 2, axis=0))
     return xr.Dataset(
         {
             "density": (("mode", "dcp"), np.array(density)),
             "error": (("mode", "dcp"), np.array(error)),
             "total": ("dcp", total),
             "total_error": ("dcp", total_error),
-            "log_total": ("dcp", log_total),
-            "log_total_error": ("dcp", log_error),
         },
         {"dcp": dcp, "mode": [mode.name for mode in draws.modes]},
     )
-
-
-def _log_mean(log: Float) -> Float:
-    """Return log of the mean of exponentials over draws, and its Monte Carlo error, (2, n)."""
-    shares = np.exp(log - log.max(axis=0))
-    mean = shares.mean(axis=0)
-    return np.stack([np.log(mean) + log.max(axis=0), shares.std(axis=0) / mean / np.sqrt(len(log))])
 
 
 @jax.jit
@@ -97,21 +81,6 @@ def _around(posterior: ModePosterior, mode: Mode, z: Array, dcp: Array) -> Array
         return jax.vmap(lambda phase: posterior.log_likelihood(mode, z, phase))(dcp)
 
     return jax.lax.map(one, z)
-
-
-def savage_dickey(phases: xr.Dataset, dcp: float) -> Evidence | None:
-    """Return log of the Bayes factor for a value of dcp over its uniform prior, and its error.
-
-    The ratio of posterior and prior density at the value (Dickey 1971, Ann. Math. Stat. 42, 204).
-    None where few draws make up the density: their scatter says nothing of its error.
-
-    Args:
-        phases: from `phase_density`.
-        dcp: one of its phases.
-    """
-    place = int(np.argmin(np.abs((phases["dcp"].values - dcp + np.pi) % TURN - np.pi)))
-    log, error = (float(phases[name][place]) for name in ("log_total", "log_total_error"))
-    return Evidence(log + float(np.log(TURN)), error) if error < _UNKNOWN else None
 
 
 def weighted_interval(values: Float, weights: Float, mass: float) -> list[float]:
@@ -126,7 +95,7 @@ def weighted_interval(values: Float, weights: Float, mass: float) -> list[float]
 
 
 def summarise_modes(
-    posterior: ModePosterior, draws: ModeDraws, tree: xr.DataTree, phases: xr.Dataset
+    posterior: ModePosterior, draws: ModeDraws, tree: xr.DataTree, rng: np.random.Generator
 ) -> dict[str, Any]:
     """Return probabilities, Bayes factors, intervals and diagnostics as plain numbers.
 
@@ -134,7 +103,7 @@ def summarise_modes(
         posterior: what was sampled.
         draws: of the modes.
         tree: from `mixed_tree`.
-        phases: from `phase_density`.
+        rng: of the evidences at dcp = 0 and pi.
     """
     chosen = tree["posterior"].to_dataset()
     jarlskog, dcp = chosen["jarlskog"].values.ravel(), chosen["dcp"].values.ravel()
@@ -148,8 +117,8 @@ def summarise_modes(
                 if len({mode.upper for mode in draws.modes}) > 1
                 else {}
             ),
-            "dcp_0": _pair(savage_dickey(phases, 0.0)),
-            "dcp_pi": _pair(savage_dickey(phases, np.pi)),
+            "dcp_0": _pair(phase_factor(posterior, draws, 0.0, rng)),
+            "dcp_pi": _pair(phase_factor(posterior, draws, np.pi, rng)),
         },
         "jarlskog": {
             "flat_in_dcp": _intervals(jarlskog, even) | {"ess": float(len(dcp))},

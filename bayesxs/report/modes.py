@@ -171,7 +171,7 @@ _MEND: Final = (
 def _factor(found: Json) -> tuple[str, str]:
     """Return the logarithm of a Bayes factor with its error, and the factor."""
     if found["value"] is None:
-        return "not found: few draws are near", ""
+        return "not found: the error of its evidence is unknown", ""
     return f"{found['value']:.2f} ± {found['error']:.2f}", exponential(found["value"])
 
 
@@ -226,7 +226,7 @@ def _tables(summary: Json) -> list[Table]:
     columns = ("", "log Bayes factor", "Bayes factor")
     return [
         Table(("", "probability", "log evidence", "divergences", "ESS", "R-hat"), modes, _MODES),
-        Table(columns, factors, "By bridge sampling, and the ratio of Savage and Dickey."),
+        Table(columns, factors, _FACTORS),
         Table(("", "mean", "sd", "68 %", "95 %"), parameters, _REGIONS),
         Table(("Jarlskog invariant [10⁻²]", "mean", "68 %", "95 %", "ESS"), jarlskog, _JARLSKOG),
         Table(_OTHER_COLUMNS, others, "Draws of all modes with new weights."),
@@ -264,6 +264,10 @@ _BUDGET: Final = (
     "in parentheses what the group adds, in quadrature."
 )
 _MODES: Final = "The least effective number of draws, and the largest R-hat, of every number."
+_FACTORS: Final = (
+    "By bridge sampling; of δ_CP = 0 and π the evidence at that phase, by importance sampling, "
+    "over the one with a free phase."
+)
 _REGIONS: Final = "Highest-density regions over both orderings and octants."
 _INTERVALS: Final = ("interval68", "interval95")
 _JARLSKOG: Final = "s₁₂c₁₂ s₂₃c₂₃ s₁₃c₁₃² sin δ_CP; ESS: effective number of draws under the prior."

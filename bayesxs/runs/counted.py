@@ -169,7 +169,8 @@ def _results(
     tree = mixed_tree(modes, rng)
     truth = posterior.likelihood.parameters
     phases = phase_density(posterior, draws)
-    summary = summarise_modes(posterior, draws, tree, phases)
+    proposals = generator(derive(card.seed, Purpose.EVIDENCE))
+    summary = summarise_modes(posterior, draws, tree, proposals)
     others: dict[str, dict[str, OtherPrior]] = {"flat_in_sin_dcp": {"dcp": flat_in_sine}}
     if isinstance(posterior.priors.get("s2_13"), Flat):
         others["with_reactor"] = {"sin2_theta13": reactor_prior(truth)}

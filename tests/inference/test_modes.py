@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import product
+
 import dynesty
 import jax
 import jax.numpy as jnp
@@ -11,8 +14,10 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from bayesxs.inference.evidence import Curvature, Proposal, bridge
+from bayesxs.inference.fixed_phase import evidence_at, phase_factor
 from bayesxs.inference.mode_sampling import ModeDraws, sample_modes
 from bayesxs.inference.mode_starts import mode_starts, with_counts
+from bayesxs.inference.mode_summaries import phase_density
 from bayesxs.inference.mode_trees import mixed_tree, mode_tree
 from bayesxs.inference.modes import MODES, Mode, ModePosterior, mode_posterior
 from bayesxs.inference.priors import Flat, Gaussian
@@ -83,6 +88,55 @@ def test_bayes_factor_is_that_of_a_nested_sampler(
     assert ours.error < 0.1
     # Fixed seeds; four standard errors: false alarm 6e-5
     assert ours.log == pytest.approx(found[0][0] - found[1][0], abs=4.0 * error)
+
+
+def quadrature(posterior: ModePosterior, mode: Mode, dcp: float) -> float:
+    """Return log of the integral of likelihood times prior over z, by Gauss and Legendre."""
+
+    def height(z: jax.Array) -> jax.Array:
+        prior = -0.5 * jnp.sum(z**2) - 0.5 * len(z) * jnp.log(2.0 * jnp.pi)
+        return posterior.log_likelihood(mode, z, jnp.asarray(dcp)) + prior
+
+    top = jnp.asarray(mode_starts(posterior, (mode,), phases=(dcp,), fixed=True).z[0, 0])
+    # A box about it in which the density is round, as the prior is where that is narrower
+    sizes, axes = np.linalg.eigh(-np.asarray(jax.jit(jax.hessian(height))(top)))
+    root = axes / np.sqrt(np.maximum(sizes, 1.0))
+    nodes, weights = np.polynomial.legendre.leggauss(20)
+    at = np.array(list(product(6.5 * nodes, repeat=3))) @ root.T + np.asarray(top)
+    logs = jax.jit(lambda z: jax.lax.map(height, z, batch_size=500))(jnp.asarray(at))
+    volume = np.log([np.prod(w) for w in product(6.5 * weights, repeat=3)])
+    return float(logsumexp(np.asarray(logs) + volume) + np.linalg.slogdet(root)[1])
+
+
+@pytest.mark.parametrize(("exposure", "mode"), [(1.0, 0), (1.0, 3), (20.0, 0)])
+def test_the_evidence_of_a_phase_is_that_of_a_quadrature(
+    posterior: ModePosterior, exposure: float, mode: int
+) -> None:
+    own = posterior.likelihood
+    rates = replace(own.rates, events=exposure * own.rates.events)
+    rates = replace(rates, folded=tuple(exposure * t for t in own.rates.folded))
+    counts = exposure * own.counts
+    far = replace(posterior, likelihood=replace(own, rates=rates).with_counts(counts))
+    found = evidence_at(far, MODES[mode], np.pi, np.random.default_rng(4))
+    assert found.error < 0.05 and found.tail < 0.7
+    # Fixed seed; four standard errors
+    wanted = quadrature(far, MODES[mode], np.pi)
+    assert found.log == pytest.approx(wanted, abs=4.0 * found.error + 0.002)
+
+
+def test_factors_of_phases_are_those_of_the_draws(
+    posterior: ModePosterior, draws: ModeDraws
+) -> None:
+    phases = phase_density(posterior, draws)
+    for dcp in (0.0, -np.pi):
+        found = phase_factor(posterior, draws, dcp, np.random.default_rng(5))
+        assert found is not None
+        there = phases.sel(dcp=dcp, method="nearest")
+        density, error = float(there["total"]), float(there["total_error"])
+        away = found.log - np.log(2.0 * np.pi * density)
+        # Four standard errors; neighbors in a chain are alike, and count for half
+        assert abs(away) < 4.0 * np.hypot(found.error, np.sqrt(2.0) * error / density)
+        assert found.error < 0.1
 
 
 def test_draws_mix_with_the_probabilities(posterior: ModePosterior, draws: ModeDraws) -> None:
