@@ -83,14 +83,11 @@ def test_the_statistic_is_the_fall_of_chi2_of_a_free_phase(experiment: ModeExper
     assert q[1] > 1.0 and abs(phases[0]) < 0.1
 
 
-@pytest.mark.parametrize("exposure", [1.0, 20.0])
-def test_minima_on_both_sides_of_maximal_violation_are_found(
-    experiment: ModeExperiment, exposure: float
-) -> None:
+def test_minima_on_both_sides_of_maximal_violation_are_found(experiment: ModeExperiment) -> None:
     """The statistic is that of a scan over dcp, from other angles, in all orderings and octants."""
     own = experiment.posterior.likelihood
-    folded = tuple(exposure * t for t in own.rates.folded)
-    rates = replace(own.rates, events=exposure * own.rates.events, folded=folded)
+    folded = tuple(5.0 * t for t in own.rates.folded)
+    rates = replace(own.rates, events=5.0 * own.rates.events, folded=folded)
     posterior = replace(experiment.posterior, likelihood=replace(own, rates=rates))
     many = replace(experiment, posterior=posterior, batch=4)
     counts = many.data(0, many.truths_at(0, np.pi))
@@ -98,12 +95,16 @@ def test_minima_on_both_sides_of_maximal_violation_are_found(
     scan = np.linspace(-np.pi, np.pi, 24, endpoint=False)
     rows = fit_problems(posterior, counts, tuple(scan))
     start, free = np.array(rows.start), np.array(rows.free)
-    start[:, THETA23] += np.tile([-0.03, 0.03], len(start) // 2)
+    start[:, THETA23] = 0.25 * np.pi + 0.05 * np.sign(start[:, THETA23] - 0.25 * np.pi)
     free[:, DCP] = False
     fits = minimise(posterior.likelihood.fitted, 0, rows._replace(start=start, free=free), steps=30)
     chi2 = fits.chi2.reshape(len(counts), -1, len(scan)).min(axis=1)
-    lowest = chi2[:, [0, 12]].min(axis=1) - chi2.min(axis=1)
-    # Between phases of the scan, 0.13 from the nearest one, chi2 falls by less than (0.13 / 0.25)^2
-    assert np.all((q > lowest - 1e-3) & (q < lowest + 0.3))
-    away = np.abs((phases - scan[np.argmin(chi2, axis=1)] + np.pi) % (2.0 * np.pi) - np.pi)
-    assert np.all(away < 0.27)
+    # The lowest phase of the scan, and the parabola through it and its neighbors
+    best = np.argmin(chi2, axis=1)
+    left, low, right = (chi2[np.arange(len(counts)), (best + n) % len(scan)] for n in (-1, 0, 1))
+    bend = left + right - 2.0 * low
+    lowest = low - (left - right) ** 2 / (8.0 * bend)
+    place = scan[best] + 0.5 * (left - right) / bend * (scan[1] - scan[0])
+    np.testing.assert_allclose(q, chi2[:, [0, 12]].min(axis=1) - lowest, atol=0.15)
+    away = np.abs((phases - place + np.pi) % (2.0 * np.pi) - np.pi)
+    assert np.all(away < 0.1)
