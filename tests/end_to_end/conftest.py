@@ -54,6 +54,30 @@ predictive_draws = 10
 """
 
 
+# Campaigns that several files look at. As many draws as steps of warm-up, and as many
+# pseudo-experiments in a batch: one compiled program does for all
+CAMPAIGNS = {
+    "sbc": """
+[campaign]
+kind = "sbc"
+experiments = 14
+batch = 4
+warmup = 50
+draws = 50
+thin = 2
+""",
+    "sensitivity": """
+[campaign]
+kind = "sensitivity"
+experiments = 4
+batch = 4
+warmup = 50
+draws = 50
+exposures = [3.0, 30.0]
+""",
+}
+
+
 @dataclass(frozen=True)
 class Done:
     """How a command ended; the code is negative after a signal, as in `subprocess`."""
@@ -200,3 +224,31 @@ def finished(
         assert (done.code, done.stdout, done.stderr) == (0, "", "")
 
     return made_once("finished", make)
+
+
+@pytest.fixture(scope="session")
+def campaigns() -> dict[str, str]:
+    """The section `[campaign]` of each kind that `campaigned` makes."""
+    return CAMPAIGNS
+
+
+@pytest.fixture(scope="session")
+def campaigned(
+    bayesxs: Commands,
+    card: Path,
+    made_once: Callable[[str, Callable[[Path], None]], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], Path]:
+    """Return the folder of a finished campaign of the tiny card, a copy of one's own."""
+
+    def of(kind: str) -> Path:
+        def make(folder: Path) -> None:
+            plan = tmp_path_factory.mktemp("plan") / f"{kind}.toml"
+            plan.write_text(card.read_text() + CAMPAIGNS[kind])
+            # A second worker would compile the same programs
+            done = bayesxs("campaign", plan, "--out", folder, "--workers", 1, "--quiet")
+            assert (done.code, done.stdout, done.stderr) == (0, "", "")
+
+        return made_once(kind, make)
+
+    return of

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
-# Warm-up and draws where dozens of nuisances are sampled, up to six times over
+# Warm-up and draws where nuisances are sampled, up to six times over
 SHORT = """
 warmup = 20
 draws = 20
@@ -42,8 +43,9 @@ def one_core() -> Iterator[None]:
         os.sched_setaffinity(0, cores)
 
 
-# Smaller numbers that no card has
+# Smaller numbers that no card has. Of few modes of the cross section the posterior has short trees
 FEWER = {
+    "02_systematics": {r"\"laplace\"": r"\"laplace\", \"uncertainty.modes\": 3"},
     "04_own_model": {
         "gauss_newton_steps=20": "gauss_newton_steps=2",
         "num_warmup=500, num_samples=1000": "num_warmup=20, num_samples=20",
@@ -56,8 +58,21 @@ FEWER = {
         "num_warmup=200, num_samples=600": "num_warmup=20, num_samples=20",
         r"\"scan.dcp_values\": 13": r"\"scan.dcp_values\": 3",
     },
-    "03_calibration": {"[3.0, 10.0, 30.0, 100.0]": "[3.0, 30.0]"},
-    "05_generators": {"number = 200_000": "number = 12_000"},
+    "03_calibration": {
+        r"\"experiments\": 20, \"batch\": 10": r"\"experiments\": 14, \"batch\": 4",
+        r"\"thin\": 5": r"\"thin\": 2",
+        "[3.0, 10.0, 30.0, 100.0]": "[3.0, 30.0]",
+    },
+    "05_generators": {
+        "number = 200_000": "number = 12_000",
+        r"\"gaussian_process\"": r"\"gaussian_process\", \"uncertainty.modes\": 3",
+    },
+}
+
+
+# Finished campaigns that a notebook goes on with, by the folder in which it would make them
+CAMPAIGNS = {
+    "03_calibration": {"notebook-sbc": "sbc", "notebook-sensitivity": "sensitivity"},
 }
 
 
@@ -66,6 +81,7 @@ def test_a_notebook_runs(
     path: Path,
     card: Path,
     finished: Path,
+    campaigned: Callable[[str], Path],
     compiling: dict[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -81,6 +97,8 @@ def test_a_notebook_runs(
     for large, small in FEWER.get(path.stem, {}).items():
         assert large in text
         text = text.replace(large, small)
+    for name, kind in CAMPAIGNS.get(path.stem, {}).items():
+        shutil.copytree(campaigned(kind), tmp_path / "bayesxs-runs" / name)
     notebook = nbformat.reads(text, as_version=4)
     with one_core():
         NotebookClient(notebook, timeout=900, resources={"metadata": {"path": tmp_path}}).execute()
