@@ -29,8 +29,7 @@ from bayesxs.detector.count_modes import CountModes, positive, positive_slopes
 from bayesxs.detector.energy_scale import EnergyScale
 from bayesxs.physics.joint import probabilities_of_both
 from bayesxs.physics.oscillation import Baseline, OscillationParameters
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 # Oscillation parameters and density in g/cm^3 of a point in coordinates of any kind
 Point = Callable[[Array], tuple[OscillationParameters, ArrayLike]]
