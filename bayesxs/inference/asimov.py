@@ -28,8 +28,7 @@ from numpy.typing import NDArray
 from bayesxs.detector.rates import Rates
 from bayesxs.physics.oscillation import OscillationParameters
 from bayesxs.session import available_cores
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 # Expected counts of all bins from parameters, matter density in g/cm^3, and pulls: `Rates`, or
 # another callable that is a pytree, such as `jax.tree_util.Partial` of a function

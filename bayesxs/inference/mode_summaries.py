@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
-from numpy.typing import NDArray
 from scipy.signal import resample
 from scipy.special import logsumexp
 
@@ -24,8 +23,7 @@ from bayesxs.inference.modes import Mode, ModePosterior
 from bayesxs.inference.reweighting import Reweighted, flat_in_sine, kish
 from bayesxs.inference.summaries import summary_of
 from bayesxs.physics.oscillation import OscillationParameters
-
-Float = NDArray[np.float64]
+from bayesxs.types import Floats as Float
 
 GRID: Final = 360  # phases, a multiple of two: 0 and pi are among them
 # Phases at which likelihoods are evaluated. Probabilities hold the first and second harmonic of
