@@ -105,7 +105,7 @@ def card_of_samples(
         InputError: bad input, or a preset, which such cards do not have.
     """
     if preset is not None:
-        allowed = "none: a card of samples has every key of its own"
+        allowed = "none for a card of samples; --set sampler.draws=300 takes fewer draws"
         raise InputError.at("--preset", "preset", preset, allowed)
     from bayesxs.cards.counted import load_counted_card
     from bayesxs.cards.overrides import parse_overrides
