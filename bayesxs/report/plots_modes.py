@@ -167,14 +167,14 @@ def _percent(probability: float) -> str:
 
 
 def biprobability_figure(
-    curves: xr.Dataset, data: tuple[float, float], words: str = "data"
+    curves: xr.Dataset, data: tuple[float, float], called: str = "data"
 ) -> Figure:
     """Draw electron-like counts in both beam modes: data, and ellipses of dcp.
 
     Args:
         curves: over mode and dcp (rad, around the circle): neutrino and antineutrino, counts.
         data: counts of both.
-        words: what they are called.
+        called: what they are called.
     """
     with style():
         figure = Plate(figsize=(7.6, 5.4))
@@ -191,7 +191,7 @@ def biprobability_figure(
         for marker, (words, _) in _MARKED.items():
             ax.plot([], [], marker, color=GUIDE, mfc="white", ms=6, label=words)
         errors = np.sqrt(data)
-        ax.errorbar(*data, errors[1], errors[0], color=TRUTH, marker="o", ls="", label=words)
+        ax.errorbar(*data, errors[1], errors[0], color=TRUTH, marker="o", ls="", label=called)
         ax.set_xlabel(r"$\nu_e$-like events, neutrino mode")
         ax.set_ylabel(r"$\bar\nu_e$-like events, antineutrino mode")
         figure.legend(loc="outside right upper")

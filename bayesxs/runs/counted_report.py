@@ -19,6 +19,7 @@ from bayesxs.keys import Purpose, derive, generator
 from bayesxs.report.contour_tables import contour_columns, release
 from bayesxs.report.contours import PLANES, contours
 from bayesxs.report.modes import excluded, render_modes
+from bayesxs.report.numbers import region
 from bayesxs.report.plots_chains import energy_figure, rank_figure, trace_figure
 from bayesxs.report.plots_modes import (
     biprobability_figure,
@@ -215,10 +216,7 @@ def in_words(summary: Json) -> str:
     """Say the main results in one line."""
     normal = sum(m["probability"] for m in summary["modes"] if m["ordering"] == "normal")
     upper = sum(m["probability"] for m in summary["modes"] if m["octant"] == "upper")
-    low, high = np.degrees(summary["parameters"]["dcp"]["hdi68"])
-    found = (
-        f"normal ordering {normal:.3f}, upper octant {upper:.3f}, dCP {low:.0f} to {high:.0f} "
-        "degrees (68 %)"
-    )
+    phase = region(summary["parameters"]["dcp"], "hdi68", float(np.degrees(1.0)))
+    found = f"normal ordering {normal:.3f}, upper octant {upper:.3f}, dCP in degrees {phase} (68 %)"
     excludes = excluded(summary)
     return f"{found}. {excludes}" if excludes else found

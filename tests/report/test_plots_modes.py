@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 
-from bayesxs.report.plots_modes import nuisance_figure, spectra_figure
+from bayesxs.report.plots_modes import biprobability_figure, nuisance_figure, spectra_figure
 
 
 @pytest.mark.parametrize(("many", "columns"), [(1, 1), (30, 1), (31, 2), (63, 2)])
@@ -40,3 +41,14 @@ def test_expected_data_have_no_p_value(p: float | None, words: str) -> None:
     figure = spectra_figure({"nue_app": sample}, {"nue_app": p})
     assert ("$p$ = 0.25" in figure.axes[0].get_title()) == (p is not None)
     assert words in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_what_the_legend_calls_data_are_the_data() -> None:
+    dcp = np.linspace(-np.pi, np.pi, 4, endpoint=False)
+    circle = {"neutrino": np.cos(dcp), "antineutrino": np.sin(dcp)}
+    curves = xr.Dataset(
+        {kind: (("mode", "dcp"), row[None]) for kind, row in circle.items()},
+        {"mode": ["normal, upper"], "dcp": dcp},
+    )
+    figure = biprobability_figure(curves, (4.0, 9.0), "expected data")
+    assert figure.legends[0].get_texts()[-1].get_text() == "expected data"
