@@ -16,6 +16,7 @@ from bayesxs.detector.grid import NodeGrid, node_grid
 from bayesxs.learning.gaussian_process import (
     NUCLEI,
     PARTONS,
+    UNSEEN,
     Scales,
     first_scales,
     fit_process,
@@ -268,3 +269,11 @@ def test_the_evidence_finds_how_large_deviations_of_a_nucleus_are(ridges):
         data = LinearData(jnp.asarray(design), jnp.asarray(observed), np.eye(40))
         found = fit_process(data, ridges).scales
         assert abs(found.common + found.size - scales.common) < 0.5
+        # The rest is held exactly, and the deviations are those of the maximum, widened
+        assert found._replace(size=0.0, common=0.0) == NUCLEI._replace(common=0.0)
+        best, *beside = (
+            float(log_evidence(data, ridges, found._replace(common=common)))
+            - 0.5 * (common - NUCLEI.common) ** 2
+            for common in found.common - np.log(UNSEEN) + np.array([0.0, -0.03, 0.03])
+        )
+        assert best > max(beside)
