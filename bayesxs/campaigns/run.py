@@ -37,10 +37,10 @@ from bayesxs.report.calibration import render_campaign
 from bayesxs.report.style import to_png
 from bayesxs.runs.learned import begin, card_samples, refuse_changes, upstream
 from bayesxs.runs.pipeline import COMMANDS, Analysis, device
+from bayesxs.runs.records import read_campaign
 from bayesxs.session import prepare_jax
 from bayesxs.storage.atomic import (
     read_bytes,
-    read_json,
     read_text,
     write_bytes,
     write_json,
@@ -271,7 +271,9 @@ def campaign_figures(folder: RunFolder) -> Figures:
         card = load_card(config)
         assert card.campaign is not None
         kind = kind_of(Analysis(card, folder, Reporter(False)), card.campaign)
-    return kind.figures(read_dataset(folder.path / COLLECTED), read_json(folder.path / CAMPAIGN))
+    return kind.figures(
+        read_dataset(folder.path / COLLECTED), read_campaign(folder.path / CAMPAIGN)
+    )
 
 
 def write_campaign_page(folder: RunFolder) -> Path:
@@ -279,7 +281,7 @@ def write_campaign_page(folder: RunFolder) -> Path:
     place = folder.path / "figures"
     names = [n for n in entries(place) if n.startswith("campaign_") and n.endswith(".png")]
     page = render_campaign(
-        read_json(folder.path / CAMPAIGN),
+        read_campaign(folder.path / CAMPAIGN),
         folder.manifest,
         read_text(folder.path / CONFIG),
         {name.removesuffix(".png"): read_bytes(place / name) for name in names},

@@ -6,7 +6,7 @@ unit in brackets: the reference of cards is made of them.
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAliasType, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -61,4 +61,33 @@ class Section(BaseModel):
                 if key not in known:
                     hint = nearest(key, known) or f"; allowed: {', '.join(known)}"
                     raise conflict(str(key), show(data[key]), "unknown key" + hint)
+                if isinstance(data[key], dict):
+                    _refuse_other_types(key, data[key], cls.model_fields[key].annotation)
         return data
+
+
+def _refuse_other_types(name: str, table: dict[object, object], annotation: object) -> None:
+    """Refuse a key that only tables of another type, or kind, have: it is not unknown."""
+    members = _members(annotation)
+    for tag in ("type", "kind"):
+        fields = {
+            str(value): member.model_fields
+            for member in members
+            if tag in member.model_fields
+            for value in get_args(member.model_fields[tag].annotation)
+        }
+        own = fields.get(str(table.get(tag)))
+        for key in table if own is not None else ():
+            others = [f'"{value}"' for value, known in fields.items() if key in known]
+            if key not in (own or ()) and others:
+                allowed = f"only with {tag} = {' or '.join(others)}"
+                raise conflict(f"{name}.{key}", show(table[key]), allowed)
+
+
+def _members(annotation: object) -> list[type[Section]]:
+    """Return the sections of which one stands in a field."""
+    if isinstance(annotation, TypeAliasType):
+        return _members(annotation.__value__)
+    if isinstance(annotation, type):
+        return [annotation] if issubclass(annotation, Section) else []
+    return [member for part in get_args(annotation) for member in _members(part)]

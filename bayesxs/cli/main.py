@@ -211,13 +211,14 @@ def budget(
     """Tabulate what each systematic costs: statistics alone, each alone, all together."""
     wanted = ("train", "simulate", "budget")
     report = _start(card, preset, out, resume, overrides or [], quiet, wanted)
+    from bayesxs.runs.files import BUDGET
+    from bayesxs.runs.records import read_budget
     from bayesxs.runs.report import write_budget_page
-    from bayesxs.storage.atomic import read_json
     from bayesxs.storage.run_folder import RunFolder
 
     folder = RunFolder.view(report.parent)
     page = write_budget_page(folder)
-    print_table(budget_table(read_json(folder.path / "budget.json")))
+    print_table(budget_table(read_budget(folder.path / BUDGET)))
     if not quiet:
         typer.echo(f"report: {page}")
 

@@ -14,7 +14,8 @@ def budget_table(budget: Json) -> Table:
     """Lay a budget out for the terminal."""
     from rich.table import Table
 
-    from bayesxs.report.budget import PARAMETERS, TOTAL
+    from bayesxs.report.budget import PARAMETERS, TOTAL, entry_of
+    from bayesxs.report.numbers import number, signed
     from bayesxs.report.style import error_of
 
     rows = budget["rows"]
@@ -28,14 +29,13 @@ def budget_table(budget: Json) -> Table:
     for row in rows:
         cells = []
         for name, quantity in shown.items():
-            entry = row.get(name)
-            size = "sd" if row["name"] == TOTAL else "contribution"
-            cells += (
-                [f"{entry[size] * quantity.scale:.3g}", f"{entry['shift']:+.2f}"]
-                if entry
-                else ["", ""]
-            )
-        table.add_row(row["label"], *cells, str(row["divergences"]), f"{row['ess_bulk']:.0f}")
+            size = entry_of(row, name, "sd" if row["name"] == TOTAL else "contribution")
+            cells += [
+                number(None if size is None else size * quantity.scale, "{:.3g}"),
+                signed(entry_of(row, name, "shift"), "{:.2f}"),
+            ]
+        effective = number(row["ess_bulk"], "{:.0f}")
+        table.add_row(row["label"], *cells, str(row["divergences"]), effective)
     return table
 
 

@@ -128,8 +128,13 @@ class CountedLikelihood(WithNuisances):
         return self.split(self._expected(theta, eta, density)[1])
 
     def with_counts(self, counts: ArrayLike) -> CountedLikelihood:
-        """Return the likelihood of other counts, shape (bins,), such as those of a trace."""
+        """Return the likelihood of other counts, shape (bins,), such as those of a trace.
+
+        Raises:
+            InputError: counts of another number.
+        """
         data = jnp.asarray(counts, dtype=float)
+        _check_shape(data.shape, sum(self.sizes))
         return replace(self, counts=data, constant=jnp.sum(gammaln(data + 1.0)))
 
     def split(self, counts: ArrayLike) -> dict[str, Array]:
@@ -180,9 +185,7 @@ def counted_likelihood(
         raise ValueError(f"{len(nuisances)} nuisances for {rates.nuisances} of the rates")
     data = np.asarray(counts, float)
     bins = sum(sizes.values())
-    if data.shape != (bins,):
-        allowed = f"shape ({bins},), one for each analysed bin"
-        raise InputError.at("counted data", "counts", f"shape {data.shape}", allowed)
+    _check_shape(data.shape, bins)
     for place in np.flatnonzero(~(np.isfinite(data) & (data >= 0.0)))[:1]:
         raise InputError.at("counted data", f"bin {place}", data[place], "a count, 0 or above")
     return CountedLikelihood(
@@ -195,3 +198,9 @@ def counted_likelihood(
         tuple(sizes.values()),
         shape_only,
     )
+
+
+def _check_shape(shape: tuple[int, ...], bins: int) -> None:
+    if shape != (bins,):
+        allowed = f"shape ({bins},), one for each analysed bin"
+        raise InputError.at("counted data", "counts", f"shape {shape}", allowed)

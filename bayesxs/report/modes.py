@@ -172,7 +172,8 @@ def _factor(found: Json) -> tuple[str, str]:
     """Return the logarithm of a Bayes factor with its error, and the factor."""
     if found["value"] is None:
         return "not found: the error of its evidence is unknown", ""
-    return f"{found['value']:.2f} ± {found['error']:.2f}", exponential(found["value"])
+    error = number(found["error"], "{:.2f}")
+    return f"{found['value']:.2f} ± {error}", exponential(found["value"])
 
 
 def _tables(summary: Json) -> list[Table]:

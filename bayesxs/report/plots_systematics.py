@@ -45,12 +45,12 @@ SOURCE_NAMES: Final = {
 }
 
 _DASHES: Final[tuple[Dashes, ...]] = ("-", (0, (6, 1.6)), (0, (1.4, 1.2)), (0, (6, 1.5, 1.4, 1.5)))
-# How two steps look beside a joint model of near and far data
+# How two steps look beside a joint model of near and far data: grey is for what was known before
 _APART: Final[dict[str, Any]] = {
-    "color": GUIDE,
+    "color": TRUTH,
     "marker": "o",
-    "ms": 3.2,
-    "lw": 1.0,
+    "ms": 3.4,
+    "lw": 1.1,
     "mfc": "white",
 }
 _SEEN: Final = 0.995  # share of the events that the axes over lepton energy show
@@ -139,7 +139,8 @@ def pulls_figure(budget: Json) -> Figure:
         if any("two_steps_sd" in n for n in nuisances):
             words = "near and far data"
             shown.append(Line2D([], [], **_APART, label="far data alone"))
-        shown.append(Line2D([], [], color=TRUTH, marker="o", ms=4, lw=1.5, label=words))
+        color = group(groups[0][0]).color if len(groups) == 1 else TRUTH  # as drawn
+        shown.append(Line2D([], [], color=color, marker="o", ms=4, lw=1.5, label=words))
         # Four do not fit beside one another where there is no parameter
         figure.legend(handles=shown, loc="outside upper center", ncols=min(len(shown), 3))
     return figure

@@ -31,7 +31,8 @@ from bayesxs.report.plots_modes import (
     triangle_figure,
 )
 from bayesxs.report.style import to_png
-from bayesxs.storage.atomic import read_json, read_text, write_bytes, write_csv, write_text
+from bayesxs.runs.records import read_counted_summary
+from bayesxs.storage.atomic import read_text, write_bytes, write_csv, write_text
 from bayesxs.storage.inner import entries, present, remove
 from bayesxs.storage.manifest import package_version
 from bayesxs.storage.netcdf import read_dataset, read_tree
@@ -50,15 +51,7 @@ RELEASE: Final = "hepdata.zip"
 LAYOUT: Final = 2
 # Chains of modes as probable as this are shown
 _ALIVE: Final = 0.01
-# What figures and page take
-_KEYS: Final = (
-    *("modes", "log_bayes_factor", "jarlskog", "parameters", "nuisances", "p_values"),
-    "ess_bulk_least",
-)
-_MODE_KEYS: Final = (
-    *("ordering", "octant", "probability", "probability_error", "log_probability"),
-    *("log_evidence", "log_evidence_error", "divergences", "ess_bulk_least", "r_hat_largest"),
-)
+# What figures take
 _GROUPS: Final = {
     POSTERIOR: ("posterior", "observed_data", "posterior_predictive", "constant_data"),
     MODE_DRAWS: ("posterior", "sample_stats"),
@@ -79,14 +72,7 @@ def read_summary(folder: RunFolder) -> Json:
     Raises:
         InputError: no posterior is finished, or the file was changed or lacks something.
     """
-    path = folder.output(SUMMARY)
-    found = read_json(path)
-    _require(path, found, _KEYS)
-    modes = found["modes"] if isinstance(found["modes"], list) else [None]
-    for number, mode in enumerate(modes):
-        _require(path, mode, _MODE_KEYS, f"modes[{number}].")
-    _require(path, found["parameters"], ("dcp",), "parameters.")
-    return dict(found)
+    return read_counted_summary(folder.output(SUMMARY))
 
 
 def _read(folder: RunFolder, name: str) -> xr.DataTree:
@@ -156,6 +142,8 @@ def counted_figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figur
     summary, tree = read_summary(folder), _read(folder, POSTERIOR)
     modes, phases = _read(folder, MODE_DRAWS), read_dataset(folder.output(PHASES))
     constants = tree["constant_data"].dataset
+    samples = [str(n).removesuffix("_edges") for n in constants if str(n).endswith("_edges")]
+    _require(folder.output(SUMMARY), summary["p_values"], samples, "p_values.")
     true = {
         str(n).removeprefix("true_"): float(v)
         for n, v in constants.data_vars.items()
@@ -178,6 +166,7 @@ def counted_figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figur
             replicas(tree, name),
         )
         for name in summary["p_values"]
+        if name in samples
     }
     edges = constants[f"{next(iter(spectra))}_edges"]
     axis = edges.attrs.get("long_name", "reconstructed energy")  # older runs know no other

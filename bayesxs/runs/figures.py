@@ -38,7 +38,8 @@ from bayesxs.report.plots_systematics import (
 )
 from bayesxs.report.style import OF_EVENTS, QUANTITIES
 from bayesxs.runs.files import ASIMOV, BANDS, BUDGET, NEAR, TRAINING
-from bayesxs.storage.atomic import read_json, read_text
+from bayesxs.runs.records import joint_part, read_budget
+from bayesxs.storage.atomic import read_text
 from bayesxs.storage.inner import present
 from bayesxs.storage.netcdf import read_tree
 from bayesxs.storage.run_folder import CONFIG, RunFolder
@@ -60,7 +61,7 @@ def data_origin(folder: RunFolder) -> Origin:
 
 def budget_figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """List the figures of a run's budget of uncertainties."""
-    budget, bands = read_json(folder.path / BUDGET), read_tree(folder.path / BANDS)
+    budget, bands = read_budget(folder.path / BUDGET), read_tree(folder.path / BANDS)
     yield "budget", lambda: budget_figure(budget)
     yield "pulls", lambda: pulls_figure(budget)
     for name, own in by_sample(bands, "spectrum"):
@@ -169,7 +170,7 @@ def figures(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
 
 def _joint(folder: RunFolder) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """Yield the figure of flux nuisances in a joint model of near and far data, if it is one."""
-    joint = folder.note("posterior", "summary").get("joint")
+    joint = joint_part(folder)
     if joint:
         flux = [row for row in joint["nuisances"].values() if row["group"] == "flux"]
         yield "joint", lambda: pulls_figure({"nuisances": flux})

@@ -17,8 +17,9 @@ from bayesxs.runs.figures import (
     known_values,
 )
 from bayesxs.runs.files import BUDGET
+from bayesxs.runs.records import joint_part, read_budget
 from bayesxs.runs.results import write_summary
-from bayesxs.storage.atomic import read_json, read_text, write_bytes, write_text
+from bayesxs.storage.atomic import read_text, write_bytes, write_text
 from bayesxs.storage.inner import entries, remove
 from bayesxs.storage.netcdf import read_tree
 from bayesxs.storage.run_folder import CONFIG, RunFolder, Stage
@@ -45,17 +46,17 @@ def report_stage(folder: RunFolder, stage: Stage, reporter: Reporter, drawers: D
         images,
         name=folder.path.name,
         true_values=known_values(posterior),
-        budget=_budget(folder, summary),
+        budget=_budget(folder),
         origin=data_origin(folder),
     )
     write_text(stage.output("report.html"), page)
 
 
-def _budget(folder: RunFolder, summary: Json) -> Json | None:
+def _budget(folder: RunFolder) -> Json | None:
     """Return the budget of a run, with what a joint model of near and far says of its events."""
-    joint = summary.get("joint")
+    joint = joint_part(folder)
     if "budget" in folder.stages:
-        return {**read_json(folder.path / BUDGET), "joint": joint}
+        return {**read_budget(folder.path / BUDGET), "joint": joint}
     return {"nuisances": list(joint["nuisances"].values()), "joint": joint} if joint else None
 
 
@@ -65,7 +66,7 @@ def write_budget_page(folder: RunFolder) -> Path:
     for stem, image in images.items():
         write_bytes(folder.path / "figures" / f"{stem}.png", image)
     page = render_budget(
-        read_json(folder.path / BUDGET),
+        read_budget(folder.path / BUDGET),
         folder.manifest,
         read_text(folder.path / CONFIG),
         images,

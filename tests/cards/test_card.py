@@ -220,8 +220,22 @@ def test_import_does_not_start_jax() -> None:
             '[nature]\ntype = "nuclear"',
             'type = "nuclear": must be one of "quark_parton", "nucleus"',
         ),
-        ('[nature]\ntype = "nucleus"\nemc = true', "nature.emc = true: unknown key; allowed: type"),
-        ("[nature]\naxial_mass_GeV = 1.0", "nature.axial_mass_GeV = 1.0: unknown key; allowed: ty"),
+        (
+            '[nature]\ntype = "nucleus"\nemc = true',
+            'nature.emc = true: only with type = "quark_parton"',
+        ),
+        (
+            "[nature]\naxial_mass_GeV = 1.0",
+            'nature.axial_mass_GeV = 1.0: only with type = "nucleus"',
+        ),
+        (
+            '[uncertainty]\ntype = "laplace"\njoint = true',
+            'uncertainty.joint = true: only with type = "gaussian_process"',
+        ),
+        (
+            '[uncertainty]\ntype = "none"\nshare = 0.99',
+            'uncertainty.share = 0.99: only with type = "ensemble" or "gaussian_process" or ',
+        ),
         (
             '[nature]\ntype = "nucleus"\ntransition_GeV = [1.6, 1.3]',
             "nature.transition_GeV = [1.6, 1.3]: the first must be below the second",

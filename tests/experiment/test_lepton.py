@@ -17,6 +17,7 @@ GRID = bayesxs.Grid(2, 24, 24, 16, 16, (10, 8))
 SCHEDULE = bayesxs.Schedule(0, 1e-3, 0, gauss_newton_steps=12)
 SHARED = bayesxs.Training(bayesxs.Architecture(2, 8), SCHEDULE, share="helicity")
 MODES = ("neutrino", "antineutrino")
+SHARP = bayesxs.GaussianDetector(bayesxs.ResponseParameters(0.0, 0.05, 0.02))
 
 
 class Quarks:
@@ -156,6 +157,13 @@ def test_a_beam_that_does_not_run_has_no_samples(beams, samples) -> None:
         (lambda b: bayesxs.lepton_samples(b, "learned"), ["cross_section = learned", '"truth"']),
         (lambda b: bayesxs.lepton_samples(b, [1]), ["cross_section = 1", "2, one for each beam"]),
         (lambda b: bayesxs.learn_together([]), ["near = ()"]),
+        (lambda b: bayesxs.lepton_samples(b, "truth", nucleons=0), ["nucleons = 0", "above 0"]),
+        (lambda b: bayesxs.lepton_samples(b, "truth", nucleons=np.nan), ["nucleons = nan"]),
+        (lambda b: bayesxs.lepton_samples(b, "truth", splitting=-1.0), ["splitting = -1.0"]),
+        (
+            lambda b: bayesxs.lepton_samples(b, "truth", detectors={"muon": SHARP}),
+            ["detectors = muon", "mu, e"],
+        ),
         (
             lambda b: bayesxs.lepton_samples([bayesxs.Experiment(b[0].flux, Quarks())], "truth"),
             ["experiments[0].far_flux", "absolute"],

@@ -82,6 +82,15 @@ def test_counts_that_cannot_be(counts: np.ndarray, message: str) -> None:
         bayesxs.counted_likelihood(bayesxs.dune_samples(1.0), counts)
 
 
+def test_other_counts_are_of_the_same_bins(likelihood: CountedLikelihood) -> None:
+    for counts in (np.ones(263), np.ones((1, 264)), 1.0):
+        with pytest.raises(bayesxs.InputError, match=r"counts = shape \(.*\): shape \(264,\)"):
+            likelihood.with_counts(counts)
+    many = jnp.stack([likelihood.counts, likelihood.counts + 1.0])
+    found = jax.vmap(lambda n: likelihood.with_counts(n).log_prob({}))(many)
+    assert found[0] == pytest.approx(float(likelihood.log_prob({})), rel=1e-12)
+
+
 def test_unknown_names_are_refused(likelihood: CountedLikelihood) -> None:
     with pytest.raises(bayesxs.InputError, match="eta = nue: one of nue_sig"):
         likelihood.log_prob({}, {"nue": 1.0})

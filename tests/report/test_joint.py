@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from matplotlib.colors import to_rgb
 
 from bayesxs.report.budget import STATISTICS, TOTAL, TWO_STEPS, budget_tables
 from bayesxs.report.joint import joint_sentences
@@ -69,3 +70,10 @@ def test_the_figure_draws_all_three():
     means = [float(line.get_xdata()[0]) for line in left.lines if len(line.get_xdata()) == 1]
     assert -0.3 in means
     assert 0.1 in means
+    # What is drawn as data is not as pale as what was known before; the legend has its colors
+    lines = {float(line.get_xdata()[0]): line for line in left.lines if len(line.get_xdata()) == 1}
+    handles = dict(zip(words, figure.legends[0].legend_handles, strict=True))
+    for at, name in ((-0.3, "far data alone"), (0.1, "near and far data")):
+        color = lines[at].get_color()
+        assert color == handles[name].get_color()
+        assert max(to_rgb(color)) < 0.7

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +21,13 @@ from bayesxs.cli.main import app
 from bayesxs.inference.reweighting import flat_in_sine
 from bayesxs.inference.sampling import Piece
 from bayesxs.inputs.binned import read_counts
+from bayesxs.report.contour_tables import release
+from bayesxs.report.modes import render_modes
 from bayesxs.runs import counted
 from bayesxs.runs.chains import ChainPieces
+from bayesxs.runs.counted_report import in_words
+from bayesxs.runs.records import read_counted_summary
+from bayesxs.storage.netcdf import read_dataset
 
 CARD = {
     "seed": 4,
@@ -122,7 +128,8 @@ def test_the_report_is_written_anew_from_the_files(run: bayesxs.Inference) -> No
     [
         (lambda s: s.pop("p_values"), "p_values = (missing)"),
         (lambda s: s["modes"][1].pop("octant"), "modes[1].octant = (missing)"),
-        (lambda s: s.update(modes=3), "modes[0].ordering = (missing)"),
+        (lambda s: s.update(modes=3), "modes = 3"),
+        (lambda s: s["p_values"].pop("nue_app"), "p_values.nue_app = (missing)"),
         (lambda s: s["parameters"].pop("dcp"), "parameters.dcp = (missing)"),
     ],
 )
@@ -141,6 +148,29 @@ def test_a_folder_of_somebody_else_is_refused_in_one_line(
     outcome = CliRunner().invoke(app, ["report", str(folder)])
     assert outcome.exit_code == 2
     assert f"summary.json: {missing}: damaged, or of another version" in outcome.output
+
+
+@pytest.mark.parametrize("value", [None, "text"])
+def test_a_summary_that_lacks_something_is_refused_or_shown(
+    run: bayesxs.Inference, changed: Callable[..., Any], value: str | None, tmp_path: Path
+) -> None:
+    path, refused = tmp_path / "summary.json", 0
+    few = {n: run.summary[n][:1] for n in ("modes", "nuisances")}
+    content = run.summary | few | {"parameters": {"dcp": run.summary["parameters"]["dcp"]}}
+    phases = read_dataset(run.path / "phases.nc")
+    for key, other in changed(content, value):
+        path.write_text(json.dumps(other))
+        try:
+            found = read_counted_summary(path)
+        except bayesxs.InputError as error:
+            refused += 1
+            assert f"{path}: " in str(error)
+            assert f"{key} = " in str(error)
+        else:
+            assert in_words(found)
+            release([], found, phases)
+            render_modes(found, {}, "", {})
+    assert refused > 40
 
 
 def test_a_posterior_of_another_layout_is_made_anew(
