@@ -91,10 +91,9 @@ def lepton_samples(
             shared energies within 1e-9 of the events without oscillation; beyond, the error grows.
 
     Raises:
-        InputError: no far flux, a beam twice, no years, nucleons or splitting, an unknown lepton in
-            detectors, beams or bins that differ in energies or numbers, a generator's events as
-            nature, a cross section that is not there, or modes of the shapes of spectra alone
-            (`learn`).
+        InputError: no far flux, a beam twice, no years, nucleons or splitting, an unknown lepton,
+            beams or bins that differ in energies or numbers, a generator's events as nature, a
+            cross section that is not there, or modes of the shapes of spectra alone (`learn`).
 
     Example:
         >>> small = {"grid": exp.grid, "energy_range": exp.energy_range}
@@ -104,8 +103,7 @@ def lepton_samples(
         >>> sorted(likelihood.predict(bayesxs.NUFIT_6_0))
         ['nue_app', 'nuebar_app', 'numu_dis', 'numubar_dis']
     """
-    _check(experiments, cross_section)
-    _check_numbers(nucleons, splitting, detectors)
+    _check(experiments, cross_section, detectors, {"nucleons": nucleons, "splitting": splitting})
     configuration = embedded_dune(years, antineutrino_years)
     exposures = [configuration.exposure(_BEAMS[_beam(e)]) / nucleons for e in experiments]
     running = [number for number, exposure in enumerate(exposures) if exposure > 0.0]
@@ -192,8 +190,19 @@ def _beam(experiment: Experiment) -> str:
     return experiment.samples[0].beam
 
 
-def _check(experiments: Sequence[Experiment], cross_section: Chosen) -> None:
+def _check(
+    experiments: Sequence[Experiment],
+    cross_section: Chosen,
+    detectors: Mapping[Flavor, GaussianDetector],
+    positive: Mapping[str, float],
+) -> None:
     """Check that beams go together, and that their cross sections are there.
+
+    Args:
+        experiments: of one beam each.
+        cross_section: of all.
+        detectors: by lepton.
+        positive: numbers by their argument.
 
     Raises:
         InputError: they do not, or are not.
@@ -202,6 +211,12 @@ def _check(experiments: Sequence[Experiment], cross_section: Chosen) -> None:
     def fault(argument: str, value: object, allowed: str) -> InputError:
         return InputError.at("lepton_samples", argument, value, allowed)
 
+    for name, value in positive.items():
+        if not 0.0 < value < np.inf:
+            raise fault(name, value, "above 0, finite")
+    for lepton in detectors:
+        if lepton not in LEPTONS:
+            raise fault("detectors", lepton, f"by {', '.join(LEPTONS)}")
     beams = [sample.beam for e in experiments for sample in e.samples[:1]]
     if not beams or len(set(beams)) < len(beams):
         raise fault("experiments", ", ".join(beams) or "()", "one of each beam, at least one")
@@ -235,22 +250,6 @@ def _check(experiments: Sequence[Experiment], cross_section: Chosen) -> None:
             raise fault(f"{where}.grid.far_bins", experiment.grid.far_bins, allowed)
         if not isinstance(cross_section, str):
             _check_learned(experiment, cross_section[number], f"cross_section[{number}]")
-
-
-def _check_numbers(
-    nucleons: float, splitting: float, detectors: Mapping[Flavor, GaussianDetector]
-) -> None:
-    """Check what does not depend on the beams.
-
-    Raises:
-        InputError: naming the argument.
-    """
-    for name, value, most in (("nucleons", nucleons, 1e3), ("splitting", splitting, 1.0)):
-        if not 0.0 < value <= most:
-            raise InputError.at("lepton_samples", name, value, f"above 0, at most {most:g}")
-    for lepton in detectors:
-        if lepton not in LEPTONS:
-            raise InputError.at("lepton_samples", "detectors", lepton, f"by {', '.join(LEPTONS)}")
 
 
 def _check_learned(experiment: Experiment, learned: LearnedCrossSection, where: str) -> None:

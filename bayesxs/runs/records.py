@@ -281,7 +281,16 @@ def read_campaign(path: Path) -> Json:
     Raises:
         InputError: the file cannot be read, or lacks something.
     """
-    return _checked(_CAMPAIGN, path, read_json(path))
+    found = _checked(_CAMPAIGN, path, read_json(path))
+    widths = found.get("widths") or {}
+    for key in ("exposures", "events") if widths else ():
+        if key not in found:
+            raise _damaged(path, key, MISSING)
+    for name, own in widths.items():
+        for key in ("exposures", "events"):
+            if len(found[key]) != len(own["width"]):
+                raise _damaged(path, f"widths.{name}.width", f"{len(own['width'])} numbers")
+    return found
 
 
 def joint_part(folder: RunFolder) -> Json | None:

@@ -127,6 +127,13 @@ def test_a_note_on_a_joint_model_that_lacks_something_is_refused(
         assert joint_part(folder) is None
 
 
+def test_widths_belong_to_exposures(tmp_path: Path) -> None:
+    path = tmp_path / "campaign.json"
+    path.write_text(json.dumps(CAMPAIGN | {"exposures": [10.0]}))
+    with pytest.raises(InputError, match=r"widths\.dm31\.width = 2 numbers: damaged"):
+        read_campaign(path)
+
+
 @pytest.mark.parametrize("content", [[], 3, None])
 def test_content_that_is_no_table_is_refused(content: object, tmp_path: Path) -> None:
     path = tmp_path / "budget.json"
