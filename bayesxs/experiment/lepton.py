@@ -113,6 +113,17 @@ def lepton_samples(
         cross_section = [cross_section[number] for number in running]
     experiments = [experiments[number] for number in running]
     exposures = [exposures[number] for number in running]
+    return _seen(experiments, cross_section, exposures, detectors, splitting)
+
+
+def _seen(
+    experiments: Sequence[Experiment],
+    cross_section: Chosen,
+    exposures: Sequence[float],
+    detectors: Mapping[Flavor, GaussianDetector],
+    splitting: float,
+) -> LeptonSamples:
+    """Return samples at few energies, with those of nature and the modes of what was learned."""
     nature, _ = _folded(experiments, "truth", exposures, detectors)
     nature = with_few_energies(nature, splitting)
     if cross_section == "truth":
