@@ -55,11 +55,7 @@ def card_samples(card: CountedCard, opened: RunFolder, reporter: Reporter) -> Co
     own = learned_configuration(card)
     if own is None:
         return build_samples(card)
-    beams = build_beams(card, own)
-    near = build_near(card, own, beams)
-    begin(card, opened)
-    learned = _learned(card, own, near, opened, reporter)
-    return samples_of_beams(card, own, beams, learned)
+    return samples_of_beams(card, own, *_beams(card, own, opened, reporter))
 
 
 def begin(card: CountedCard, opened: RunFolder) -> None:
@@ -82,12 +78,13 @@ def train_counted(
     Raises:
         InputError: bad input, or a card that learns nothing.
     """
-    if learned_configuration(card) is None:
+    own = learned_configuration(card)
+    if own is None:
         allowed = 'with type = "lepton" and cross_section = "learned": nothing else is trained'
         raise InputError.at("train", "configuration.type", str(card.configuration.type), allowed)
     with RunFolder.create(folder, resume=resume) as opened:
         refuse_changes(card, opened)
-        card_samples(card, opened, Reporter(progress))
+        _beams(card, own, opened, Reporter(progress))
         return opened.output(NETWORK)
 
 
@@ -135,6 +132,16 @@ def _keys(card: CountedCard, own: LeptonConfiguration) -> _Keys:
     )
     source = {name: whole[name] for name in ("uncertainty",) if card.uncertainty.type != "none"}
     return _Keys(train, content_key("uncertainty", sections=source, upstream={"train": train}))
+
+
+def _beams(
+    card: CountedCard, own: LeptonConfiguration, opened: RunFolder, reporter: Reporter
+) -> tuple[list[Experiment], list[LearnedCrossSection]]:
+    """Return both beams and what is learned of each."""
+    beams = build_beams(card, own)
+    near = build_near(card, own, beams)
+    begin(card, opened)
+    return beams, _learned(card, own, near, opened, reporter)
 
 
 def _learned(
