@@ -245,7 +245,7 @@ def _budget(rows: Sequence[Json]) -> list[Table]:
         Row(
             words.get(str(row["name"]), str(row["name"])),
             tuple(
-                f"{q.scale * row[name]['sd']:#.4g} ({q.scale * row[name]['contribution']:#.2g})"
+                f"{q.scale * row[name]['sd']:#.4g}{_added(row, name, q.scale)}"
                 for name, q in zip(_ERRORS, shown, strict=True)
             ),
         )
@@ -253,6 +253,13 @@ def _budget(rows: Sequence[Json]) -> list[Table]:
     ]
     heads = [f"{q.plain} [{q.plain_unit}]" if q.plain_unit else q.plain for q in shown]
     return [Table(("standard error", *heads), lines, _BUDGET)]
+
+
+def _added(row: Json, name: str, scale: float) -> str:
+    """Return what a row adds to statistics, in parentheses: to two digits, without a bare point."""
+    if row["name"] == "statistics":
+        return ""
+    return f" ({scale * row[name]['contribution']:#.2g}".rstrip(".") + ")"
 
 
 _PHASE_PRIORS: Final = {

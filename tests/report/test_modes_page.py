@@ -174,3 +174,13 @@ def test_exponentials_of_any_size_are_three_digits(log: float) -> None:
     mantissa, _, exponent = exponential(log).partition(" × 10")
     shown = Decimal(mantissa) * Decimal(10) ** int((exponent or "⁰").translate(digits))
     assert float(shown.ln()) == pytest.approx(log, abs=0.0051)
+
+
+def test_the_budget_says_what_groups_add_to_statistics() -> None:
+    def row(name: str, sd: float, contribution: float) -> dict:
+        own = {"sd": sd, "contribution": contribution}
+        return {"name": name, "dcp": own, "sin2_theta23": own, "dm31": own}
+
+    rows = [row("statistics", 0.3, 0.3), row("cross_section", 0.5, 0.4)]
+    page = render_modes(results() | {"budget": rows}, {}, "seed = 1", {}, "four")
+    assert ">17.19<" in page and ">28.65 (23)<" in page and "0.5000 (0.40)" in page
