@@ -286,6 +286,7 @@ _NORMALISATIONS: Final = {
 }
 _FLUX: Final = re.compile(r"flux_(FHC|RHC)_(anti_)?nu_(e|mu|tau)_(\d+)")
 _SCALE: Final = re.compile(r"scale_(e|mu)_([0-2])")
+_RATIO, _RATIO_SYMBOLS = "nu_e/nu_mu", r"$\nu_e/\nu_\mu$"  # in the name of a group
 _BEAMS: Final = {"FHC": "neutrino mode", "RHC": "antineutrino mode"}
 _LEPTONS: Final = {"e": "e", "mu": r"\mu", "tau": r"\tau"}
 _TERMS: Final = ("constant", r"$\propto\sqrt{E}$", r"$\propto 1/\sqrt{E}$")
@@ -301,7 +302,7 @@ def nuisance_words(name: str) -> str:
         return f"${nu}$ flux, {_BEAMS[beam]}, {number}"
     if found := _SCALE.fullmatch(name):
         return f"energy scale of ${_LEPTONS[found[1]]}$, {_TERMS[int(found[2])]}"
-    return name.replace("_", " ")
+    return _RATIO_SYMBOLS.join(part.replace("_", " ") for part in name.split(_RATIO))
 
 
 def nuisance_figure(nuisances: Sequence[Mapping[str, object]]) -> Figure:

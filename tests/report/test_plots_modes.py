@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bayesxs.report.plots_modes import biprobability_figure, nuisance_figure, spectra_figure
+from bayesxs.report.plots_modes import (
+    biprobability_figure,
+    nuisance_figure,
+    one_row_a_group,
+    spectra_figure,
+)
 
 
 @pytest.mark.parametrize(("many", "columns"), [(1, 1), (30, 1), (31, 2), (63, 2)])
@@ -33,6 +38,13 @@ def test_nuisances_of_dune_are_said_in_words() -> None:
         r"$\bar\nu_\mu$ flux, antineutrino mode, 2",
         r"energy scale of $e$, $\propto\sqrt{E}$",
     ]
+
+
+def test_modes_of_a_group_are_said_in_symbols() -> None:
+    modes = [{"name": f"m_{n}", "group": "lepton_ratio", "mean": 0.0, "sd": 1.0} for n in (0, 1)]
+    (ax,) = nuisance_figure(one_row_a_group(modes, ("lepton_ratio",))).axes
+    (label,) = ax.get_yticklabels()
+    assert label.get_text() == r"$\nu_e/\nu_\mu$ cross section, 2 modes"
 
 
 @pytest.mark.parametrize(("p", "words"), [(None, "expected data"), (0.25, "data")])
