@@ -7,50 +7,19 @@ import gc
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
-
-from bayesxs.session import collect_seldom, compilation_cache, prune
 
 # Compiling is most of a small computation
 FAST_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 os.environ.setdefault("XLA_FLAGS", FAST_COMPILATION)
 
 # What one process of the session has compiled, the others read: they inherit the folder's name from
-# the first one, which removes it. It begins with what earlier sessions have compiled on such a
-# machine, and leaves what is new to later ones. A folder that the user names is used as it is.
+# the first one, which removes it. A new session starts with an empty folder.
 PROGRAMS = "JAX_COMPILATION_CACHE_DIR"
 FIRST = PROGRAMS not in os.environ
-STORE = compilation_cache().parents[1] / "tests" / compilation_cache().name
-
-
-def linked(source: Path, target: Path, whole: Callable[[Path], bool] = Path.is_file) -> None:
-    """Link the files of a folder that are whole into another one, which may have some of them."""
-    with suppress(OSError):
-        there = set(os.listdir(target))
-        for name in os.listdir(source):
-            if name not in there and whole(source / name):
-                os.link(source / name, target / name)
-
-
-def begin_with_programs() -> str:
-    """Return a new folder with the programs of earlier sessions; an empty one where none can be."""
-    try:
-        STORE.mkdir(parents=True, exist_ok=True)
-        for left in STORE.parent.glob("session-*"):  # by sessions that were killed
-            if time.time() - left.stat().st_mtime > 86_400.0:
-                shutil.rmtree(left, ignore_errors=True)
-        folder = tempfile.mkdtemp(prefix="session-", dir=STORE.parent)
-    except OSError:
-        return tempfile.mkdtemp(prefix="bayesxs-programs-")
-    linked(STORE, Path(folder))
-    return folder
-
-
 if FIRST:
-    os.environ[PROGRAMS] = begin_with_programs()
+    os.environ[PROGRAMS] = tempfile.mkdtemp(prefix="bayesxs-programs-")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 # A process of the session keeps to a core: threads of several processes would hinder each other
@@ -62,7 +31,8 @@ if CORES and WORKER:
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
-from jax._src.compilation_cache import decompress_executable  # noqa: E402
+
+from bayesxs.session import collect_seldom  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 collect_seldom()
@@ -87,24 +57,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not {"end_to_end", "runs"} & set(item.path.parts))
 
 
-def pytest_sessionfinish(exitstatus: int) -> None:
-    """Keep the compiled programs for the next session, but not of one that was interrupted."""
-    if FIRST and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        linked(Path(os.environ[PROGRAMS]), STORE, readable)
-        prune(STORE)
-
-
-def readable(program: Path) -> bool:
-    """Whether a program is whole: tests kill processes that may have been writing one."""
-    try:
-        decompress_executable(program.read_bytes())
-    except Exception:  # of whatever library there is
-        return False
-    return True
-
-
 def pytest_unconfigure() -> None:
-    """Remove the session's folder of compiled programs."""
+    """Remove the compiled programs."""
     if FIRST:
         shutil.rmtree(os.environ.pop(PROGRAMS), ignore_errors=True)
 
