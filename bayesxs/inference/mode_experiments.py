@@ -29,7 +29,7 @@ from bayesxs.inference.mode_starts import (
     mode_starts,
     with_counts,
 )
-from bayesxs.inference.modes import MODES, Mode, ModePosterior, wrapped
+from bayesxs.inference.modes import MODES, Mode, ModePosterior, mirrored, wrapped
 from bayesxs.inference.posterior import PUBLIC_NAMES
 from bayesxs.inference.sampling import NutsSampler, SamplerSettings
 from bayesxs.keys import Purpose, derive_all, generator
@@ -150,7 +150,9 @@ class ModeExperiment:
 
     @cached_property
     def _sampler(self) -> NutsSampler:
-        return NutsSampler(counted_mode_model, self.settings, own_arguments=2, own_starts=True)
+        return NutsSampler(
+            counted_mode_model, self.settings, own_arguments=2, own_starts=True, jump=mirrored
+        )
 
     def posteriors(self, first: int, counts: Float) -> list[ModeDraw]:
         """Sample the posterior of each data set of a batch, (batch, bins)."""

@@ -15,7 +15,15 @@ from scipy.special import logsumexp
 
 from bayesxs.inference.evidence import Evidence, bridge, normalised
 from bayesxs.inference.mode_starts import curvature_near, mode_starts
-from bayesxs.inference.modes import MODES, Mode, ModePosterior, mode_model, stacked, wrapped
+from bayesxs.inference.modes import (
+    MODES,
+    Mode,
+    ModePosterior,
+    mirrored,
+    mode_model,
+    stacked,
+    wrapped,
+)
 from bayesxs.inference.sampling import Draws, NutsSampler, Piece, SamplerSettings, joined
 from bayesxs.types import Floats as Float
 
@@ -111,7 +119,7 @@ def mode_pieces(
         "dcp_unwrapped": jnp.repeat(jnp.asarray(found.dcp[0]), each),
     }
     every = replace(settings, chains=each * len(modes))
-    sampler = NutsSampler(mode_model, every, own_arguments=1, own_starts=True)
+    sampler = NutsSampler(mode_model, every, own_arguments=1, own_starts=True, jump=mirrored)
     return sampler.pieces((stacked(modes, each), posterior), key, starts, resume=resume)
 
 

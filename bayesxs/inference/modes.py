@@ -264,6 +264,15 @@ def mode_model(mode: Mode, posterior: ModePosterior) -> None:
     numpyro.factor("data", posterior.log_likelihood(mode, z, line))
 
 
+def mirrored(sites: dict[str, Array]) -> dict[str, Array]:
+    """Return the sites of `mode_model` with pi - dcp in place of dcp.
+
+    The phase enters appearance as cos(dcp +- Delta31), and near the maximum, Delta31 = pi/2, as
+    sin(dcp), which is the same: a chain of one phase seldom finds the other.
+    """
+    return sites | {"dcp_unwrapped": np.pi - sites["dcp_unwrapped"]}
+
+
 def stacked(modes: Sequence[Mode], each: int) -> Mode:
     """Return modes as arrays along one axis, every one `each` times."""
     return Mode(*(jnp.repeat(jnp.array(field, float), each) for field in zip(*modes, strict=True)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -21,6 +22,7 @@ from numpyro.infer.util import initialize_model
 from bayesxs.storage.checkpoint import flatten, restore
 
 type Arguments = tuple[PyTree[Array], ...]  # of a model
+type Jump = Callable[[dict[str, Array]], dict[str, Array]]  # of unconstrained sites
 
 # Axis of a mesh along which chains are split
 CHAIN = PartitionSpec("chain")
@@ -193,11 +195,13 @@ class _Batch:
         kernels: makes the kernel of a chain that starts at a place of its own.
         kernel: of all chains.
         own: how many of the model's arguments, the first ones, each chain has for itself.
+        jump: offered before each step; None for none.
     """
 
     kernels: _Kernels
     kernel: infer.NUTS
     own: int
+    jump: Jump | None
 
     def begin(self, given: _Beginning, arguments: Arguments) -> HMCState:
         """Return the first state of each chain."""
@@ -229,7 +233,10 @@ class _Batch:
         """Go on by some steps; return the state, and sites and statistics of each step."""
 
         def one(state: HMCState, mine: Arguments) -> HMCState:
-            return self.kernel.sample(state, (*mine, *arguments[self.own :]), {})
+            everything = (*mine, *arguments[self.own :])
+            if self.jump is not None:
+                state = _jumped(state, self.jump, self.kernel.get_potential_fn(everything))
+            return self.kernel.sample(state, everything, {})
 
         def body(state: HMCState, _: None) -> tuple[HMCState, PyTree[Array]]:
             state = _each(one)(state, arguments[: self.own])
@@ -247,6 +254,19 @@ class _Batch:
             return _in_batches(function, z)
 
         return _each(one)(z, arguments[: self.own])
+
+
+def _jumped(
+    state: HMCState, jump: Jump, potential: Callable[[dict[str, Array]], Array]
+) -> HMCState:
+    """Jump, or stay, by Metropolis's rule: the proposal is symmetric, being its own inverse."""
+    key, own = jax.random.split(state.rng_key)
+    z = jump(state.z)
+    energy, slope = jax.value_and_grad(potential)(z)
+    accepted = jnp.log(jax.random.uniform(own)) < state.potential_energy - energy
+    here = state.z, state.potential_energy, state.z_grad
+    z, energy, slope = jax.tree.map(partial(jnp.where, accepted), (z, energy, slope), here)
+    return state._replace(z=z, potential_energy=energy, z_grad=slope, rng_key=key)
 
 
 def _each(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
@@ -293,6 +313,7 @@ class NutsSampler:
         own_arguments: int = 0,
         own_starts: bool = False,
         adapt_covariance: bool | None = None,
+        jump: Jump | None = None,
     ) -> None:
         """Hold a model and how to sample it.
 
@@ -309,13 +330,17 @@ class NutsSampler:
                 its covariance being `curvature_covariance` there.
             adapt_covariance: whether warm-up goes on from the covariance that chains begin with;
                 None: only where none is given.
+            jump: proposal that each step begins with, between places that are alike and that
+                trajectories do not connect: a map of the unconstrained sites that is its own
+                inverse and keeps volumes, e.g. a reflection (Tierney 1998, Ann. Appl. Probab. 8,
+                1).
         """
         if adapt_covariance is None:
             adapt_covariance = covariance is None and not own_starts
         self.settings = settings
         self._own_starts = own_starts
         kernels = _Kernels(model, settings, adapt_covariance)
-        batch = _Batch(kernels, kernels.of(start, covariance), own_arguments)
+        batch = _Batch(kernels, kernels.of(start, covariance), own_arguments, jump)
         mesh = chain_mesh(settings.chains)
         self._placed = NamedSharding(mesh, CHAIN)
         self._begin = jax.jit(_spread(batch.begin, mesh, own_arguments))

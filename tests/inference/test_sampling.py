@@ -253,6 +253,32 @@ def test_chains_of_their_own_data_have_their_own_posteriors():
     np.testing.assert_allclose(draws.sites["total"], draws.sites["mean"].sum(axis=2))
 
 
+def two_peaks() -> None:
+    """One fifth about 6.5, the rest about -6, with nothing between them."""
+    x = numpyro.sample("x", dist.ImproperUniform(dist.constraints.real, (), ()))
+    each = jnp.log(jnp.array([0.8, 0.2])) - 0.5 * (x - jnp.array([-6.0, 6.5])) ** 2
+    numpyro.factor("peaks", jax.scipy.special.logsumexp(each))
+
+
+def test_jumps_lead_from_peak_to_peak():
+    """Part and shape of the smaller peak, each within 5 standard errors; none finds it alone."""
+    settings = SamplerSettings(chains=4, warmup=200, draws=1000, record_every=600)
+    start = {"x": -6.0}
+    alone = NutsSampler(two_peaks, settings, start).run((), jax.random.key(2)).sites["x"]
+    assert alone.max() < 0.0
+    jumping = NutsSampler(two_peaks, settings, start, jump=lambda sites: {"x": -sites["x"]})
+    draws = jumping.run((), jax.random.key(2))
+    x, inside = draws.sites["x"], draws.sites["x"] > 0.0
+    ess = float(az.ess(inside.astype(float)))
+    assert ess > 500.0
+    assert abs(inside.mean() - 0.2) < 5.0 * np.sqrt(0.16 / ess)
+    assert abs(x[inside].mean() - 6.5) < 5.0 / np.sqrt(0.2 * ess)
+    assert abs(x[inside].std() - 1.0) < 5.0 / np.sqrt(2.0 * 0.2 * ess)
+    # The statistics are those of the draws: lp is the density's logarithm
+    lp = jax.vmap(lambda x: numpyro.infer.util.log_density(two_peaks, (), {}, {"x": x})[0])
+    np.testing.assert_allclose(draws.statistics["lp"].ravel(), lp(x.ravel()), atol=1e-9)
+
+
 @pytest.mark.parametrize("module", ["priors", "model", "sampling", "pseudo_experiments"])
 def test_numpyro_is_whole_after_arviz(module):
     """ArviZ leaves NumPyro as a lazy module; submodules imported before it loads come twice."""
