@@ -156,7 +156,8 @@ def coverage_figure(table: xr.Dataset) -> Figure:
         figure = Plate(figsize=(width + 0.4, 5.9))
         grid = figure.subplots(2, len(levels), squeeze=False, sharex=True, height_ratios=(1.7, 1.0))
         places, labels, axis = _points(table, truths)
-        spread = 0.62 * float(np.min(np.diff(np.unique(places)), initial=1.0))
+        gaps = np.diff(np.unique(places))
+        spread = 0.62 * float(gaps.min() if gaps.size else 1.0)
         offsets = spread * (np.arange(len(kinds)) - 0.5 * (len(kinds) - 1)) / max(len(kinds), 2)
         for level, (top, bottom) in zip(levels, grid.T, strict=True):
             at = table.sel(level=level).transpose("interval", "point", missing_dims="ignore")
@@ -351,7 +352,8 @@ def _nominal(ax: Axes, at: xr.Dataset, level: float, places: Floats, spread: flo
     order = np.argsort(places)
     x = np.concatenate([[places.min() - spread], places[order], [places.max() + spread]])
     half = np.concatenate([double[order][:1], double[order], double[order][-1:]])
-    ax.fill_between(x, 100.0 * level - half, 100.0 * level + half, color=_BAND, lw=0, zorder=0)
+    band = np.clip([100.0 * level - half, 100.0 * level + half], 0.0, 100.0)
+    ax.fill_between(x, *band, color=_BAND, lw=0, zorder=0)
     ax.set_xlim(float(x[0]), float(x[-1]))
 
 

@@ -190,6 +190,19 @@ def test_coverage_of_one_interval_at_one_point_is_drawn(table):
     assert_readable(figure)
 
 
+def test_coverage_over_phases_has_room_at_both_ends_and_none_above_all(table):
+    phases = np.deg2rad(np.linspace(-160.0, 160.0, 9))
+    one = table.isel(interval=[0]).drop_vars("sin2_theta23").assign_coords(dcp=("point", phases))
+    one["error"] = one["error"] * 20.0
+    figure = coverage_figure(one.assign_attrs(parameter="dcp"))
+    low, high = figure.axes[0].get_xlim()
+    assert low < -170.0 and high > 170.0  # steps of 40 degrees
+    for ax in figure.axes[:2]:
+        shaded = ax.collections[0].get_paths()[0].vertices[:, 1]
+        assert shaded.min() >= 0.0 and shaded.max() <= 100.0
+    assert_readable(figure)
+
+
 def test_unknown_kinds_of_intervals_keep_their_name(table):
     figure = coverage_figure(table.isel(interval=[0]).assign_coords(interval=["my_own"]))
     assert legend(figure)[0] == "my own"
