@@ -31,7 +31,7 @@ from bayesxs.inference.mode_starts import (
 )
 from bayesxs.inference.modes import MODES, Mode, ModePosterior, mirrored, wrapped
 from bayesxs.inference.posterior import PUBLIC_NAMES
-from bayesxs.inference.sampling import NutsSampler, SamplerSettings
+from bayesxs.inference.sampling import NutsSampler, Own, SamplerSettings
 from bayesxs.keys import Purpose, derive_all, generator
 from bayesxs.types import Floats as Float
 
@@ -150,9 +150,8 @@ class ModeExperiment:
 
     @cached_property
     def _sampler(self) -> NutsSampler:
-        return NutsSampler(
-            counted_mode_model, self.settings, own_arguments=2, own_starts=True, jump=mirrored
-        )
+        own = Own(arguments=2, starts=True)
+        return NutsSampler(counted_mode_model, self.settings, own=own, jump=mirrored)
 
     def posteriors(self, first: int, counts: Float) -> list[ModeDraw]:
         """Sample the posterior of each data set of a batch, (batch, bins)."""

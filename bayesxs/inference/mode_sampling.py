@@ -24,7 +24,7 @@ from bayesxs.inference.modes import (
     stacked,
     wrapped,
 )
-from bayesxs.inference.sampling import Draws, NutsSampler, Piece, SamplerSettings, joined
+from bayesxs.inference.sampling import Draws, NutsSampler, Own, Piece, SamplerSettings, joined
 from bayesxs.types import Floats as Float
 
 _BATCH: Final = 64
@@ -119,7 +119,7 @@ def mode_pieces(
         "dcp_unwrapped": jnp.repeat(jnp.asarray(found.dcp[0]), each),
     }
     every = replace(settings, chains=each * len(modes))
-    sampler = NutsSampler(mode_model, every, own_arguments=1, own_starts=True, jump=mirrored)
+    sampler = NutsSampler(mode_model, every, own=Own(1, starts=True), jump=mirrored)
     return sampler.pieces((stacked(modes, each), posterior), key, starts, resume=resume)
 
 

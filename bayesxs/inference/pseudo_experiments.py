@@ -21,7 +21,7 @@ from bayesxs.inference.channel import FarChannel, log_likelihood, pointwise_log_
 from bayesxs.inference.model import far_detector_model, initial_values, resolve_octant
 from bayesxs.inference.posterior import public_values
 from bayesxs.inference.priors import Prior, prior_distribution
-from bayesxs.inference.sampling import NutsSampler, SamplerSettings
+from bayesxs.inference.sampling import NutsSampler, Own, SamplerSettings
 from bayesxs.keys import Purpose, derive_all, generator
 from bayesxs.physics.oscillation import OscillationParameters
 
@@ -106,8 +106,7 @@ class BinnedExperiment:
             model,
             self.settings,
             initial_values(self.priors, self.fixed, self.nuisances),
-            own_arguments=1,
-            own_starts=True,
+            own=Own(arguments=1, starts=True),
             adapt_covariance=self.nuisances == 0,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -86,6 +86,22 @@ class SamplerSettings:
             total,
         )
         return [end for end in inside if end > 0]
+
+
+class Own(NamedTuple):
+    """What each chain has for itself, one entry per chain along a leading axis.
+
+    Attributes:
+        arguments: how many of the model's arguments, the first ones: chains of different data.
+        starts: whether it starts at values of its own, given with the arguments, its covariance
+            being `curvature_covariance` there.
+    """
+
+    arguments: int = 0
+    starts: bool = False
+
+
+_SHARED: Final = Own()
 
 
 class Draws(NamedTuple):
@@ -310,8 +326,7 @@ class NutsSampler:
         settings: SamplerSettings,
         start: Mapping[str, ArrayLike] | None = None,
         covariance: ArrayLike | None = None,
-        own_arguments: int = 0,
-        own_starts: bool = False,
+        own: Own = _SHARED,
         adapt_covariance: bool | None = None,
         jump: Jump | None = None,
     ) -> None:
@@ -324,10 +339,7 @@ class NutsSampler:
             covariance: of the unconstrained sites, as `curvature_covariance` returns it, in place
                 of one adapted during warm-up: with dozens of sites the first windows of adaptation
                 are too short to estimate one.
-            own_arguments: how many of the model's arguments, the first ones, each chain has for
-                itself, one entry per chain along their leading axis: chains of different data.
-            own_starts: whether each chain starts at values of its own, given with the arguments,
-                its covariance being `curvature_covariance` there.
+            own: what each chain has for itself.
             adapt_covariance: whether warm-up goes on from the covariance that chains begin with;
                 None: only where none is given.
             jump: proposal that each step begins with, between places that are alike and that
@@ -336,16 +348,16 @@ class NutsSampler:
                 1).
         """
         if adapt_covariance is None:
-            adapt_covariance = covariance is None and not own_starts
+            adapt_covariance = covariance is None and not own.starts
         self.settings = settings
-        self._own_starts = own_starts
+        self._own_starts = own.starts
         kernels = _Kernels(model, settings, adapt_covariance)
-        batch = _Batch(kernels, kernels.of(start, covariance), own_arguments, jump)
+        batch = _Batch(kernels, kernels.of(start, covariance), own.arguments, jump)
         mesh = chain_mesh(settings.chains)
         self._placed = NamedSharding(mesh, CHAIN)
-        self._begin = jax.jit(_spread(batch.begin, mesh, own_arguments))
-        self._advance = jax.jit(_spread(batch.advance, mesh, own_arguments), static_argnums=2)
-        self._constrain = jax.jit(_spread(batch.constrain, mesh, own_arguments))
+        self._begin = jax.jit(_spread(batch.begin, mesh, own.arguments))
+        self._advance = jax.jit(_spread(batch.advance, mesh, own.arguments), static_argnums=2)
+        self._constrain = jax.jit(_spread(batch.constrain, mesh, own.arguments))
 
     def run(
         self,
@@ -358,7 +370,7 @@ class NutsSampler:
         Args:
             arguments: positional arguments of the model, pytrees of arrays.
             key: random key, or one for each chain.
-            starts: with `own_starts`, initial values of the sites in constrained space, one entry
+            starts: with `Own.starts`, initial values of the sites in constrained space, one entry
                 per chain along their leading axis.
         """
         pieces = self.pieces(arguments, key, starts)
@@ -380,17 +392,17 @@ class NutsSampler:
         Args:
             arguments: positional arguments of the model, pytrees of arrays.
             key: random key, or one for each chain.
-            starts: with `own_starts`, initial values of the sites of each chain.
+            starts: with `Own.starts`, initial values of the sites of each chain.
             resume: state of a piece of an interrupted run of the same model, arguments and key;
                 the pieces after it follow.
 
         Raises:
             ValueError: the state is that of another model or other settings; starts without
-                `own_starts`, or the reverse.
+                `Own.starts`, or the reverse.
         """
         settings = self.settings
         if (starts is not None) != self._own_starts:
-            raise ValueError("starts: for every chain with own_starts, else for none")
+            raise ValueError("starts: for every chain with Own.starts, else for none")
         numbers = settings.first_chain + jnp.arange(settings.chains)
         keys = key if key.ndim else jax.vmap(lambda n: jax.random.fold_in(key, n))(numbers)
         # Also when resumed: it sets the kernel up, and its state shows which arrays there are.

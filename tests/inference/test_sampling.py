@@ -22,6 +22,7 @@ from bayesxs.inference.sampling import (
     ARVIZ_NAMES,
     Draws,
     NutsSampler,
+    Own,
     Piece,
     SamplerSettings,
     chain_mesh,
@@ -245,7 +246,7 @@ def test_chains_of_their_own_data_have_their_own_posteriors():
     """Eight Gaussian posteriors at once; means within 5 standard errors of 100 effective draws."""
     data = DATA + np.arange(8.0)[:, None, None]
     settings = SamplerSettings(chains=8, warmup=300, draws=400, record_every=100)
-    draws = NutsSampler(model, settings, own_arguments=1).run((data,), jax.random.key(0))
+    draws = NutsSampler(model, settings, own=Own(arguments=1)).run((data,), jax.random.key(0))
     covariance = np.linalg.inv(len(DATA) * PRECISION + np.eye(2) / PRIOR_SD**2)
     score = data.sum(axis=1) @ PRECISION + PRIOR_MEAN / PRIOR_SD**2
     error = np.sqrt(np.diag(covariance) / 100.0)
