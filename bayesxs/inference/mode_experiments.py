@@ -22,6 +22,7 @@ from scipy.special import logsumexp
 from bayesxs.inference.circle import about, mean_direction
 from bayesxs.inference.evidence import Curvature, Evidence, bridge
 from bayesxs.inference.intervals import hdi
+from bayesxs.inference.mode_sampling import log_densities
 from bayesxs.inference.mode_starts import (
     Starts,
     conditional_covariances,
@@ -38,7 +39,6 @@ from bayesxs.types import Floats as Float
 # Fall of the log density at its highest point below the best mode's, beyond which one is left out
 _EXCLUDED: Final = 10.0
 _PHASES: Final = (-0.5 * np.pi, 0.5 * np.pi)
-_BATCH: Final = 64
 _PROPOSALS: Final = 1000  # of which the evidence of a chain of few draws is found
 
 
@@ -197,12 +197,10 @@ class ModeExperiment:
         out = []
         for lane, (row, m) in enumerate(lanes):
             seed = np.asarray(jax.random.key_data(own[lane])).tolist()
-            fixed = Mode(*map(jnp.asarray, MODES[m])), jnp.asarray(counts[row])
+            fixed = with_counts(self.posterior, counts[row]), Mode(*map(jnp.asarray, MODES[m]))
 
-            def density(z: Float, dcp: Float, fixed: tuple[Mode, Array] = fixed) -> Float:
-                return np.asarray(
-                    _log_densities(self.posterior, *fixed, jnp.asarray(z), jnp.asarray(dcp))
-                )
+            def density(z: Float, dcp: Float, fixed: tuple[ModePosterior, Mode] = fixed) -> Float:
+                return np.asarray(log_densities(*fixed, jnp.asarray(z), jnp.asarray(dcp)))
 
             z = draws.sites["z"][lane]
             rng = np.random.default_rng(seed)
@@ -329,18 +327,6 @@ def _expected(posterior: ModePosterior, modes: Mode, z: Array, dcp: Array) -> Ar
         return posterior.expected(*point)
 
     return jax.lax.map(one, (modes, z, dcp))
-
-
-@jax.jit
-def _log_densities(
-    posterior: ModePosterior, mode: Mode, counts: Array, z: Array, dcp: Array
-) -> Array:
-    own = with_counts(posterior, counts)
-
-    def one(pair: tuple[Array, Array]) -> Array:
-        return own.log_density(mode, *pair)
-
-    return jax.lax.map(one, (z, dcp), batch_size=_BATCH)
 
 
 @jax.jit
